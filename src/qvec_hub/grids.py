@@ -1,0 +1,337 @@
+"""Quantization grids: which values a weight may take, and rounding to them.
+
+A *unit* is the set of weights that share one scale: the whole tensor, one output row ("channel"),
+or ``group_size`` consecutive inputs of one row ("group"). All functions here are pure, compute in
+float32 whatever the dtype they are given, and know nothing of models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import GridError
+
+__all__ = ["Grid", "Quantized", "dequantize", "fake_quantize", "quantize"]
+
+MIN_SCALE = 1e-8  # the authors' lower clamp: an all-zero row keeps a finite scale
+GRANULARITIES = ("tensor", "channel", "group")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The set of representable values.
+
+    Args:
+        bits: width of a code, 2 to 8.
+        granularity: what shares a scale: ``"tensor"``, ``"channel"`` (an output row) or ``"group"``.
+        range: the rule that picks the scale: ``"absmax"`` (the paper's), ``"mse"`` or ``"hqq"``.
+        symmetric: codes ``-2**(bits-1) … 2**(bits-1)-1`` times the scale; otherwise ``0 … 2**bits-1``
+            times the scale minus a shift.
+        group_size: inputs per scale; only with ``granularity="group"``. A last, shorter group is fine.
+
+    Raises:
+        GridError: when the combination does not exist.
+    """
+
+    bits: int = 3
+    granularity: str = "channel"
+    range: str = "absmax"
+    symmetric: bool = True
+    group_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 8:
+            raise GridError(f"grid: bits must be an integer from 2 to 8, found {self.bits!r}")
+        if self.granularity not in GRANULARITIES:
+            raise GridError(f"grid: granularity must be one of {_listed(GRANULARITIES)}, found {self.granularity!r}")
+        if self.range not in RANGE_RULES:
+            raise GridError(f"grid: range must be one of {_listed(RANGE_RULES)}, found {self.range!r}")
+        if not isinstance(self.symmetric, bool):
+            raise GridError(f"grid: symmetric must be true or false, found {self.symmetric!r}")
+        if self.granularity == "group":
+            size = self.group_size
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise GridError(f"grid: granularity 'group' needs a group_size of at least 1, found {size!r}")
+        elif self.group_size is not None:
+            raise GridError(
+                f"grid: group_size={self.group_size!r} goes only with granularity='group', found {self.granularity!r}"
+            )
+        if self.range == "hqq" and self.symmetric:
+            raise GridError("grid: range 'hqq' optimizes the shift of an affine grid; pass symmetric=False")
+
+    @property
+    def qmin(self) -> int:
+        return -(2 ** (self.bits - 1)) if self.symmetric else 0
+
+    @property
+    def qmax(self) -> int:
+        return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
+
+    @property
+    def name(self) -> str:
+        """For people and tags, e.g. ``int3-channel-absmax``; `Grid.parse` reads it back."""
+        granularity = f"group{self.group_size}" if self.granularity == "group" else self.granularity
+        return f"int{self.bits}-{granularity}-{self.range}" + ("" if self.symmetric else "-affine")
+
+    @classmethod
+    def parse(cls, spec: Grid | str | dict[str, Any]) -> Grid:
+        """A grid from ``"int3"`` (the default grid of that width), a full `name`, a dict, or a grid.
+
+        Raises:
+            GridError: when `spec` names no grid.
+        """
+        if isinstance(spec, Grid):
+            return spec
+        if isinstance(spec, dict):
+            return cls.from_dict(spec)
+        match = isinstance(spec, str) and _NAME.fullmatch(spec)
+        if not match:
+            raise GridError(
+                f"grid: expected a name such as 'int3' or 'int2-channel-mse', or a Grid, found {spec!r}; "
+                "widths are int2 to int8"
+            )
+        size = match["size"]
+        return cls(
+            bits=int(match["bits"]),
+            granularity="group" if size else match["granularity"] or "channel",
+            range=match["range"] or "absmax",
+            symmetric=match["affine"] is None,
+            group_size=int(size) if size else None,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Grid:
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise GridError(f"grid: unknown keys {_listed(unknown)}; known are {_listed(sorted(known))}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Quantized(NamedTuple):
+    """A weight on a grid.
+
+    codes: uint8, the weight's shape; code ``u`` stands for the integer ``u + grid.qmin``.
+    scale: float32, ``(rows, groups)``; one column unless the granularity is "group", one row if "tensor".
+    shift: like scale, or None on a symmetric grid.
+    """
+
+    codes: Tensor
+    scale: Tensor
+    shift: Tensor | None
+
+
+def quantize(weight: Tensor, grid: Grid) -> Quantized:
+    """Round a weight ``(out, in, …)`` to nearest on the grid.
+
+    Raises:
+        GridError: when the weight holds NaN or infinity, or is not a floating tensor of two or more dimensions.
+    """
+    if not weight.is_floating_point() or weight.ndim < 2:
+        raise GridError(
+            f"quantize: expected a floating tensor of at least 2 dimensions, found {tuple(weight.shape)} {weight.dtype}"
+        )
+    units = _to_units(weight, grid)  # (units, size)
+    scale, shift = _fit(units, grid)
+    finite = torch.isfinite(scale) if shift is None else torch.isfinite(scale) & torch.isfinite(shift)
+    if not bool(finite.all()):
+        raise GridError(f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity")
+    codes = _codes(units, scale, shift, grid).sub_(grid.qmin).to(torch.uint8)
+    columns = _scale_columns(weight, grid)
+    return Quantized(
+        _from_units(codes, weight.shape, grid),
+        scale.reshape(-1, columns),
+        None if shift is None else shift.reshape(-1, columns),
+    )
+
+
+def dequantize(codes: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
+    """The float32 values of codes: ``(u + qmin) * scale`` or, on an affine grid, ``u * scale - shift``."""
+    units = _to_units(codes, grid) + float(grid.qmin)
+    return _from_units(_values_(units, scale.reshape(-1, 1), shift), codes.shape, grid)
+
+
+def fake_quantize(weight: Tensor, grid: Grid) -> Tensor:
+    """The grid's values nearest to a weight, in its shape and dtype.
+
+    With ``range="absmax"`` and one scale per row this is arXiv 2604.03420's fake quantization:
+    ``s = max|w| / qmax`` (at least 1e-8), ``clamp(round(w / s), qmin, qmax) * s``, halves to even.
+    Computed in float32 and cast back once. Not differentiable: see `qvec_hub.training` for that.
+    """
+    with torch.no_grad():
+        units = _to_units(weight.detach(), grid)
+        scale, shift = _fit(units, grid)
+        values = _values_(_codes(units, scale, shift, grid), scale, shift)
+        return _from_units(values, weight.shape, grid).to(weight.dtype)
+
+
+# Range rules: units (units, size) float32 -> scale (units, 1), shift (units, 1) or None.
+RangeRule = Callable[[Tensor, "Grid"], "tuple[Tensor, Tensor | None]"]
+RANGE_RULES: dict[str, RangeRule] = {}
+
+
+def range_rule(name: str) -> Callable[[RangeRule], RangeRule]:
+    def register(rule: RangeRule) -> RangeRule:
+        RANGE_RULES[name] = rule
+        return rule
+
+    return register
+
+
+@range_rule("absmax")
+def absmax(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """The outermost code stands for the largest magnitude (SCIENCE: the paper's rule); affine: min to max."""
+    low, high = torch.aminmax(units, dim=1, keepdim=True)  # one pass; (units, 1) each
+    if grid.symmetric:
+        return (torch.maximum(high, -low) / grid.qmax).clamp_(min=MIN_SCALE), None
+    return ((high - low) / (grid.qmax - grid.qmin)).clamp_(min=MIN_SCALE), -low
+
+
+@range_rule("mse")
+def mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """The scale (and shift) with the least squared error per unit.
+
+    For fixed codes ``q`` the best scale is a least-squares fit, ``<w, q> / <q, q>``; rounding and
+    fitting alternate from several starting points (fractions of absmax), and the best pair seen is
+    kept. Absmax itself is among the candidates, so no unit ends worse than absmax.
+    """
+    best_scale, best_shift = absmax(units, grid)
+    best_error = _squared_error(units, best_scale, best_shift, grid)
+    top_scale, top_shift = best_scale, best_shift
+    for fraction in MSE_STARTS[grid.bits]:
+        scale, shift = top_scale * fraction, top_shift
+        for _ in range(MSE_ROUNDS):
+            scale, shift = _least_squares(units, _codes(units, scale, shift, grid), scale, shift)
+            error = _squared_error(units, scale, shift, grid)
+            better = error < best_error
+            best_error = torch.where(better, error, best_error)
+            best_scale = torch.where(better, scale, best_scale)
+            if best_shift is not None and shift is not None:
+                best_shift = torch.where(better, shift, best_shift)
+    return best_scale, best_shift
+
+
+MSE_ROUNDS = 3
+MSE_STARTS = {bits: (1.0, 0.75, 0.55, 0.4) if bits < 4 else (1.0, 0.8) for bits in range(2, 9)}
+
+
+@range_rule("hqq")
+def hqq(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """Half-quadratic quantization: a robust (Lp, p = 0.7) fit of the shift at the min-max scale.
+
+    Badri & Shaji, "Half-Quadratic Quantization of Large Machine Learning Models", with the constants
+    of optimum-quanto's ``HqqOptimizer``, which packs only 2- and 4-bit codes and so cannot serve here.
+    """
+    scale, shift = absmax(units, grid)
+    assert shift is not None  # Grid refuses symmetric hqq
+    beta, kappa, power = 10.0, 1.01, 0.7
+    quantized = _values_(_codes(units, scale, shift, grid), scale, shift)
+    best = (units - quantized).abs().mean()
+    for _ in range(20):
+        error = units - quantized
+        shrunk = error.sign() * F.relu(error.abs() - error.abs().pow(power - 1) / beta)
+        codes = _codes(units, scale, shift, grid)
+        candidate = (codes * scale - (units - shrunk)).mean(dim=1, keepdim=True)
+        trial = _values_(_codes(units, scale, candidate, grid), scale, candidate)
+        deviation = (units - trial).abs().mean()
+        if not deviation < best:
+            break
+        best, shift, quantized, beta = deviation, candidate, trial, beta * kappa
+    return scale, shift
+
+
+def _fit(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    if units.numel() == 0:
+        scale = units.new_full((units.shape[0], 1), MIN_SCALE)
+        return scale, None if grid.symmetric else torch.zeros_like(scale)
+    return RANGE_RULES[grid.range](units, grid)
+
+
+def _codes(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
+    """Integer codes qmin…qmax as float32, a fresh tensor of the units' shape."""
+    scaled = units / scale if shift is None else (units + shift).div_(scale)
+    return scaled.round_().clamp_(grid.qmin, grid.qmax)
+
+
+def _values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
+    values = codes.mul_(scale)
+    return values if shift is None else values.sub_(shift.reshape(-1, 1))
+
+
+def _squared_error(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
+    values = _values_(_codes(units, scale, shift, grid), scale, shift)
+    return values.sub_(units).square_().sum(dim=1, keepdim=True)  # (units, 1)
+
+
+def _least_squares(
+    units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The scale and shift that fit ``codes * scale - shift`` to the units best; kept where undetermined."""
+    if shift is None:
+        norm = codes.square().sum(dim=1, keepdim=True)
+        fitted = (units * codes).sum(dim=1, keepdim=True) / norm
+        return torch.where((norm > 0) & (fitted > MIN_SCALE), fitted, scale), None
+    unit_mean, code_mean = units.mean(dim=1, keepdim=True), codes.mean(dim=1, keepdim=True)
+    spread = (codes - code_mean).square_().sum(dim=1, keepdim=True)
+    fitted = ((units - unit_mean) * (codes - code_mean)).sum(dim=1, keepdim=True) / spread
+    usable = (spread > 0) & (fitted > MIN_SCALE)
+    scale = torch.where(usable, fitted, scale)
+    return scale, torch.where(usable, code_mean * scale - unit_mean, shift)
+
+
+def _scale_columns(weight: Tensor, grid: Grid) -> int:
+    if grid.group_size is None:
+        return 1
+    return max(1, -(-_row_length(weight.shape) // grid.group_size))
+
+
+def _row_length(shape: torch.Size) -> int:
+    length = 1
+    for size in shape[1:]:
+        length *= size
+    return length
+
+
+def _to_units(weight: Tensor, grid: Grid) -> Tensor:
+    """(out, in, …) -> (units, size) float32; a short last group is filled with zeros."""
+    flat = weight.float()
+    if grid.granularity == "tensor":
+        return flat.reshape(1, -1)
+    rows = flat.reshape(weight.shape[0], _row_length(weight.shape))
+    if grid.group_size is None:
+        return rows
+    padding = _scale_columns(weight, grid) * grid.group_size - rows.shape[1]
+    if padding:
+        rows = F.pad(rows, (0, padding))
+    return rows.reshape(-1, grid.group_size)
+
+
+def _from_units(units: Tensor, shape: torch.Size, grid: Grid) -> Tensor:
+    if grid.group_size is None:
+        return units.reshape(shape)
+    length = _row_length(shape)
+    return units.reshape(shape[0], -1)[:, :length].reshape(shape)
+
+
+_NAME = re.compile(
+    r"int(?P<bits>\d+)"
+    r"(?:-(?:(?P<granularity>tensor|channel)|group(?P<size>\d+)))?"
+    r"(?:-(?P<range>(?!affine)[a-z]+))?(?P<affine>-affine)?"
+)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(repr(name) for name in names)
