@@ -3,7 +3,7 @@
 from .errors import ArtifactError, DataError, GridError, LineageError, MisfitError, QVecError
 from .grids import Grid, fake_quantize
 
-__version__ = "0.1.0"
+from .version import __version__
 
 __all__ = [
     "ArtifactError",
