@@ -156,7 +156,6 @@ def _build(cls: Any, values: Any, where: str, prefix: str) -> Any:
 
 
 def _value(hint: Any, value: Any, where: str, name: str) -> Any:
-    expected: type | tuple[type, ...]
     if hint is Grid:
         if not isinstance(value, dict):
             raise ArtifactError(f"{where}: {name}: expected an object, found {_kind(value)}")
@@ -169,16 +168,8 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
         if not isinstance(value, list):
             raise ArtifactError(f"{where}: {name}: expected a list, found {_kind(value)}")
         return [_build(Source, item, where, f"{name}[{i}].") for i, item in enumerate(value)]
-    if hint == dict[str, Any]:
-        expected = dict
-    elif hint == (str | None):
-        expected = (str, type(None))
-    elif hint is float:
-        expected = (int, float)
-    else:
-        expected = hint
-    if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
-        raise ArtifactError(f"{where}: {name}: expected {_wanted(hint)}, found {_kind(value)}")
+    if not isinstance(value, _JSON_TYPES[hint]) or isinstance(value, bool):
+        raise ArtifactError(f"{where}: {name}: expected {_WANTED[hint]}, found {_kind(value)}")
     if hint is float:
         if not math.isfinite(value):
             raise ArtifactError(f"{where}: {name}: expected a finite number, found {value}")
@@ -188,9 +179,20 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
     return value
 
 
-def _wanted(hint: Any) -> str:
-    names = {str: "a string", int: "an integer", float: "a number", dict[str, Any]: "an object"}
-    return names.get(hint, "a string or null")
+_JSON_TYPES: dict[Any, Any] = {
+    str: str,
+    int: int,
+    float: (int, float),
+    dict[str, Any]: dict,
+    str | None: (str, type(None)),
+}
+_WANTED: dict[Any, str] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    dict[str, Any]: "an object",
+    str | None: "a string or null",
+}
 
 
 def _kind(value: Any) -> str:

@@ -20,7 +20,9 @@ from transformers.core_model_loading import PrefixChange, WeightRenaming, revert
 
 from .errors import MisfitError
 
-__all__ = ["architecture", "backbone_linears", "backbone_tensors", "canonical_names"]
+__all__ = ["PATCH_RECORD", "architecture", "backbone_linears", "backbone_tensors", "canonical_names"]
+
+PATCH_RECORD = "qvec_patch"  # attribute of a patched model: provenance that its config.json will carry
 
 # A classifier reads the class token, not this layer: checkpoints may carry it, a vector never does.
 _UNUSED = ("pooler.dense.",)
@@ -43,7 +45,9 @@ _ARCHITECTURE_KEYS = (
 def architecture(config: Any) -> dict[str, Any]:
     """The sizes of a transformers config that decide the shapes of the backbone's tensors."""
     sizes = {key: getattr(config, key, None) for key in _ARCHITECTURE_KEYS}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in sizes.items() if value is not None}
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in sizes.items() if value is not None
+    }
 
 
 def canonical_names(model: PreTrainedModel) -> dict[str, str]:
@@ -77,9 +81,9 @@ def backbone_linears(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
     """Run-time name and module of every linear layer that gets quantized: the backbone's, never the head's."""
     prefix = _backbone_prefix(model)
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and name.startswith(prefix):
-            if not f"{name.removeprefix(prefix)}.".startswith(_UNUSED):
-                yield name, module
+        inside = name.startswith(prefix) and not f"{name.removeprefix(prefix)}.".startswith(_UNUSED)
+        if inside and isinstance(module, nn.Linear):
+            yield name, module
 
 
 def _backbone_prefix(model: PreTrainedModel) -> str:

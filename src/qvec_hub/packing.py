@@ -16,8 +16,6 @@ So a plane is read and written in long contiguous runs, and a word is an index i
 holds all codes of the word side by side: unpacking 3 bits is one lookup for every four weights.
 """
 
-
-
 from dataclasses import dataclass
 from functools import cache
 
@@ -128,7 +126,7 @@ def _words(packed: Tensor, bits: int, count: int) -> Tensor:
         runs = words.view(8 // width, size)
         for position in range(8 // width):
             mask = (2**width - 1) << (width * position)
-            runs[position].add_(plane & mask, alpha=2 ** offset >> (width * position))
+            runs[position].add_(plane & mask, alpha=2**offset >> (width * position))
         start, offset = start + size, offset + width
     return words
 

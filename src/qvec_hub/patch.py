@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -10,10 +11,10 @@ from transformers import PreTrainedModel
 
 from .errors import LineageError, MisfitError, QVecError
 from .lineage import MIN_SIMILARITY, probe, similarity
-from .naming import architecture, backbone_linears, backbone_tensors
+from .naming import PATCH_RECORD, architecture, backbone_linears, backbone_tensors
 from .vector import QuantizationVector, describe_misfits
 
-__all__ = ["add_scaled", "patch_", "refuse_misfit", "refuse_stranger", "resolve_scale"]
+__all__ = ["add_scaled", "patch_", "refuse_misfit", "refuse_stranger", "refuse_unsuitable", "resolve_scale"]
 
 
 @torch.no_grad()
@@ -38,18 +39,28 @@ def patch_(
         LineageError: when the receiver does not descend from the vector's base.
     """
     number = resolve_scale(scale, vector)
+    refuse_unsuitable(vector, model, check_lineage)
+    for name, tensor in backbone_tensors(model).items():
+        tensor.copy_(add_scaled(tensor, vector[name], number))
+    setattr(model, PATCH_RECORD, {"vector": vector.provenance(), "scale": number})
+    return model
+
+
+def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_lineage: bool = True) -> float | None:
+    """Raise unless the vector can be added to a float model; the similarity to its base, where known.
+
+    Raises:
+        MisfitError: when tensors differ or the model is quantized already.
+        LineageError: when the model does not descend from the vector's base.
+    """
     quantized = next((name for name, module in backbone_linears(model) if "weight" not in module._parameters), None)
     if quantized:
         raise MisfitError(f"{quantized} is already quantized; add the vector to the float receiver, then quantize")
     tensors = backbone_tensors(model)
     refuse_misfit(vector, model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    if check_lineage:
-        probes = {name: probe(name, tensors[name]) for name in vector.lineage or {} if name in tensors}
-        refuse_stranger(vector, probes)
-    for name, tensor in tensors.items():
-        tensor.copy_(add_scaled(tensor, vector[name], number))
-    model._qvec_patch = {"vector": [vars(source).copy() for source in vector.sources()], "scale": number}
-    return model
+    if not check_lineage:
+        return None
+    return refuse_stranger(vector, {n: probe(n, tensors[n]) for n in vector.lineage or {} if n in tensors})
 
 
 def add_scaled(tensor: Tensor, delta: Tensor, scale: float) -> Tensor:
@@ -66,14 +77,12 @@ def resolve_scale(scale: float | str, vector: QuantizationVector) -> float:
     """
     if scale == "recommended":
         return vector.config.scale
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not torch.isfinite(torch.tensor(scale)):
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale):
         raise QVecError(f"scale: expected a finite number or 'recommended', found {scale!r}")
     return float(scale)
 
 
-def refuse_misfit(
-    vector: QuantizationVector, model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]
-) -> None:
+def refuse_misfit(vector: QuantizationVector, model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise unless the vector has exactly the receiver's backbone tensors, in its shapes.
 
     Raises:
@@ -99,8 +108,8 @@ def refuse_misfit(
         )
 
 
-def refuse_stranger(vector: QuantizationVector, probes: Mapping[str, Tensor]) -> None:
-    """Raise unless the receiver's weights agree with the sketch of the vector's base.
+def refuse_stranger(vector: QuantizationVector, probes: Mapping[str, Tensor]) -> float | None:
+    """Raise unless the receiver's weights agree with the sketch of the vector's base; their similarity, if sketched.
 
     Args:
         probes: canonical name -> the receiver's weights at the sketch's positions.
@@ -116,3 +125,4 @@ def refuse_stranger(vector: QuantizationVector, probes: Mapping[str, Tensor]) ->
             f"{MIN_SIMILARITY}. Use a vector made from the receiver's base, or insist with check_lineage=False "
             "(--no-check-lineage)"
         )
+    return measured

@@ -19,14 +19,26 @@ from transformers import PreTrainedModel
 
 from .errors import GridError, MisfitError
 from .grids import Grid, quantize
-from .naming import backbone_linears
+from .naming import PATCH_RECORD, backbone_linears
 from .packing import pack, packed_size, unpack
+from .version import __version__
 
-__all__ = ["PackedLinear", "PackedWeight", "pack_linears_", "quantize_", "swap_linears_", "unpack_weight"]
+__all__ = [
+    "METHOD",
+    "PackedLinear",
+    "PackedWeight",
+    "pack_linears_",
+    "packed_layers",
+    "quantization_record",
+    "quantize_",
+    "swap_linears_",
+    "unpack_weight",
+]
 
 for _bits in (3, 5, 6, 7):
     qtypes.setdefault(f"qint{_bits}", qint(_bits))
 
+METHOD = "qvec"  # the name transformers knows this quantization by
 PACKED, SCALE, SHIFT = "weight_packed", "weight_scale", "weight_shift"
 
 
@@ -42,7 +54,20 @@ def quantize_(model: PreTrainedModel, grid: Grid | str) -> PreTrainedModel:
     grid = Grid.parse(grid)
     swapped = swap_linears_(model, grid)
     pack_linears_(model, swapped)
+    patch = getattr(model, PATCH_RECORD, {"vector": None, "scale": 1.0})
+    model.config.quantization_config = quantization_record(grid, **patch)
     return model
+
+
+def quantization_record(grid: Grid, vector: list[dict[str, Any]] | None, scale: float | str) -> dict[str, Any]:
+    """What ``config.json`` says of a quantized model: enough to load it and to know how it was made."""
+    return {
+        "quant_method": METHOD,
+        "qvec_hub_version": __version__,
+        "grid": grid.to_dict(),
+        "vector": vector,
+        "scale": scale,
+    }
 
 
 def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]:
@@ -72,6 +97,11 @@ def pack_linears_(model: PreTrainedModel, swapped: dict[str, PackedLinear]) -> N
         for name, module in swapped.items():
             model.set_submodule(name, module.to_linear(weights[name]))
         raise
+
+
+def packed_layers(model: nn.Module) -> list[PackedLinear]:
+    """The layers of a model whose weight is packed."""
+    return [module for module in model.modules() if isinstance(module, PackedLinear) and module.frozen]
 
 
 class PackedWeight(QTensor):
@@ -137,7 +167,8 @@ class PackedLinear(QLinear):
         module.grid = grid
         # Activations stay float here: without these two buffers state dicts hold weights alone.
         module.input_scale = module.output_scale = None
-        module.weight, module.bias = linear.weight, linear.bias
+        module.register_parameter("weight", linear.weight)
+        module.register_parameter("bias", linear.bias)
         return module.train(linear.training)
 
     def to_linear(self, weight: nn.Parameter) -> nn.Linear:
@@ -231,13 +262,11 @@ def unpack_weight(
 ) -> Tensor:
     """Packed codes -> the float weight ``size``: ``q * scale`` or ``q * scale - shift``, formed in float32."""
     values = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
-    rows, groups = scale.shape
-    if groups == 1:
+    if grid.group_size is None:
         values.mul_(scale)
         if shift is not None:
             values.sub_(shift)
     else:
-        assert grid.group_size is not None
         per_weight = scale.repeat_interleave(grid.group_size, dim=1)[:, : size[1]]  # (out, in)
         values.mul_(per_weight)
         if shift is not None:

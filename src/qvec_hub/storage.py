@@ -135,7 +135,7 @@ class TensorFiles(Mapping[str, Tensor]):
         self.shapes: dict[str, tuple[int, ...]] = {}
         for path in dict.fromkeys(files.values()):
             with _opened(path) as handle:
-                for name in handle.keys():
+                for name in handle.keys():  # noqa: SIM118  (a handle cannot be iterated)
                     header = handle.get_slice(name)
                     if header.get_dtype() != "F32":
                         raise ArtifactError(f"{path}: {name} is {header.get_dtype()}, expected F32")
@@ -181,7 +181,7 @@ def summarize(tensors: Mapping[str, Tensor], where: str) -> TensorSummary:
             raise ArtifactError(f"{where}: {name} holds NaN or infinity")
         squares += float(tensor.double().square().sum()) if not math.isfinite(square) else square
         parameters += tensor.numel()
-        digest.update(memoryview(tensor.view(torch.uint8).numpy()))
+        digest.update(tensor.view(torch.uint8).numpy())
     return TensorSummary(len(tensors), parameters, math.sqrt(squares), digest.hexdigest())
 
 
@@ -189,8 +189,8 @@ def _check_content(folder: Path, tensors: TensorFiles, expected: TensorSummary) 
     found = sum(math.prod(shape) for shape in tensors.shapes.values())
     if (len(tensors), found) != (expected.count, expected.parameters):
         raise ArtifactError(
-            f"{folder}: {artifact.CONFIG_FILE} promises {expected.count} tensors with {expected.parameters} parameters, "
-            f"the files hold {len(tensors)} with {found}; fetch or extract the vector again"
+            f"{folder}: {artifact.CONFIG_FILE} promises {expected.count} tensors with {expected.parameters} "
+            f"parameters, the files hold {len(tensors)} with {found}; fetch or extract the vector again"
         )
     stamp = _stamp(tensors, expected)
     if stamp.exists():
@@ -250,7 +250,7 @@ def _read_lineage(path: Path) -> dict[str, Tensor] | None:
     if not path.exists():
         return None
     with _opened(path) as handle:
-        return {name: handle.get_tensor(name).clone() for name in handle.keys()}
+        return {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
 
 
 @contextlib.contextmanager

@@ -193,6 +193,13 @@ class QuantizationVector:
         """What the vector is made of: itself, or the ingredients of a sum with their weights."""
         return self.config.sources or [Source(self.origin.repo_id, self.origin.revision, 1.0)]
 
+    def provenance(self) -> list[dict[str, Any]]:
+        """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
+        listed = [asdict(source) for source in self.sources()]
+        if not self.config.sources and self.config.tensors is not None:
+            listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
+        return listed
+
     def _combined(
         self, terms: Sequence[tuple[float, QuantizationVector]], tensor: Callable[[str], Tensor]
     ) -> QuantizationVector:
@@ -216,7 +223,9 @@ class QuantizationVector:
 
 def _difference(qat: Mapping[str, Tensor], finetuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
     _refuse_other_shapes(finetuned, qat, "finetuned", "qat")
-    tensors = {name: tensor.detach().float().cpu() - finetuned[name].detach().float().cpu() for name, tensor in qat.items()}
+    tensors = {
+        name: tensor.detach().float().cpu() - finetuned[name].detach().float().cpu() for name, tensor in qat.items()
+    }
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise ArtifactError(f"{name}: the difference holds NaN or infinity; one of the two models is broken")
@@ -252,7 +261,8 @@ def _shape(value: Any) -> tuple[int, ...]:
 def _reference(model: object, revision: str | None = None) -> Revision:
     """Where a model came from, as far as it knows."""
     if isinstance(model, PreTrainedModel):
-        model, revision = model.config._name_or_path, getattr(model.config, "_commit_hash", None)
+        config: Any = model.config
+        model, revision = config._name_or_path, getattr(config, "_commit_hash", None)
     if not isinstance(model, str) or Path(model).is_dir() or model.count("/") != 1 or model.startswith((".", "/", "~")):
         return Revision()  # a path of this machine means nothing elsewhere
     return Revision(model, revision)
