@@ -66,7 +66,7 @@ def _own_config(model: PreTrainedModel) -> Any:
     config = copy.deepcopy(shared)
     for module in model.modules():
         if getattr(module, "config", None) is shared:
-            module.config = config
+            module.config = config  # type: ignore[assignment]
     return config
 
 
