@@ -393,7 +393,7 @@ def test_classes_in_another_order_are_translated():
     dataset = in_memory([0, 1, 2, 0], ["a cat", "dog", "emu"])
     mapped = check_classes(dataset, 3, {"0": "dog", "1": "emu", "2": "A_Cat"})
     assert mapped["label"][:] == [2, 0, 1, 2]
-    assert class_names(mapped) == ["dog", "emu", "A_Cat"]
+    assert class_names(mapped) == ["dog", "emu", "a cat"]
     assert values(mapped) == values(dataset)
 
 

@@ -12,21 +12,21 @@ user's files; what is read from the Hub or from parquet goes through the cache o
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import Dataset, DatasetDict
 from PIL import Image
 
-from .data_columns import LABEL_MISSING, find_column, label_names, to_image_and_label, with_labels
+from .data_classes import check_classes, class_names, some
+from .data_columns import LABEL_MISSING, find_column, label_names, to_image_and_label
 from .data_sources import open_source, source_name
 from .errors import DataError
 
-__all__ = ["check_classes", "class_names", "load_image_splits", "load_images", "read_images"]
+__all__ = ["check_classes", "class_names", "load_image_splits", "load_images", "load_split", "read_images"]
 
 
 def load_images(
@@ -57,16 +57,31 @@ def load_images(
         DataError: nothing at `source`; no such split; no, or several possible, image or label columns;
             images without labels; a first image that cannot be decoded.
     """
+    where: dict[str, Any] = {"config": config, "revision": revision, "token": token, "cache_dir": cache_dir}
+    return load_split(source, split, None, image_column, label_column, **where)[0]
+
+
+def load_split(
+    source: str | Path | Dataset | DatasetDict,
+    split: str | None,
+    default: str | None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    **where: Any,
+) -> tuple[Dataset, str]:
+    """As `load_images`, with the name of the split taken; `default` is preferred where `split` is None."""
     name = source_name(source)
-    raw = open_source(source, config=config, revision=revision, token=token, cache_dir=cache_dir)
+    raw = open_source(source, **where)
     if isinstance(source, Dataset):
         split = None
+    elif split is None and default in raw:
+        split = default
     split = _pick_split(name, list(raw), split)
     names = label_names(raw, label_column, name)
     dataset = to_image_and_label(raw[split], f"{name}, split {split!r}", image_column, label_column, names)
     _check_labels(dataset, f"{name}, split {split!r}")
     read_images(dataset, [0], name=f"{name}, split {split!r}")
-    return dataset
+    return dataset, split
 
 
 def load_image_splits(
@@ -150,68 +165,14 @@ UNREADABLE = (
 )
 
 
-def class_names(dataset: Dataset) -> list[str] | None:
-    """The class names by id, or None where the dataset has bare integers."""
-    feature = dataset.features["label"]
-    return list(feature.names) if isinstance(feature, ClassLabel) and feature.names else None
-
-
-def check_classes(dataset: Dataset, num_labels: int, id2label: Mapping[Any, str] | None = None) -> Dataset:
-    """The dataset with its label ids as the model's head counts them.
-
-    Where dataset and model both name their classes and the names are the same in another order, the
-    labels are translated. Names that are generic (``LABEL_0``) or that share nothing say nothing: ids
-    are then taken to agree.
-
-    Args:
-        dataset: as from `load_images`.
-        num_labels: the outputs of the model's head.
-        id2label: ``model.config.id2label``; keys may be integers or their text.
-
-    Raises:
-        DataError: another number of classes, labels outside the head, or some names shared under
-            different ids.
-    """
-    names = class_names(dataset)
-    if names is not None and len(names) != num_labels:
-        raise DataError(
-            f"dataset: expected the {num_labels} classes of the model's head, found {len(names)} "
-            f"({_some(names)}); choose the dataset the model was fine-tuned for"
-        )
-    labels = np.asarray(dataset.with_format("numpy")["label"][:])
-    outside = labels[(labels < 0) | (labels >= num_labels)]
-    if outside.size:
-        raise DataError(
-            f"dataset: expected labels from 0 to {num_labels - 1}, the outputs of the model's head, "
-            f"found {int(outside[0])}; choose the dataset the model was fine-tuned for"
-        )
-    model_names = _meaningful_names(id2label, num_labels)
-    if names is None or model_names is None:
-        return dataset
-    ours, theirs = [_normal(name) for name in names], [_normal(name) for name in model_names]
-    if ours == theirs or len(set(ours)) < len(ours) or len(set(theirs)) < len(theirs):
-        return dataset
-    if set(ours) == set(theirs):
-        to_model = np.array([theirs.index(name) for name in ours])
-        return with_labels(dataset, to_model[labels], ClassLabel(names=model_names))
-    moved = [name for i, name in enumerate(ours) if name in theirs and theirs[i] != name and not name.isdigit()]
-    if moved:
-        raise DataError(
-            f"dataset: expected the model's classes in the model's order, found {_some(moved)} under other ids "
-            f"and names the model does not know ({_some(sorted(set(ours) - set(theirs)))}); "
-            "rename the classes of the dataset as in the model's id2label"
-        )
-    return dataset
-
-
 def _pick_split(name: str, known: list[str], split: str | None) -> str:
     if split is None and len(known) == 1:
         return known[0]
     if split in known:
         return str(split)
     if split is None:
-        raise DataError(f"dataset {name}: expected a choice of split, found {_some(known)}; pass split= (--split)")
-    raise DataError(f"dataset {name}: expected a split {split!r}, found {_some(known)}; pass one of these as split")
+        raise DataError(f"dataset {name}: expected a choice of split, found {some(known)}; pass split= (--split)")
+    raise DataError(f"dataset {name}: expected a split {split!r}, found {some(known)}; pass one of these as split")
 
 
 def _check_labels(dataset: Dataset, name: str) -> None:
@@ -230,20 +191,3 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow clips 16 bits at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image if image.mode == mode else image.convert(mode)
-
-
-def _meaningful_names(id2label: Mapping[Any, str] | None, num_labels: int) -> list[str] | None:
-    by_id = {int(key): str(value) for key, value in (id2label or {}).items()}
-    if sorted(by_id) != list(range(num_labels)):
-        return None
-    names = [by_id[i] for i in range(num_labels)]
-    return None if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    listed = ", ".join(repr(name) for name in names[:most])
-    return listed + (", ..." if len(names) > most else "")
