@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from datasets import Dataset
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
 from transformers import AutoImageProcessor, BaseImageProcessor
 
 from ..data import class_names, read_images
@@ -25,7 +24,6 @@ __all__ = ["ImageBatches", "PreprocessedImages", "image_backend", "load_processo
 # HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
 UNREACHABLE: tuple[type[BaseException], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
 CHUNK = 8  # images a processor call: larger ones are slower, their intermediate arrays leave the caches
-THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes and resizes without holding the interpreter's lock
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,24 @@ class ImageBatches(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, positions: list[int]) -> dict[str, Tensor]:
+    def __getitems__(self, positions: list[int]) -> dict[str, Any]:
         rows = [self.rows[position] for position in positions]
         if isinstance(self.images, PreprocessedImages):
             pixels = self.images.pixel_values[rows]
         else:
-            pixels = pixel_values(self.images, rows, self.processor, self.mode)
+            try:
+                pixels = pixel_values(self.images, rows, self.processor, self.mode)
+            except QVecError as error:
+                if get_worker_info() is None:
+                    raise
+                return {"error": error}  # raised in a worker, it would arrive with a traceback for a message
         return {"pixel_values": pixels, "position": torch.as_tensor(positions)}
+
+    def loader(self, batch_size: int, num_workers: int) -> DataLoader:
+        """Batches in order; they are final when they leave `__getitems__`."""
+        # A generator of its own: without one, each pass would draw a number from the caller's random state.
+        own = {"collate_fn": _as_it_is, "generator": torch.Generator()}
+        return DataLoader(self, batch_size=batch_size, num_workers=num_workers, **own)  # type: ignore[arg-type]
 
 
 def preprocess(
@@ -71,6 +80,7 @@ def preprocess(
     *,
     mode: str = "RGB",
     limit: int | None = None,
+    num_workers: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> PreprocessedImages:
     """Decode and preprocess a dataset from `qvec_hub.data.load_images` into one tensor in memory.
@@ -81,6 +91,7 @@ def preprocess(
         processor: as for `evaluate`.
         mode: ``"RGB"``, or ``"L"`` for models of one channel.
         limit: take so many images, evenly spread over the dataset.
+        num_workers: processes that decode; 0 decodes in this one.
         progress: called now and then with the number of images done since the last call.
 
     Raises:
@@ -88,45 +99,40 @@ def preprocess(
         QVecError: the processor does not yield images of one size.
     """
     rows = rows_to_take(len(dataset), limit)
-    labels = torch.as_tensor(np.asarray(dataset.with_format("numpy")["label"][:]))[rows]
-    pixels: Tensor | None = None
-    for start in range(0, len(rows), CHUNK * THREADS):
-        some = rows[start : start + CHUNK * THREADS]
-        batch = pixel_values(dataset, some, processor, mode)
-        if pixels is None:
-            pixels = batch.new_empty(len(rows), *batch.shape[1:])
-        if batch.shape[1:] != pixels.shape[1:]:
-            raise _uneven([tuple(pixels.shape[1:]), tuple(batch.shape[1:])])
-        pixels[start : start + len(some)] = batch
-        if progress is not None:
-            progress(len(some))
-    if pixels is None:
+    if not rows:
         raise DataError("dataset: expected images, found no rows")
+    pixels: Tensor | None = None
+    for batch in ImageBatches(dataset, rows, processor, mode).loader(4 * CHUNK, num_workers):
+        if "error" in batch:
+            raise batch["error"]
+        part = batch["pixel_values"]
+        if pixels is None:
+            pixels = part.new_empty(len(rows), *part.shape[1:])
+        if part.shape[1:] != pixels.shape[1:]:
+            raise _uneven(pixels, part)
+        pixels[batch["position"]] = part
+        if progress is not None:
+            progress(len(part))
+    assert pixels is not None
+    labels = torch.as_tensor(np.asarray(dataset.with_format("numpy")["label"][:]))[rows]
     split = str(dataset.split) if dataset.split else None
     return PreprocessedImages(pixels, labels, class_names(dataset), image_backend(processor), split)
 
 
 def pixel_values(dataset: Dataset, rows: Sequence[int], processor: Any, mode: str) -> Tensor:
-    """Rows of a dataset as the processor makes them: ``(len(rows), channels, height, width)``."""
-
-    def one(chunk: Sequence[int]) -> Tensor:
-        images = read_images(dataset, chunk, mode=mode)
+    """Rows of a dataset as the processor makes them: float ``(len(rows), channels, height, width)``."""
+    parts: list[Tensor] = []
+    for start in range(0, len(rows), CHUNK):
+        images = read_images(dataset, rows[start : start + CHUNK], mode=mode)
         try:
-            return torch.as_tensor(processor(images=images, return_tensors="pt")["pixel_values"])
+            parts.append(torch.as_tensor(processor(images=images, return_tensors="pt")["pixel_values"]))
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
             raise QVecError(
-                f"image processor {type(processor).__name__}: expected pixel_values for images of mode {mode}, found "
-                f"{type(error).__name__}: {error}; pass a fitting one as processor="
+                f"image processor {type(processor).__name__}: expected pixel_values of one size for images of mode "
+                f"{mode}, found {type(error).__name__}: {error}; pass a fitting one as processor="
             ) from error
-
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    if len(chunks) == 1 or torch.utils.data.get_worker_info() is not None:
-        parts = [one(chunk) for chunk in chunks]
-    else:
-        with ThreadPoolExecutor(min(THREADS, len(chunks))) as pool:
-            parts = list(pool.map(one, chunks))
-    if len({part.shape[1:] for part in parts}) > 1:
-        raise _uneven(sorted({tuple(part.shape[1:]) for part in parts}))
+        if parts[-1].shape[1:] != parts[0].shape[1:]:
+            raise _uneven(parts[0], parts[-1])
     return torch.cat(parts)
 
 
@@ -203,8 +209,12 @@ def _reachable(name: str) -> bool:
     return True
 
 
-def _uneven(shapes: list[tuple[int, ...]]) -> QVecError:
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _uneven(one: Tensor, other: Tensor) -> QVecError:
     return QVecError(
-        f"image processor: expected pixel_values of one size, found {shapes[0]} and {shapes[1]}; "
-        "set a fixed size (height and width) or a centre crop in the processor"
+        f"image processor: expected pixel_values of one size, found {tuple(one.shape[1:])} and "
+        f"{tuple(other.shape[1:])}; set a fixed size (height and width) or a centre crop in the processor"
     )

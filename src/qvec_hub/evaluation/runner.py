@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from ..data import class_names, load_split
 from ..data_classes import check_range, class_order
@@ -164,15 +163,10 @@ def _logits(
     """
     if batch_size < 1:
         raise QVecError(f"batch_size: expected at least 1, found {batch_size}")
-    loader = DataLoader(
-        batches,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        collate_fn=_as_it_is,
-        generator=torch.Generator(),  # or each pass would draw a number from the caller's
-    )
-    loader = accelerator.prepare_data_loader(loader, device_placement=False)
+    loader = accelerator.prepare_data_loader(batches.loader(batch_size, num_workers), device_placement=False)
     for batch in loader:
+        if "error" in batch:
+            raise batch["error"]
         found = []
         for model in models:
             found.append(_forward(model, batch["pixel_values"]).float().to(accelerator.device))
@@ -196,10 +190,6 @@ def _forward(model: nn.Module, pixels: Tensor) -> Tensor:
             "pass an image classification model, such as ViTForImageClassification"
         )
     return logits
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _resolve_reference(reference: Any, model: nn.Module) -> nn.Module | Tensor | None:
