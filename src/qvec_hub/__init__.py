@@ -2,8 +2,13 @@
 
 from .errors import ArtifactError, DataError, GridError, LineageError, MisfitError, QVecError
 from .grids import Grid, fake_quantize
-
-__version__ = "0.1.0"
+from .loading import from_pretrained
+from .merge import merge
+from .patch import patch_
+from .plugin import QVecConfig
+from .quanto import quantize_
+from .vector import QuantizationVector
+from .version import __version__
 
 __all__ = [
     "ArtifactError",
@@ -12,6 +17,13 @@ __all__ = [
     "GridError",
     "LineageError",
     "MisfitError",
+    "QVecConfig",
     "QVecError",
+    "QuantizationVector",
+    "__version__",
     "fake_quantize",
+    "from_pretrained",
+    "merge",
+    "patch_",
+    "quantize_",
 ]

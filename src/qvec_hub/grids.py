@@ -276,9 +276,7 @@ def _squared_error(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Gri
     return values.sub_(units).square_().sum(dim=1, keepdim=True)  # (units, 1)
 
 
-def _least_squares(
-    units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
+def _least_squares(units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """The scale and shift that fit ``codes * scale - shift`` to the units best; kept where undetermined."""
     if shift is None:
         norm = codes.square().sum(dim=1, keepdim=True)
