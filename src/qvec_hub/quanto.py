@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .errors import GridError, MisfitError
-from .grids import Grid, quantize
+from .grids import Grid, quantize, scale_shape
 from .naming import PATCH_RECORD, backbone_linears
 from .packing import pack, packed_size, unpack
 from .version import __version__
@@ -214,11 +214,9 @@ class PackedLinear(QLinear):
 
     def reserve(self) -> None:
         """Freeze without a weight: empty buffers of the right shapes on the weight's device, to be loaded into."""
-        count = self.out_features * self.in_features
-        rows, groups = _scale_shape(self.grid, self.out_features, self.in_features)
-        device = self.weight.device
-        scale = torch.empty(rows, groups, device=device)
-        codes = torch.empty(packed_size(count, self.grid.bits), dtype=torch.uint8, device=device)
+        shape, device = self.weight.shape, self.weight.device
+        scale = torch.empty(scale_shape(shape, self.grid), device=device)
+        codes = torch.empty(packed_size(shape.numel(), self.grid.bits), dtype=torch.uint8, device=device)
         self._hold(codes, scale, None if self.grid.symmetric else torch.empty_like(scale))
 
     def _hold(self, packed: Tensor, scale: Tensor, shift: Tensor | None) -> None:
@@ -272,12 +270,6 @@ def unpack_weight(
         if shift is not None:
             values.sub_(shift.repeat_interleave(grid.group_size, dim=1)[:, : size[1]])
     return values.to(dtype)
-
-
-def _scale_shape(grid: Grid, rows: int, columns: int) -> tuple[int, int]:
-    if grid.granularity == "tensor":
-        return 1, 1
-    return rows, 1 if grid.group_size is None else max(1, -(-columns // grid.group_size))
 
 
 def _qtype(grid: Grid) -> qtype:

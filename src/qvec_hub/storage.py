@@ -181,7 +181,7 @@ def summarize(tensors: Mapping[str, Tensor], where: str) -> TensorSummary:
             raise ArtifactError(f"{where}: {name} holds NaN or infinity")
         squares += float(tensor.double().square().sum()) if not math.isfinite(square) else square
         parameters += tensor.numel()
-        digest.update(tensor.view(torch.uint8).numpy())
+        digest.update(tensor.view(torch.uint8).numpy().data)
     return TensorSummary(len(tensors), parameters, math.sqrt(squares), digest.hexdigest())
 
 
