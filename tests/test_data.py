@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
+import types
 from pathlib import Path
 
+import datasets
+import huggingface_hub.constants
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -223,9 +227,6 @@ def test_text_labels_behind_indices():
 
 
 def test_zoo_tasks_go_through_the_zoo(monkeypatch):
-    import sys
-    import types
-
     zoo = types.ModuleType("qvec_hub.zoo")
     zoo.load_task = lambda name: DatasetDict(train=in_memory([0, 1]), test=in_memory([len(name)]))
     monkeypatch.setitem(sys.modules, "qvec_hub.zoo", zoo)
@@ -368,15 +369,18 @@ def test_split_has_to_be_chosen():
         load_images(splits)
 
 
-def test_hub_dataset_without_network_fails_fast(tmp_path, monkeypatch):
-    import huggingface_hub.constants as constants
-
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("revision", [None, "abc"])
+def test_hub_dataset_without_network_fails_fast(tmp_path, monkeypatch, offline, revision):
     # Nobody listens there: the connection is refused at once, as without a network.
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", offline)
     start = time.perf_counter()
     with pytest.raises(DataError, match=r"'some/dataset': expected the Hub to answer or a cached copy"):
-        load_images("some/dataset", cache_dir=tmp_path)
+        load_images("some/dataset", revision=revision, cache_dir=tmp_path)
     assert time.perf_counter() - start < 5
+    assert datasets.config.HF_HUB_OFFLINE is offline
 
 
 # Against a model's head

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from accelerate import PartialState
-from rich.console import Console
-from rich.table import Table
 
-from ..evaluation import EvalResult, evaluate
-from ..evaluation.models import resolve_model
-from .app import app, emit
+from .app import app, emit, note, number_or_word, print_table
 
 __all__ = ["eval_command"]
 
 
-@app.command("eval")
+@app.command(
+    "eval",
+    epilog="Example: qvec eval me/vit-base-flowers me/flowers --vector you/vit-base-eurosat-int3-qvec --weights int3",
+)
 def eval_command(
     model: Annotated[str, typer.Argument(help="Folder or Hub id of an image classification model.")],
     dataset: Annotated[
@@ -41,15 +37,18 @@ def eval_command(
 ) -> None:
     """Evaluate a model, as it is or with a vector added and its weights quantized.
 
-    Counts are exact and the same on CPU, on a GPU and under accelerate launch.
-
-    Example: qvec eval me/vit-eurosat tanganke/eurosat --vector you/vit-dtd-int3-qvec --weights int3
+    Counts are exact, also on several processes (accelerate launch, torchrun): only the first one prints.
     """
+    from accelerate import PartialState
+
+    from ..evaluation import evaluate
+    from ..evaluation.models import resolve_model
+
     how = _how(vector, weights, scale)
     result = evaluate(
         resolve_model(model, **how),
         dataset,
-        processor=Path(model) if Path(model).is_dir() else model,
+        processor=model,
         batch_size=batch_size,
         reference=reference,
         split=split,
@@ -61,40 +60,32 @@ def eval_command(
         device=device,
         num_workers=num_workers,
     )
-    if PartialState().is_main_process:
-        report = {"model": model, "dataset": dataset, **how, **result.to_dict()}
-        emit(report, _table(model, dataset, how, result), as_json)
+    if not PartialState().is_main_process:
+        return
+    if as_json:
+        emit({"model": model, "dataset": dataset, **how, **result.to_dict()}, "", True)
+        return
+    counts = {"top-1": result.correct, "top-5": result.correct_top5, "agreement": result.agreed}
+    rows = [
+        [name, f"{100 * count / result.n:.2f} %", f"{count} of {result.n}"]
+        for name, count in counts.items()
+        if count is not None
+    ]
+    what = ", ".join([model, *(f"{name} {value}" for name, value in how.items())])
+    title = f"{what} on {dataset}" + (f" ({result.split})" if result.split else "")
+    print_table(title, ["measure", "share", "images"], rows)
+    note(f"{title}: {result.wall_s:.1f} s on {result.device}, images by {result.image_backend}")
 
 
 def _how(vector: list[str] | None, weights: str | None, scale: str | None) -> dict[str, Any]:
     """The arguments of ``from_pretrained`` that were given."""
     how: dict[str, Any] = {}
-    if scale is not None:
-        if not vector:
-            raise typer.BadParameter("goes only with --vector", param_hint="--scale")
-        try:
-            how["scale"] = scale if scale in ("recommended", "auto") else float(scale)
-        except ValueError:
-            raise typer.BadParameter(
-                f"expected a number, 'recommended' or 'auto', found {scale!r}", param_hint="--scale"
-            ) from None
     if vector:
         how["vector"] = vector[0] if len(vector) == 1 else vector
     if weights is not None:
         how["weights"] = weights
+    if scale is not None:
+        if not vector:
+            raise typer.BadParameter("goes only with --vector", param_hint="--scale")
+        how["scale"] = number_or_word(scale)
     return how
-
-
-def _table(model: str, dataset: str, how: dict[str, Any], result: EvalResult) -> str:
-    what = ", ".join([model, *(f"{name} {value}" for name, value in how.items())])
-    table = Table(title=f"{what}\non {dataset}" + (f", {result.split}" if result.split else ""), title_justify="left")
-    table.add_column("measure")
-    table.add_column("share", justify="right")
-    table.add_column("images", justify="right")
-    counts = {"top-1": result.correct, "top-5": result.correct_top5, "agreement": result.agreed}
-    for name, count in counts.items():
-        if count is not None:
-            table.add_row(name, f"{100 * count / result.n:.2f} %", f"{count} of {result.n}")
-    out = io.StringIO()
-    Console(file=out, width=100).print(table)
-    return out.getvalue() + f"{result.wall_s:.1f} s on {result.device}, images by {result.image_backend}"

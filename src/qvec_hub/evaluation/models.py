@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import QVecError
+from ..loading import from_pretrained
 
 __all__ = ["resolve_model"]
 
@@ -21,18 +22,5 @@ def resolve_model(model: Any, **how: Any) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     if isinstance(model, (str, Path)):
-        return _load(str(model), **how)
+        return from_pretrained(model, **how)
     raise QVecError(f"model: expected a model, or a folder or Hub id of one, found {type(model).__name__}")
-
-
-def _load(name: str, **how: Any) -> nn.Module:
-    import qvec_hub  # the public loader lives above this room
-
-    if hasattr(qvec_hub, "from_pretrained"):
-        return qvec_hub.from_pretrained(name, **how)
-    from transformers import AutoModelForImageClassification
-
-    try:
-        return AutoModelForImageClassification.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise QVecError(f"model {name!r}: expected an image classification model, found {error}") from error

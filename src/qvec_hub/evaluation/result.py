@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ..version import __version__
+
 __all__ = ["EvalResult", "library_versions"]
 
-LIBRARIES = ("qvec_hub", "torch", "transformers", "accelerate", "datasets", "evaluate", "optimum-quanto", "pillow")
+LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "optimum-quanto", "pillow")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class EvalResult:
 
 def library_versions() -> dict[str, str]:
     """The installed versions that counts may depend on."""
-    found = {"python": platform.python_version()}
+    found = {"qvec_hub": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
             found[name] = version(name)
