@@ -23,10 +23,18 @@ from PIL import Image
 
 from .data_classes import check_classes, class_names, some
 from .data_columns import LABEL_MISSING, find_column, label_names, to_image_and_label
-from .data_sources import open_source, source_name
+from .data_sources import dataset_revision, open_source, source_name
 from .errors import DataError
 
-__all__ = ["check_classes", "class_names", "load_image_splits", "load_images", "load_split", "read_images"]
+__all__ = [
+    "check_classes",
+    "class_names",
+    "dataset_revision",
+    "load_image_splits",
+    "load_images",
+    "load_split",
+    "read_images",
+]
 
 
 def load_images(

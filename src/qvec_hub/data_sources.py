@@ -12,13 +12,13 @@ from typing import Any
 import datasets
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
-from datasets.exceptions import DatasetNotFoundError, DatasetsError
+from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from .errors import DataError
 
-__all__ = ["open_source", "source_name"]
+__all__ = ["dataset_revision", "open_source", "source_name"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 SPLIT_NAMES = {
@@ -82,6 +82,14 @@ def open_source(
                 "found no such path; check the spelling"
             )
         return _open_hub(text, config, revision, token, cache_dir)
+
+
+def dataset_revision(dataset: Dataset) -> str | None:
+    """The commit a dataset from the Hub was read at; None for any other."""
+    # The datasets library names the folder of its cached copy after the commit.
+    folders = {Path(file["filename"]).parent.name for file in dataset.cache_files}
+    commits = {folder for folder in folders if re.fullmatch("[0-9a-f]{40}", folder)}
+    return commits.pop() if len(commits) == 1 else None
 
 
 def _open_path(path: Path, name: str, config: str | None, cache_dir: str | Path | None) -> DatasetDict:
@@ -194,10 +202,10 @@ def _open_hub(
                 f"dataset {name!r}: expected the Hub to answer or a cached copy, found no connection and nothing in "
                 "the cache; go online once (unset HF_HUB_OFFLINE), or pass a local folder or parquet file"
             ) from error
-    if revision is not None and not _is_of_revision(loaded, revision):
+    if revision is not None and any(dataset_revision(split) != revision for split in loaded.values()):
         raise DataError(
-            f"dataset {name!r}: expected revision {revision!r}, found no connection and a cached copy of another or "
-            "unknown revision; go online once, or leave out revision"
+            f"dataset {name!r}: expected revision {revision!r}, found no connection and a cached copy of "
+            f"{dataset_revision(next(iter(loaded.values())))}; go online once, or pass that commit or no revision"
         )
     return loaded
 
@@ -208,19 +216,17 @@ def _reachable(name: str, revision: str | None, token: str | bool | None) -> boo
         HfApi(token=token).dataset_info(name, revision=revision, timeout=10)
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code < 500:
-            raise DatasetNotFoundError(
-                f"the Hub says {error.response.status_code}: no such dataset or revision, or it is private or gated; "
-                "check the id and pass a token"
+            raise DataError(
+                f"dataset {name!r}"
+                + (f" at revision {revision!r}" if revision else "")
+                + ": expected a dataset on the "
+                f"Hub, found status {error.response.status_code}: it does not exist, or is private or gated; "
+                "check the id and the revision, and pass a token"
             ) from error
         return False
     except NETWORK_ERRORS:
         return False
     return True
-
-
-def _is_of_revision(loaded: DatasetDict, revision: str) -> bool:
-    urls = [url for dataset in loaded.values() for url in dataset.info.download_checksums or ()]
-    return bool(urls) and all(f"@{revision}/" in url for url in urls)
 
 
 @contextmanager
