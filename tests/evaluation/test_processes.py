@@ -39,6 +39,11 @@ assert state.num_processes == 2, state
 record = [[each["n"], each["correct"], each["correct_top5"], each["agreed"]] for each in found]
 with open(f"{out}/{state.process_index}.json", "w") as file:
     json.dump([record, predictions.tolist()], file)
+
+from qvec_hub.cli import main
+
+sys.argv = ["qvec", "eval", checkpoint, photos, "--json"]
+main()
 """
 # (batch size, limit): batches that do and do not divide evenly, fewer images than processes or than a batch
 CASES = [(1, None), (4, None), (7, None), (26, None), (53, None), (64, None), (8, 16), (8, 17), (5, 1), (3, 2)]
@@ -46,12 +51,12 @@ CASES = [(1, None), (4, None), (7, None), (26, None), (53, None), (64, None), (8
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory, checkpoint, photos):
-    """What each of the two processes found."""
+    """What each of the two processes found, and all they printed."""
     out = tmp_path_factory.mktemp("processes")
     cases = ", ".join(f"({batch}, {limit}, {'None' if limit else 'predictions'})" for batch, limit in CASES)
     (out / "script.py").write_text(SCRIPT.replace("{cases}", f"[{cases}]"))
-    launch([str(out / "script.py"), str(checkpoint), str(photos), str(out)])
-    return [json.loads((out / f"{index}.json").read_text()) for index in range(2)]
+    printed = launch([str(out / "script.py"), str(checkpoint), str(photos), str(out)])
+    return [json.loads((out / f"{index}.json").read_text()) for index in range(2)], printed
 
 
 def launch(arguments: list[str]) -> str:
@@ -71,17 +76,16 @@ def test_two_processes_count_as_one(launched, vit, photos, processor):
         reference = None if limit else vit
         found = evaluate(vit, photos, processor=processor, batch_size=batch, limit=limit, reference=reference)
         expected.append([found.n, found.correct, found.correct_top5, found.agreed])
-    assert [record for record, _ in launched] == [expected, expected]
+    assert [record for record, _ in launched[0]] == [expected, expected]
 
 
 def test_two_processes_predict_in_order(launched, vit, photos, processor):
     expected = predict(vit, preprocess(load_images(photos), processor))
-    for _, predictions in launched:
+    for _, predictions in launched[0]:
         assert torch.equal(torch.tensor(predictions), expected)
 
 
-def test_only_the_main_process_prints(checkpoint, photos, vit, processor, tmp_path):
-    (tmp_path / "qvec.py").write_text("from qvec_hub.cli import main; main()")
-    lines = launch([str(tmp_path / "qvec.py"), "eval", str(checkpoint), str(photos), "--json"]).splitlines()
+def test_only_the_main_process_prints(launched, vit, photos, processor):
+    lines = launched[1].splitlines()
     assert len(lines) == 1
     assert json.loads(lines[0])["correct"] == evaluate(vit, photos, processor=processor).correct

@@ -152,6 +152,10 @@ def test_a_model_that_answers_nan(vit, photos, processor):
     with pytest.raises(QVecError, match="found NaN for 32 of 32 images; its weights were not loaded"):
         evaluate(model, photos, processor=processor)
     assert model.training
+    with pytest.raises(QVecError, match="found NaN"):
+        evaluate(vit, photos, processor=processor, reference=model)
+    with pytest.raises(QVecError, match="found NaN"):
+        predict(model, load_images(photos), processor=processor)
 
 
 def test_things_that_are_no_fitting_model(vit, photos, processor, tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import QVecError
 
-__all__ = ["ImageClassificationMetric", "predictions_and_ranks"]
+__all__ = ["ImageClassificationMetric", "predictions_and_ranks", "refuse_nan"]
 
 TOP = 5
 NO_REFERENCE = -1
@@ -33,16 +33,21 @@ def predictions_and_ranks(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
     Raises:
         QVecError: NaN among the logits ``(n, classes)``.
     """
+    refuse_nan(logits)
+    own = logits.gather(1, labels[:, None])  # (n, 1)
+    ids = torch.arange(logits.shape[1], device=logits.device)
+    ahead = (logits > own) | ((logits == own) & (ids < labels[:, None]))  # (n, classes)
+    return logits.argmax(dim=1), ahead.sum(dim=1)
+
+
+def refuse_nan(logits: Tensor) -> None:
+    """A model that answers NaN is broken: it has no accuracy, not one of 0."""
     broken = int(logits.isnan().any(dim=1).sum())
     if broken:
         raise QVecError(
             f"model: expected numbers as logits, found NaN for {broken} of {len(logits)} images; its weights were not "
             "loaded, patched or quantized as they should be: load it again and check the warnings"
         )
-    own = logits.gather(1, labels[:, None])  # (n, 1)
-    ids = torch.arange(logits.shape[1], device=logits.device)
-    ahead = (logits > own) | ((logits == own) & (ids < labels[:, None]))  # (n, classes)
-    return logits.argmax(dim=1), ahead.sum(dim=1)
 
 
 class ImageClassificationMetric(evaluate.Metric):

@@ -18,7 +18,7 @@ from ..data import class_names, load_split
 from ..data_classes import check_range, class_order
 from ..errors import DataError, QVecError
 from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
-from .metric import ImageClassificationMetric
+from .metric import ImageClassificationMetric, refuse_nan
 from .models import resolve_model
 from .progress import counting
 from .result import EvalResult, library_versions
@@ -171,6 +171,8 @@ def _logits(
         for model in models:
             found.append(_forward(model, batch["pixel_values"]).float().to(accelerator.device))
         positions, *logits = accelerator.gather_for_metrics((batch["position"].to(accelerator.device), *found))
+        for each in logits:
+            refuse_nan(each)  # here too, for models that are never scored: references, and `predict`
         yield positions.cpu(), [each.cpu() for each in logits]
 
 
