@@ -14,8 +14,7 @@ from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 
-from ..data import class_names, load_split
-from ..data_classes import check_range, class_order
+from ..data import check_range, class_names, class_order, load_split
 from ..errors import DataError, QVecError
 from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
 from .metric import ImageClassificationMetric, refuse_nan

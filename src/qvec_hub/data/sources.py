@@ -16,7 +16,7 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from .errors import DataError
+from ..errors import DataError
 
 __all__ = ["dataset_revision", "open_source", "source_name"]
 
@@ -69,7 +69,7 @@ def open_source(
         )
     text = str(source)
     if isinstance(source, str) and text.startswith("zoo:"):
-        from .zoo import load_task  # the tasks are built on this room
+        from ..zoo import load_task  # the tasks are built on this room
 
         return load_task(text.removeprefix("zoo:"))
     path = Path(text).expanduser()

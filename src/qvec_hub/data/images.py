@@ -1,14 +1,4 @@
-"""Image classification datasets from anywhere, brought to one shape: columns ``image`` and ``label``.
-
-    test = load_images("tanganke/eurosat", split="test")
-    splits = load_image_splits("photos/")               # train/cat/1.png, test/dog/7.png, ...
-    test = check_classes(test, model.config.num_labels, model.config.id2label)
-
-A *source* is a Hub dataset id (``org/name``), a folder of class folders (inside ``train``, ``test``, ... or
-not), a parquet file or a folder of them, a folder written by ``save_to_disk``, ``zoo:NAME`` for a task that
-comes with this package, or a `datasets.Dataset` or `datasets.DatasetDict`. Nothing is written beside a
-user's files; what is read from the Hub or from parquet goes through the cache of the datasets library.
-"""
+"""Loading splits, with every label and the first image checked; decoding rows."""
 
 from __future__ import annotations
 
@@ -21,20 +11,12 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from PIL import Image
 
-from .data_classes import check_classes, class_names, some
-from .data_columns import LABEL_MISSING, find_column, label_names, to_image_and_label
-from .data_sources import dataset_revision, open_source, source_name
-from .errors import DataError
+from ..errors import DataError
+from .classes import some
+from .columns import LABEL_MISSING, find_column, label_names, to_image_and_label
+from .sources import open_source, source_name
 
-__all__ = [
-    "check_classes",
-    "class_names",
-    "dataset_revision",
-    "load_image_splits",
-    "load_images",
-    "load_split",
-    "read_images",
-]
+__all__ = ["load_image_splits", "load_images", "load_split", "read_images"]
 
 
 def load_images(

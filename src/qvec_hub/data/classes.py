@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from datasets import ClassLabel, Dataset
 
-from .data_columns import with_labels
-from .errors import DataError
+from ..errors import DataError
+from .columns import with_labels
 
 __all__ = ["check_classes", "check_range", "class_names", "class_order", "some"]
 

@@ -12,7 +12,7 @@ from datasets import Array2D, Array3D, ClassLabel, Dataset, LargeList, List, Val
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from .errors import DataError
+from ..errors import DataError
 
 __all__ = ["LABEL_MISSING", "find_column", "label_names", "to_image_and_label", "with_labels"]
 
