@@ -2,6 +2,7 @@
 
 from .errors import ArtifactError, DataError, GridError, LineageError, MisfitError, QVecError
 from .grids import Grid, fake_quantize
+from .training import prepare_qat_, strip_qat_
 
 __version__ = "0.1.0"
 
@@ -14,4 +15,6 @@ __all__ = [
     "MisfitError",
     "QVecError",
     "fake_quantize",
+    "prepare_qat_",
+    "strip_qat_",
 ]
