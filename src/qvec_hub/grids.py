@@ -208,14 +208,27 @@ def mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     fitting alternate from several starting points (fractions of absmax), and the best pair seen is
     kept. Absmax itself is among the candidates, so no unit ends worse than absmax.
     """
+    rows = MSE_BLOCK // units.shape[1]
+    # Blocks of a few long units would be summed by several threads, in another order: not the same bits.
+    if rows < 16 or units.device.type != "cpu" or torch.compiler.is_compiling():
+        return _mse(units, grid)
+    # The search passes over the units some 150 times: on a CPU, in blocks that stay in its cache (3 times faster).
+    fitted = [_mse(block, grid) for block in units.split(rows)]
+    scales, shifts = zip(*fitted, strict=True)
+    return torch.cat(scales), None if grid.symmetric else torch.cat(shifts)
+
+
+def _mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     best_scale, best_shift = absmax(units, grid)
-    best_error = _squared_error(units, best_scale, best_shift, grid)
+    best_error = _squared_error(units, _codes(units, best_scale, best_shift, grid), best_scale, best_shift)
     top_scale, top_shift = best_scale, best_shift
     for fraction in MSE_STARTS[grid.bits]:
         scale, shift = top_scale * fraction, top_shift
+        codes = _codes(units, scale, shift, grid)
         for _ in range(MSE_ROUNDS):
-            scale, shift = _least_squares(units, _codes(units, scale, shift, grid), scale, shift)
-            error = _squared_error(units, scale, shift, grid)
+            scale, shift = _least_squares(units, codes, scale, shift)
+            codes = _codes(units, scale, shift, grid)
+            error = _squared_error(units, codes, scale, shift)
             better = error < best_error
             best_error = torch.where(better, error, best_error)
             best_scale = torch.where(better, scale, best_scale)
@@ -224,6 +237,7 @@ def mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     return best_scale, best_shift
 
 
+MSE_BLOCK = 1 << 17  # weights; half a megabyte of float32, a few of which fit in a core's cache
 MSE_ROUNDS = 3
 MSE_STARTS = {bits: (1.0, 0.75, 0.55, 0.4) if bits < 4 else (1.0, 0.8) for bits in range(2, 9)}
 
@@ -271,14 +285,14 @@ def _values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
     return values if shift is None else values.sub_(shift.reshape(-1, 1))
 
 
-def _squared_error(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
-    values = _values_(_codes(units, scale, shift, grid), scale, shift)
+def _squared_error(units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
+    values = codes * scale
+    if shift is not None:
+        values.sub_(shift)
     return values.sub_(units).square_().sum(dim=1, keepdim=True)  # (units, 1)
 
 
-def _least_squares(
-    units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
+def _least_squares(units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """The scale and shift that fit ``codes * scale - shift`` to the units best; kept where undetermined."""
     if shift is None:
         norm = codes.square().sum(dim=1, keepdim=True)

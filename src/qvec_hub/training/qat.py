@@ -6,7 +6,7 @@ quantization uses; the gradient passes through unchanged to the float weight (ar
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,8 @@ from ..grids import Grid, fake_quantize
 from ._backbone import backbone_linears
 
 __all__ = ["QATLinear", "prepare_qat_", "strip_qat_"]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class StraightThrough(torch.autograd.Function):
@@ -52,7 +54,7 @@ class QATLinear(nn.Linear):
         return f"{super().extra_repr()}, grid={self.grid}"
 
 
-def prepare_qat_(model: nn.Module, grid: Grid | str) -> nn.Module:
+def prepare_qat_(model: Model, grid: Grid | str) -> Model:
     """Make every linear layer of the backbone round its weight to `grid` in the forward pass, in place.
 
     The head, biases, norms, embeddings and the patch convolution stay as they are. The state dict
@@ -85,7 +87,7 @@ def prepare_qat_(model: nn.Module, grid: Grid | str) -> nn.Module:
     return model
 
 
-def strip_qat_(model: nn.Module) -> nn.Module:
+def strip_qat_(model: Model) -> Model:
     """Undo `prepare_qat_` in place: plain `nn.Linear` layers that hold the trained float weights.
 
     Returns:
