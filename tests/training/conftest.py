@@ -1,16 +1,19 @@
 """Tiny models and image sets: everything here runs in seconds on one core."""
 
+import gc
 import importlib.util
 import json
+import shutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from PIL import Image as Picture
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
 import qvec_hub
 
@@ -36,19 +39,36 @@ def tiny_vit(tiny_config):
     return ViTForImageClassification(tiny_config)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny models only lose by a second thread, and the Trainer collects garbage after every run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def processor():
-    return ViTImageProcessor(size={"height": 16, "width": 16})
+    return ViTImageProcessorPil(size={"height": 16, "width": 16})
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """A headless backbone in a folder, as the Hub has them."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "base"
+    ViTModel(ViTConfig(**TINY), add_pooling_layer=False).save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
-def base(tmp_path, processor):
-    """A headless backbone in a folder, as the Hub has them."""
-    torch.manual_seed(0)
-    folder = tmp_path / "base"
-    ViTModel(ViTConfig(**TINY), add_pooling_layer=False).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
+def own_base(base, tmp_path):
+    """A copy of the base, to be damaged."""
+    return Path(shutil.copytree(base, tmp_path / "base"))
 
 
 def images(count, seed, classes=CLASSES):
@@ -64,7 +84,7 @@ def images(count, seed, classes=CLASSES):
     return Dataset.from_dict(rows, features=features)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dataset():
     return DatasetDict({"train": images(22, 0), "validation": images(9, 1)})
 
@@ -86,8 +106,9 @@ class StandInVector:
         (folder / "qvec_config.json").write_text(json.dumps(self.about))
 
 
-@pytest.fixture(autouse=True)
-def other_rooms(monkeypatch):
+@pytest.fixture(scope="session", autouse=True)
+def other_rooms():
+    monkeypatch = pytest.MonkeyPatch()
     if not hasattr(qvec_hub, "QuantizationVector"):
         monkeypatch.setattr(qvec_hub, "QuantizationVector", StandInVector, raising=False)
     if importlib.util.find_spec("qvec_hub.data") is None:
@@ -100,3 +121,5 @@ def other_rooms(monkeypatch):
         ]
         data.class_names = lambda dataset: getattr(dataset.features["label"], "names", None)
         monkeypatch.setitem(sys.modules, "qvec_hub.data", data)
+    yield
+    monkeypatch.undo()

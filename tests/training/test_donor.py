@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from datasets import DatasetDict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoImageProcessor,
@@ -60,6 +60,12 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.fixture(scope="module")
+def whole(base, dataset, tmp_path_factory):
+    """An undisturbed training to compare others with."""
+    return train_donor(base, dataset, tmp_path_factory.mktemp("whole"), recipe=QUICK)
+
+
 def test_what_a_donor_is(base, dataset, tmp_path, capsys):
     recorder = Recorder()
     donor = train_donor(base, dataset, tmp_path / "out", recipe=QUICK, grid="int2", task="lamps", callbacks=[recorder])
@@ -109,15 +115,14 @@ def test_scores_are_those_of_the_saved_models(base, dataset, tmp_path):
         assert (donor.scores[score].n, donor.scores[score].correct) == (9, correct)
 
 
-def test_the_same_seed_gives_the_same_bits(base, dataset, tmp_path):
-    one, two = (train_donor(base, dataset, tmp_path / name, recipe=QUICK) for name in ("one", "two"))
-    assert same(weights(one.fp), weights(two.fp))
-    assert same(weights(one.qat), weights(two.qat))
+def test_the_same_seed_gives_the_same_bits(base, dataset, tmp_path, whole):
+    again = train_donor(base, dataset, tmp_path / "out", recipe=QUICK)
+    assert same(weights(again.fp), weights(whole.fp))
+    assert same(weights(again.qat), weights(whole.qat))
 
 
 @pytest.mark.parametrize("killed_in", ["fp", "qat"])
-def test_a_resumed_run_equals_an_undisturbed_one(base, dataset, tmp_path, killed_in):
-    whole = train_donor(base, dataset, tmp_path / "whole", recipe=QUICK)
+def test_a_resumed_run_equals_an_undisturbed_one(base, dataset, tmp_path, whole, killed_in):
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         train_donor(base, dataset, out, recipe=QUICK, callbacks=[Kill(killed_in, 8)])
@@ -131,8 +136,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(base, dataset, tmp_path, killed
     assert same(weights(resumed.qat), weights(whole.qat))
 
 
-def test_a_checkpoint_cut_short_is_passed_over(base, dataset, tmp_path):
-    whole = train_donor(base, dataset, tmp_path / "whole", recipe=QUICK)
+def test_a_checkpoint_cut_short_is_passed_over(base, dataset, tmp_path, whole):
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         train_donor(base, dataset, out, recipe=QUICK, callbacks=[Kill("fp", 8)])
@@ -143,10 +147,11 @@ def test_a_checkpoint_cut_short_is_passed_over(base, dataset, tmp_path):
     assert same(weights(resumed.fp), weights(whole.fp))
 
 
-def test_resuming_what_is_finished_changes_nothing(base, dataset, tmp_path):
-    donor = train_donor(base, dataset, tmp_path / "out", recipe=QUICK)
-    again = train_donor(base, dataset, tmp_path / "out", recipe=QUICK, resume=True, callbacks=[Kill("fp", 0)])
-    assert again == donor
+def test_resuming_what_is_finished_changes_nothing(base, dataset, whole):
+    before = (whole.fp / "model.safetensors").stat().st_mtime_ns
+    again = train_donor(base, dataset, whole.fp.parent, recipe=QUICK, resume=True, callbacks=[Kill("fp", 0)])
+    assert again == whole
+    assert (whole.fp / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_only_the_same_training_is_resumed(base, dataset, tmp_path):
@@ -156,15 +161,13 @@ def test_only_the_same_training_is_resumed(base, dataset, tmp_path):
         train_donor(base, dataset, tmp_path / "out", recipe=QUICK, grid="int2", resume=True)
 
 
-def test_a_folder_in_use_is_not_trained_over(base, dataset, tmp_path):
-    train_donor(base, dataset, tmp_path / "out", recipe=QUICK)
+def test_a_folder_in_use_is_not_trained_over(base, dataset, whole):
     with pytest.raises(QVecError, match="found a donor there"):
-        train_donor(base, dataset, tmp_path / "out", recipe=QUICK)
+        train_donor(base, dataset, whole.fp.parent, recipe=QUICK)
 
 
-def test_accumulated_batches_train_the_same(base, dataset, tmp_path):
+def test_accumulated_batches_train_the_same(base, dataset, tmp_path, whole):
     parts = TrainingRecipe(**{**QUICK.to_dict(), "grad_accumulation": 2})
-    whole = train_donor(base, dataset, tmp_path / "whole", recipe=QUICK)
     split = train_donor(base, dataset, tmp_path / "split", recipe=parts)
     for name, tensor in weights(split.fp).items():
         torch.testing.assert_close(tensor, weights(whole.fp)[name], atol=2e-4, rtol=0)
@@ -177,13 +180,12 @@ def test_bfloat16(base, dataset, tmp_path):
     assert {tensor.dtype for tensor in weights(donor.qat).values()} == {torch.float32}
 
 
-def test_a_model_object_is_left_alone_and_trains_as_its_folder_does(base, dataset, tmp_path):
+def test_a_model_object_is_left_alone_and_trains_as_its_folder_does(base, dataset, tmp_path, whole):
     model = ViTModel.from_pretrained(base, add_pooling_layer=False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    one = train_donor(model, dataset, tmp_path / "one", recipe=QUICK)
-    two = train_donor(base, dataset, tmp_path / "two", recipe=QUICK)
+    one = train_donor(model, dataset, tmp_path / "out", recipe=QUICK)
     assert same(model.state_dict(), before)
-    ours, theirs = (ViTForImageClassification.from_pretrained(donor.qat).state_dict() for donor in (one, two))
+    ours, theirs = (ViTForImageClassification.from_pretrained(donor.qat).state_dict() for donor in (one, whole))
     assert same(ours, theirs)
 
 
@@ -230,10 +232,10 @@ def test_bad_input_is_named(base, dataset, tmp_path, what, error, message):
     assert not (tmp_path / "out" / "fp").exists()
 
 
-def test_a_base_without_an_image_processor_says_what_to_do(base, dataset, tmp_path):
-    (base / "preprocessor_config.json").unlink()
+def test_a_base_without_an_image_processor_says_what_to_do(own_base, dataset, tmp_path):
+    (own_base / "preprocessor_config.json").unlink()
     with pytest.raises(QVecError, match=r"expected an image processor .* pass processor="):
-        train_donor(base, dataset, tmp_path / "out", recipe=QUICK)
+        train_donor(own_base, dataset, tmp_path / "out", recipe=QUICK)
 
 
 def test_pixels_of_another_size_are_refused_before_training(base, dataset, tmp_path, processor):
@@ -242,15 +244,13 @@ def test_pixels_of_another_size_are_refused_before_training(base, dataset, tmp_p
         train_donor(base, dataset, tmp_path / "out", recipe=QUICK, processor=processor)
 
 
-def test_a_base_with_a_weight_missing_is_refused(base, dataset, tmp_path):
-    from safetensors.torch import save_file
-
-    tensors = weights(base)
+def test_a_base_with_a_weight_missing_is_refused(own_base, dataset, tmp_path):
+    tensors = weights(own_base)
     lost = next(name for name in tensors if "query" in name or "q_proj" in name)
     del tensors[lost]
-    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, own_base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ArtifactError, match=r"found none of the right shape for 1, the first being 'vit\."):
-        train_donor(base, dataset, tmp_path / "out", recipe=QUICK)
+        train_donor(own_base, dataset, tmp_path / "out", recipe=QUICK)
 
 
 def test_a_warm_up_longer_than_the_run_warns(base, dataset, tmp_path):

@@ -17,6 +17,7 @@ from ..errors import DataError, QVecError
 from ..grids import Grid
 from .folder import check_free, publish, read_record, start_record, write_record
 from .pixels import Pixels, load_processor
+from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
 from .recipe import TrainingRecipe
 from .run import Score, evaluate, train, warn_of_endless_warmup
@@ -47,6 +48,7 @@ class Donor:
     scores: dict[str, Score] = field(default_factory=dict)
 
 
+@quiet_transformers()
 def train_donor(
     base: str | Path | PreTrainedModel,
     dataset: str | Path | Dataset | DatasetDict,

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers.utils import logging
 
-__all__ = ["on_terminal", "report_progress"]
+__all__ = ["on_terminal", "quiet_transformers", "report_progress"]
 
 
 def on_terminal() -> bool:
     return sys.stderr.isatty()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' bars for each load and save, and its reports of a new head, which is intended."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def report_progress(trainer: Trainer) -> None:

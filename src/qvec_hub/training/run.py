@@ -48,15 +48,30 @@ def train(
             left the numbers.
     """
     args = training_arguments(recipe, folder, arguments)
-    trainer = Trainer(model, args, train_dataset=data, data_collator=collate, callbacks=list(callbacks))
+    checkpoint = last_checkpoint(folder) if resume else None
+    if checkpoint is not None:
+        saved = type(model).from_pretrained(checkpoint, dtype=torch.float32)
+        model.load_state_dict(saved.state_dict())
+    trainer = LoadedTrainer(model, args, train_dataset=data, data_collator=collate, callbacks=list(callbacks))
     report_progress(trainer)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+    trainer.train(resume_from_checkpoint=checkpoint)
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise QVecError(
                 f"run '{folder.name}': expected finite weights after training, found NaN or infinity in '{name}'; "
                 f"train with a lower learning rate than {recipe.learning_rate:g} or more warm-up"
             )
+
+
+class LoadedTrainer(Trainer):
+    """A Trainer that resumes with the weights its model holds already.
+
+    The Trainer itself loads a checkpoint by run-time names and not strictly, while `save_pretrained`
+    wrote it under the names of the Hub: the backbone would silently start again from the base.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        pass
 
 
 def evaluate(model: PreTrainedModel, data: Pixels, recipe: TrainingRecipe, folder: Path) -> Score:
@@ -97,7 +112,8 @@ def training_arguments(recipe: TrainingRecipe, folder: Path, extra: Mapping[str,
         "report_to": [],
         "remove_unused_columns": False,
         "label_names": ["labels"],
-        "dataloader_pin_memory": torch.cuda.is_available(),
+        "use_cpu": not torch.accelerator.is_available(),  # else bf16 is refused
+        "dataloader_pin_memory": torch.accelerator.is_available(),
     }
     try:
         args = TrainingArguments(**{**settings, **(extra or {})})

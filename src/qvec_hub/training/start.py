@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError
@@ -29,47 +29,41 @@ def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed:
     Raises:
         ArtifactError: no such model, not an image classifier's backbone, or backbone weights missing.
     """
-    model = _from_object(base, classes, seed) if isinstance(base, nn.Module) else _from_files(base, classes, seed)
+    if isinstance(base, nn.Module):
+        model = _from_object(base, classes, seed)
+    else:
+        model = _from_files(base, str(base), classes, seed)
     model.config.id2label = dict(enumerate(classes))
     model.config.label2id = {name: index for index, name in enumerate(classes)}
     return model
 
 
-def _from_files(base: str | Path, classes: list[str], seed: int) -> PreTrainedModel:
+def _from_files(folder: str | Path, name: str, classes: list[str], seed: int) -> PreTrainedModel:
     set_seed(seed)
     try:
         model, report = AutoModelForImageClassification.from_pretrained(
-            base, num_labels=len(classes), ignore_mismatched_sizes=True, dtype=torch.float32, output_loading_info=True
+            folder, num_labels=len(classes), ignore_mismatched_sizes=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(
-            f"base '{base}': expected a transformers image model (a folder with config.json and safetensors, or a "
+            f"base '{name}': expected a transformers image model (a folder with config.json and safetensors, or a "
             f"Hub id), found none that loads ({' '.join(str(error).split())[:300]})"
         ) from error
-    _check_backbone(str(base), model, set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]})
+    _check_backbone(name, model, set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]})
     return model
 
 
 def _from_object(base: nn.Module, classes: list[str], seed: int) -> PreTrainedModel:
+    """By way of a folder, so that an object and its folder give the same model to the bit."""
     if not isinstance(base, PreTrainedModel):
         raise QVecError(
             f"base: expected a transformers model, a folder or a Hub id, found {type(base).__name__}; "
             "load the base with transformers first"
         )
-    config = copy.deepcopy(base.config)
-    config.num_labels = len(classes)
-    set_seed(seed)
-    try:
-        model = AutoModelForImageClassification.from_config(config, dtype=torch.float32)
-    except ValueError as error:
-        raise ArtifactError(f"base: {type(base).__name__} is not the backbone of an image classifier") from error
-    prefix = model.base_model_prefix
-    headless = base.base_model is base  # then its names lack the backbone's prefix
-    found = {f"{prefix}.{name}" if headless else name: tensor for name, tensor in base.state_dict().items()}
-    wanted = model.state_dict()
-    fitting = {name: tensor for name, tensor in found.items() if name in wanted and wanted[name].shape == tensor.shape}
-    _check_backbone(base_name(base), model, set(wanted) - set(fitting))
-    model.load_state_dict(fitting, strict=False)
+    with TemporaryDirectory() as folder:
+        base.save_pretrained(folder)
+        model = _from_files(folder, base_name(base), classes, seed)
+    model.name_or_path = base_name(base)
     return model
 
 
