@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, load_dataset
 from PIL import Image as Picture
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
@@ -114,7 +114,7 @@ def other_rooms():
     if importlib.util.find_spec("qvec_hub.data") is None:
         data = types.ModuleType("qvec_hub.data")
         data.load_image_splits = lambda source, **columns: (
-            source if isinstance(source, DatasetDict) else DatasetDict({"train": source})
+            source if isinstance(source, DatasetDict) else load_dataset("imagefolder", data_dir=str(source))
         )
         data.read_images = lambda dataset, rows, name=None: [
             image.convert("RGB") for image in dataset[list(rows)]["image"]

@@ -33,6 +33,7 @@ def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed:
         model = _from_object(base, classes, seed)
     else:
         model = _from_files(base, str(base), classes, seed)
+    model.config.problem_type = "single_label_classification"  # cross-entropy, whatever the base was trained for
     model.config.id2label = dict(enumerate(classes))
     model.config.label2id = {name: index for index, name in enumerate(classes)}
     return model
