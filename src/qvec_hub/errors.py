@@ -4,7 +4,7 @@ Every message names the thing that is wrong (a file, a tensor, an argument), wha
 what was found, and what to do. Anything else that escapes the package is a bug.
 """
 
-__all__ = ["QVecError", "ArtifactError", "DataError", "GridError", "LineageError", "MisfitError"]
+__all__ = ["ArtifactError", "DataError", "GridError", "LineageError", "MisfitError", "QVecError"]
 
 
 class QVecError(Exception):

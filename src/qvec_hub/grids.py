@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .errors import GridError
 
-__all__ = ["Grid", "Quantized", "dequantize", "fake_quantize", "quantize"]
+__all__ = ["Grid", "Quantized", "dequantize", "fake_quantize", "quantize", "scale_shape"]
 
 MIN_SCALE = 1e-8  # the authors' lower clamp: an all-zero row keeps a finite scale
 GRANULARITIES = ("tensor", "channel", "group")
@@ -150,11 +150,11 @@ def quantize(weight: Tensor, grid: Grid) -> Quantized:
     if not bool(finite.all()):
         raise GridError(f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity")
     codes = _codes(units, scale, shift, grid).sub_(grid.qmin).to(torch.uint8)
-    columns = _scale_columns(weight, grid)
+    shape = scale_shape(weight.shape, grid)
     return Quantized(
         _from_units(codes, weight.shape, grid),
-        scale.reshape(-1, columns),
-        None if shift is None else shift.reshape(-1, columns),
+        scale.reshape(shape),
+        None if shift is None else shift.reshape(shape),
     )
 
 
@@ -193,7 +193,7 @@ def range_rule(name: str) -> Callable[[RangeRule], RangeRule]:
 
 @range_rule("absmax")
 def absmax(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    """The outermost code stands for the largest magnitude (SCIENCE: the paper's rule); affine: min to max."""
+    """The outermost code stands for the largest magnitude (the paper's rule); affine: min to max."""
     low, high = torch.aminmax(units, dim=1, keepdim=True)  # one pass; (units, 1) each
     if grid.symmetric:
         return (torch.maximum(high, -low) / grid.qmax).clamp_(min=MIN_SCALE), None
@@ -204,42 +204,55 @@ def absmax(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
 def mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     """The scale (and shift) with the least squared error per unit.
 
-    For fixed codes ``q`` the best scale is a least-squares fit, ``<w, q> / <q, q>``; rounding and
-    fitting alternate from several starting points (fractions of absmax), and the best pair seen is
-    kept. Absmax itself is among the candidates, so no unit ends worse than absmax.
+    For fixed codes ``q`` the best scale is a least-squares fit, ``<w, q> / <q, q>``. From the best of a few
+    fractions of absmax, rounding and fitting alternate; the best pair seen is kept. Absmax itself is among
+    the candidates, so no unit ends worse than absmax.
     """
     rows = MSE_BLOCK // units.shape[1]
     # Blocks of a few long units would be summed by several threads, in another order: not the same bits.
     if rows < 16 or units.device.type != "cpu" or torch.compiler.is_compiling():
         return _mse(units, grid)
-    # The search passes over the units some 150 times: on a CPU, in blocks that stay in its cache (3 times faster).
-    fitted = [_mse(block, grid) for block in units.split(rows)]
-    scales, shifts = zip(*fitted, strict=True)
+    # The search passes over the units more than a hundred times: on a CPU, block by block within its cache.
+    scales, shifts = zip(*(_mse(block, grid) for block in units.split(rows)), strict=True)
     return torch.cat(scales), None if grid.symmetric else torch.cat(shifts)
 
 
 def _mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    best_scale, best_shift = absmax(units, grid)
-    best_error = _squared_error(units, _codes(units, best_scale, best_shift, grid), best_scale, best_shift)
-    top_scale, top_shift = best_scale, best_shift
-    for fraction in MSE_STARTS[grid.bits]:
-        scale, shift = top_scale * fraction, top_shift
-        codes = _codes(units, scale, shift, grid)
-        for _ in range(MSE_ROUNDS):
-            scale, shift = _least_squares(units, codes, scale, shift)
-            codes = _codes(units, scale, shift, grid)
-            error = _squared_error(units, codes, scale, shift)
-            better = error < best_error
-            best_error = torch.where(better, error, best_error)
-            best_scale = torch.where(better, scale, best_scale)
-            if best_shift is not None and shift is not None:
-                best_shift = torch.where(better, shift, best_shift)
-    return best_scale, best_shift
+    top, shift = absmax(units, grid)
+    best = _Best(top, shift, _squared_error(units, top, shift, grid))
+    for fraction in _fractions(grid.bits):
+        best.offer(top * fraction, shift, _squared_error(units, top * fraction, shift, grid))
+    for _ in range(MSE_ROUNDS):
+        codes = _codes(units, best.scale, best.shift, grid)
+        scale, shift = _least_squares(units, codes, best.scale, best.shift)
+        best.offer(scale, shift, _squared_error(units, scale, shift, grid))
+    return best.scale, best.shift
 
 
 MSE_BLOCK = 1 << 17  # weights; half a megabyte of float32, a few of which fit in a core's cache
-MSE_ROUNDS = 3
-MSE_STARTS = {bits: (1.0, 0.75, 0.55, 0.4) if bits < 4 else (1.0, 0.8) for bits in range(2, 9)}
+MSE_ROUNDS = 4
+MSE_SEARCH = {2: (0.2, 16), 3: (0.35, 10), 4: (0.5, 6)}  # bits -> smallest fraction of absmax, how many
+
+
+def _fractions(bits: int) -> list[float]:
+    smallest, count = MSE_SEARCH.get(bits, (0.7, 3))
+    return [1.0 - (1.0 - smallest) * step / count for step in range(1, count + 1)]
+
+
+@dataclass
+class _Best:
+    """The scale and shift with the least error so far, unit by unit."""
+
+    scale: Tensor
+    shift: Tensor | None
+    error: Tensor
+
+    def offer(self, scale: Tensor, shift: Tensor | None, error: Tensor) -> None:
+        better = error < self.error
+        self.error = torch.where(better, error, self.error)
+        self.scale = torch.where(better, scale, self.scale)
+        if self.shift is not None and shift is not None:
+            self.shift = torch.where(better, shift, self.shift)
 
 
 @range_rule("hqq")
@@ -285,10 +298,8 @@ def _values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
     return values if shift is None else values.sub_(shift.reshape(-1, 1))
 
 
-def _squared_error(units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
-    values = codes * scale
-    if shift is not None:
-        values.sub_(shift)
+def _squared_error(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
+    values = _values_(_codes(units, scale, shift, grid), scale, shift)
     return values.sub_(units).square_().sum(dim=1, keepdim=True)  # (units, 1)
 
 
@@ -306,10 +317,11 @@ def _least_squares(units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | 
     return scale, torch.where(usable, code_mean * scale - unit_mean, shift)
 
 
-def _scale_columns(weight: Tensor, grid: Grid) -> int:
-    if grid.group_size is None:
-        return 1
-    return max(1, -(-_row_length(weight.shape) // grid.group_size))
+def scale_shape(shape: torch.Size, grid: Grid) -> tuple[int, int]:
+    """(rows, groups) of the scales of a weight ``(out, in, …)``."""
+    if grid.granularity == "tensor":
+        return 1, 1
+    return shape[0], 1 if grid.group_size is None else -(-_row_length(shape) // grid.group_size)
 
 
 def _row_length(shape: torch.Size) -> int:
@@ -327,17 +339,17 @@ def _to_units(weight: Tensor, grid: Grid) -> Tensor:
     rows = flat.reshape(weight.shape[0], _row_length(weight.shape))
     if grid.group_size is None:
         return rows
-    padding = _scale_columns(weight, grid) * grid.group_size - rows.shape[1]
-    if padding:
-        rows = F.pad(rows, (0, padding))
+    if rows.shape[1] % grid.group_size:
+        rows = F.pad(rows, (0, grid.group_size - rows.shape[1] % grid.group_size))
     return rows.reshape(-1, grid.group_size)
 
 
 def _from_units(units: Tensor, shape: torch.Size, grid: Grid) -> Tensor:
-    if grid.group_size is None:
-        return units.reshape(shape)
     length = _row_length(shape)
-    return units.reshape(shape[0], -1)[:, :length].reshape(shape)
+    if grid.group_size is None or length % grid.group_size == 0:
+        return units.reshape(shape)
+    whole = -(-length // grid.group_size) * grid.group_size
+    return units.reshape(shape[0], whole)[:, :length].reshape(shape)
 
 
 _NAME = re.compile(

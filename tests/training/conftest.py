@@ -2,7 +2,6 @@
 
 import gc
 import importlib.util
-import json
 import shutil
 import sys
 import types
@@ -14,8 +13,6 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, load_dataset
 from PIL import Image as Picture
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
-
-import qvec_hub
 
 TINY = {
     "hidden_size": 32,
@@ -89,28 +86,10 @@ def dataset():
     return DatasetDict({"train": images(22, 0), "validation": images(9, 1)})
 
 
-# Until the rooms these belong to are merged: the least that train_donor needs of them.
-
-
-class StandInVector:
-    @classmethod
-    def extract(cls, finetuned, qat, base=None, donor=None, recipe=None, grid=None):
-        vector = cls()
-        a, b = (ViTForImageClassification.from_pretrained(folder).state_dict() for folder in (finetuned, qat))
-        vector.tensors = {name: b[name] - a[name] for name in a if not name.startswith("classifier")}
-        vector.about = {"donor": donor, "recipe": recipe, "grid": grid.to_dict()}
-        return vector
-
-    def save_pretrained(self, folder):
-        folder.mkdir()
-        (folder / "qvec_config.json").write_text(json.dumps(self.about))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def other_rooms():
+    """Until qvec_hub.data is merged: the least that train_donor needs of it."""
     monkeypatch = pytest.MonkeyPatch()
-    if not hasattr(qvec_hub, "QuantizationVector"):
-        monkeypatch.setattr(qvec_hub, "QuantizationVector", StandInVector, raising=False)
     if importlib.util.find_spec("qvec_hub.data") is None:
         data = types.ModuleType("qvec_hub.data")
         data.load_image_splits = lambda source, **columns: (

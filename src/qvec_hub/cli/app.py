@@ -8,10 +8,11 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from ..errors import QVecError
 
-__all__ = ["app", "console", "emit", "main", "note"]
+__all__ = ["app", "console", "emit", "main", "note", "number_or_word", "print_table"]
 
 app = typer.Typer(
     name="qvec",
@@ -32,6 +33,29 @@ def emit(result: dict[str, Any], text: str, as_json: bool) -> None:
 def note(message: str) -> None:
     """One line for the person watching; never on stdout."""
     console.print(message, highlight=False, markup=False)
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table on stdout: drawn on a terminal, tab-separated lines elsewhere."""
+    out = Console()
+    if not out.is_terminal:
+        for row in [columns, *rows] if any(columns) else rows:
+            print("\t".join(row))
+        return
+    table = Table(title=title, title_justify="left", show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table, markup=False)
+
+
+def number_or_word(text: str) -> float | str:
+    """An option that takes a number or a word."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def main() -> None:

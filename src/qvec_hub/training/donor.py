@@ -177,7 +177,7 @@ def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
 
 
 def _extract(base: Any, out: Path, about: dict[str, str | None], recipe: TrainingRecipe, grid: Grid) -> Any:
-    from .. import QuantizationVector  # type: ignore[attr-defined]
+    from .. import QuantizationVector
 
     return QuantizationVector.extract(
         out / "fp", out / "qat", base=base, donor=about, recipe=recipe.to_dict(), grid=grid

@@ -11,14 +11,15 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ..errors import QVecError
 from ..grids import Grid, fake_quantize
-from ._backbone import backbone_linears
+from ..naming import backbone_linears
 
 __all__ = ["QATLinear", "prepare_qat_", "strip_qat_"]
 
-Model = TypeVar("Model", bound=nn.Module)
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 class StraightThrough(torch.autograd.Function):

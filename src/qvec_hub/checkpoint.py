@@ -1,0 +1,114 @@
+"""Loading an ordinary float transformers checkpoint, with every way it can be broken told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
+
+from .errors import ArtifactError, MisfitError
+from .naming import canonical_names
+
+__all__ = ["is_folder", "load_classifier", "load_config", "split_revision"]
+
+HubArguments = dict[str, Any]  # revision, token, cache_dir, local_files_only
+
+
+def is_folder(source: str | Path) -> bool:
+    """Whether `source` means a local folder: it is one, or it cannot be a repo id.
+
+    Raises:
+        ArtifactError: when it looks like a path but nothing is there.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return True
+    text = str(source)
+    if path.exists():
+        raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
+    if isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text:
+        raise ArtifactError(f"{source!s}: no such folder")
+    return False
+
+
+def split_revision(source: str) -> tuple[str, str | None]:
+    """``"org/name@revision"`` -> ``("org/name", "revision")``."""
+    repo_id, _, revision = source.partition("@")
+    return repo_id, revision or None
+
+
+def load_config(source: str | Path, **hub: Any) -> Any:
+    """The transformers config of a folder or repo id.
+
+    Raises:
+        ArtifactError: when there is none.
+    """
+    is_folder(source)
+    try:
+        return AutoConfig.from_pretrained(source, **hub)
+    except (OSError, ValueError, KeyError, HFValidationError, OfflineModeIsEnabled) as error:
+        raise ArtifactError(
+            f"{source}: no transformers model config could be read ({_first_line(error)}); expected a folder or a "
+            "Hub repo id with config.json and model.safetensors"
+        ) from error
+
+
+def load_classifier(
+    source: str | Path | PreTrainedModel, *, head_required: bool = True, **kwargs: Any
+) -> PreTrainedModel:
+    """A float image classifier from a folder or repo id; a model object passes through.
+
+    Args:
+        head_required: refuse a checkpoint without a trained head; a bare backbone is fine otherwise.
+        kwargs: for transformers' ``from_pretrained`` (revision, token, cache_dir, local_files_only, dtype …).
+
+    Raises:
+        ArtifactError: when files are missing, truncated, not safetensors, or hold other tensors than the config says.
+    """
+    if isinstance(source, PreTrainedModel):
+        return source
+    config = load_config(source, **{k: kwargs[k] for k in _HUB_KEYS if k in kwargs})
+    kwargs.setdefault("dtype", torch.float32)
+    try:
+        model, info = AutoModelForImageClassification.from_pretrained(
+            source, config=config, use_safetensors=True, output_loading_info=True, **kwargs
+        )
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(
+            f"{source}: model.safetensors is missing or unreadable ({_first_line(error)}); only intact safetensors "
+            "files are read"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise ArtifactError(f"{source}: not a loadable image classifier ({_first_line(error)})") from error
+    refuse_missing(source, model, info, head_required)
+    return model
+
+
+_HUB_KEYS = ("revision", "token", "cache_dir", "local_files_only")
+
+
+def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any], head_required: bool) -> None:
+    """Raise when a load left weights at their random initial values."""
+    missing = sorted(info["missing_keys"])
+    try:
+        backbone = canonical_names(model)
+    except MisfitError as error:
+        raise ArtifactError(f"{source}: {error}") from error
+    if not head_required:
+        prefix = f"{model.base_model_prefix}."
+        missing = [name for name in missing if name in backbone or name.startswith(prefix)]
+    if missing:
+        raise ArtifactError(
+            f"{source}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "
+            f"({', '.join(missing[:4])}{', …' if len(missing) > 4 else ''}) and would be random; "
+            "expected a complete checkpoint"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,95 @@
+"""`qvec_hub.from_pretrained`: the plugin behind one call that never returns random weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoModelForImageClassification, PreTrainedModel
+from transformers.utils import cached_file
+
+from .checkpoint import load_classifier, load_config, refuse_missing
+from .errors import ArtifactError, QVecError
+from .folders import new_folder
+from .grids import Grid
+from .patch import patch_
+from .plugin import METHOD, QVecConfig, VectorLike, open_vector
+
+__all__ = ["from_pretrained", "save_model"]
+
+
+def from_pretrained(
+    source: str | Path,
+    vector: VectorLike | None = None,
+    weights: str | Grid | None = None,
+    scale: float | str = "recommended",
+    *,
+    check_lineage: bool = True,
+    **kwargs: Any,
+) -> PreTrainedModel:
+    """Load a ViT image classifier, add a vector to it, and quantize it.
+
+    Args:
+        source: the receiver: a folder or a Hub repo id; or a model saved by this package (then without the rest).
+        vector: see `QVecConfig`; None adds nothing.
+        weights: ``"int2"`` … ``"int8"``, a grid's name or a `Grid`; None leaves the (patched) model in float.
+        scale: a number or ``"recommended"``.
+        check_lineage: refuse a receiver that does not descend from the vector's base.
+        kwargs: for transformers' ``from_pretrained``: revision, token, cache_dir, local_files_only, dtype, device_map …
+
+    Raises:
+        QVecError: one of its children, when anything does not exist, does not fit or cannot be read.
+    """
+    hub = {key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs}
+    revision = {"revision": kwargs["revision"]} if kwargs.get("revision") else {}
+    saved = getattr(load_config(source, **hub, **revision), "quantization_config", None)
+    method = saved.get("quant_method") if isinstance(saved, dict) else None
+    if saved is not None:
+        if method != METHOD:
+            raise ArtifactError(
+                f"{source}: is quantized by {method!r}; expected a float checkpoint or one of qvec_hub's"
+            )
+        if vector is not None or weights is not None:
+            raise QVecError(
+                f"{source}: is quantized already, so a vector or other weights come too late; load it without them, "
+                "or start from the float receiver"
+            )
+        return _load(source, None, **kwargs)
+    opened = open_vector(vector, **hub)
+    if weights is None:
+        model = load_classifier(source, **kwargs)
+        return model if opened is None else patch_(model, opened, scale, check_lineage=check_lineage)
+    return _load(source, QVecConfig(opened, weights, scale, check_lineage), **kwargs)
+
+
+def save_model(model: PreTrainedModel, folder: str | Path, processor_from: str | Path | None = None) -> None:
+    """Save a model in one step, with the image processor of the checkpoint it came from.
+
+    Raises:
+        ArtifactError: when the folder cannot be written; it keeps what it held.
+    """
+    with new_folder(folder, owned=lambda name: name == "config.json" or name.startswith("model")) as scratch:
+        model.save_pretrained(scratch)
+        if processor_from is not None:
+            found = cached_file(
+                str(processor_from), "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+            )
+            if found is not None:
+                shutil.copyfile(found, scratch / "preprocessor_config.json")
+
+
+def _load(source: str | Path, config: QVecConfig | None, **kwargs: Any) -> PreTrainedModel:
+    if config is not None:
+        kwargs["quantization_config"] = config
+    try:
+        model, info = AutoModelForImageClassification.from_pretrained(
+            source, use_safetensors=True, output_loading_info=True, **kwargs
+        )
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"{source}: model.safetensors is missing or unreadable ({error})") from error
+    except (RuntimeError, ValueError) as error:
+        raise ArtifactError(f"{source}: not a loadable image classifier ({error})") from error
+    refuse_missing(source, model, info, head_required=True)
+    return model

@@ -1,0 +1,252 @@
+"""The transformers plugin: `QVecConfig` and its quantizer. Importing this module registers both.
+
+While a float checkpoint is loaded, every backbone tensor passes through `_PatchAndPack`: the vector's tensor
+is added in float32, a linear weight is then rounded and packed, and the float one dropped. At no time is
+there a second float model. A saved model holds plain buffers, which transformers loads by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from .artifact import Source
+from .errors import ArtifactError, QVecError
+from .grids import Grid
+from .lineage import probe
+from .merge import merge
+from .naming import canonical_names
+from .patch import add_scaled, refuse_misfit, refuse_stranger, resolve_scale
+from .quanto import METHOD, PackedLinear, quantization_record, swap_linears_
+from .vector import QuantizationVector
+
+__all__ = ["METHOD", "QVecConfig", "QVecQuantizer", "VectorLike", "open_vector"]
+
+VectorLike = str | Path | QuantizationVector | Sequence[str | Path | QuantizationVector]
+
+
+@register_quantization_config(METHOD)
+class QVecConfig(QuantizationConfigMixin):
+    """How to patch and quantize a ViT while it is loaded, and, in a saved ``config.json``, how that was done.
+
+    Args:
+        vector: a repo id (``"org/name"``, ``"org/name@revision"``), a folder, a `QuantizationVector`, a list of
+            them (their mean is taken), or None for plain post-training quantization.
+        weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`.
+        scale: what the vector is multiplied by: a number or ``"recommended"``.
+        check_lineage: refuse a receiver that does not descend from the vector's base.
+
+    Raises:
+        QVecError: when an argument is not one of these.
+    """
+
+    def __init__(
+        self,
+        vector: VectorLike | list[dict[str, Any]] | None = None,
+        weights: str | Grid | dict[str, Any] = "int3",
+        scale: float | str = "recommended",
+        check_lineage: bool = True,
+        **unknown: Any,
+    ) -> None:
+        self.quant_method = METHOD  # type: ignore[assignment]  # transformers compares it as a string
+        self.grid = Grid.parse(unknown.pop("grid", weights))
+        self.vector = vector
+        self.scale = scale
+        self.check_lineage = check_lineage
+        for key in ("quant_method", "qvec_hub_version"):  # of a saved config.json
+            unknown.pop(key, None)
+        if unknown:
+            raise QVecError(f"QVecConfig: unknown arguments {', '.join(sorted(unknown))}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What goes into ``config.json``: provenance instead of tensors."""
+        return quantization_record(self.grid, _provenance(self.vector), self.scale)
+
+
+def open_vector(vector: Any, **hub: Any) -> QuantizationVector | None:
+    """The vector an argument stands for; a list is merged.
+
+    Raises:
+        QVecError: when one cannot be opened, or the list does not merge.
+    """
+    if vector is None or isinstance(vector, QuantizationVector):
+        return vector
+    if isinstance(vector, (str, Path)):
+        return QuantizationVector.from_pretrained(vector, **hub)
+    if isinstance(vector, Mapping) or not isinstance(vector, Sequence):
+        raise QVecError(f"vector: expected a repo id, a folder, a QuantizationVector or a list, found {vector!r}")
+    opened = [open_vector(item, **hub) for item in vector]
+    return merge([item for item in opened if item is not None])
+
+
+@register_quantizer(METHOD)
+class QVecQuantizer(HfQuantizer):
+    """Swaps the linear layers, feeds every tensor through patch and pack, and checks the lineage at the end."""
+
+    quantization_config: QVecConfig
+
+    def __init__(self, quantization_config: QVecConfig, **kwargs: Any) -> None:
+        super().__init__(copy.copy(quantization_config), **kwargs)  # the caller may use the same config again
+        self.vector: QuantizationVector | None = None
+        self.scale = 1.0
+        self.canonical: dict[str, str] = {}  # run-time name -> canonical name, of tensors the vector changes
+        self.layers: dict[str, PackedLinear] = {}
+        self.probes: dict[str, Tensor] = {}
+        self.pending: set[str] = set()
+        self.failure: Exception | None = None
+
+    def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
+        placed = device_map.values() if isinstance(device_map, dict) else ()
+        if "disk" in placed:
+            raise QVecError("device_map: a layer is placed on 'disk'; packed weights are small, place it on 'cpu'")
+
+    def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        if not self.pre_quantized:
+            with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
+                self._open_vector(model)
+        self.layers = swap_linears_(model, self.quantization_config.grid)
+        if self.pre_quantized:
+            for layer in self.layers.values():
+                layer.reserve()
+        self.pending = {f"{name}.weight" for name in self.layers} | set(self.canonical)
+        return model
+
+    def _open_vector(self, model: PreTrainedModel) -> None:
+        config = self.quantization_config
+        self.vector = open_vector(config.vector)
+        if self.vector is None:
+            return
+        self.scale = resolve_scale(config.scale, self.vector)
+        self.canonical = canonical_names(model)
+        state = model.state_dict()
+        refuse_misfit(self.vector, model, {new: tuple(state[name].shape) for name, new in self.canonical.items()})
+        if self.vector.config.grid != config.grid:
+            warnings.warn(
+                f"the vector was trained on {self.vector.config.grid.name} and is used on {config.grid.name}; "
+                "vectors transfer poorly to another grid",
+                stacklevel=2,
+            )
+
+    def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
+        # Only the tensors this plugin changes: for these transformers leaves the shape check to us.
+        return not self.pre_quantized and (
+            param_name in self.canonical or param_name.removesuffix(".weight") in self.layers
+        )
+
+    def get_quantize_ops(self) -> ConversionOps:
+        return _PatchAndPack(self)
+
+    def convert(self, name: str, tensor: Tensor, model: PreTrainedModel) -> dict[str, Any]:
+        """Patch one arriving tensor and, if a linear layer's weight, pack it into its layer."""
+        self.pending.discard(name)
+        expected = model.get_parameter_or_buffer(name)
+        if tuple(tensor.shape) != tuple(expected.shape):
+            raise ArtifactError(
+                f"{name}: the checkpoint holds shape {tuple(tensor.shape)}, its config.json asks for "
+                f"{tuple(expected.shape)}; the receiver's files do not belong together"
+            )
+        if self.vector is not None and name in self.canonical:
+            canonical = self.canonical[name]
+            if self.vector.lineage and canonical in self.vector.lineage:
+                self.probes[canonical] = probe(canonical, tensor)
+            tensor = add_scaled(tensor, self.vector[canonical], self.scale).to(expected.dtype)
+        layer = self.layers.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
+        if layer is None:
+            return {name: tensor}
+        layer.register_parameter("weight", torch.nn.Parameter(tensor, requires_grad=False))
+        layer.freeze()
+        return {}
+
+    def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        if self.pre_quantized:
+            return model
+        if self.failure is not None:
+            raise self.failure
+        if self.pending:
+            some = ", ".join(sorted(self.pending)[:4])
+            raise ArtifactError(
+                f"{len(self.pending)} backbone weights are not in the receiver's checkpoint ({some}, …) and would be "
+                "random; expected a complete checkpoint"
+            )
+        config = self.quantization_config
+        if self.vector is not None:
+            if config.check_lineage:
+                refuse_stranger(self.vector, self.probes)
+            config.vector, config.scale = self.vector.provenance(), self.scale
+        else:
+            config.scale = 1.0
+        self._release(model)
+        return model
+
+    def _release(self, model: PreTrainedModel) -> None:
+        """Drop what only the load needed; copy the few tensors that still pin the checkpoint's memory mapping."""
+        self.vector, self.canonical, self.layers, self.probes = None, {}, {}, {}
+        for parameter in model.parameters():
+            if parameter.device.type == "cpu":
+                parameter.data = parameter.data.clone()
+
+    def is_serializable(self) -> bool:
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        return False
+
+    @property
+    def is_compileable(self) -> bool:
+        return True
+
+
+class _PatchAndPack(ConversionOps):
+    """The conversion transformers runs on each arriving tensor."""
+
+    def __init__(self, quantizer: QVecQuantizer) -> None:
+        self.quantizer = quantizer
+
+    @torch.no_grad()
+    def convert(  # type: ignore[override]
+        self,
+        input_dict: dict[str, Any],
+        full_layer_name: str,
+        model: PreTrainedModel,
+        missing_keys: set[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        (value,) = input_dict.values()
+        tensor = value[0] if isinstance(value, list) else value
+        if missing_keys is not None:
+            missing_keys.discard(full_layer_name)
+        if self.quantizer.failure is not None:
+            return {}
+        try:
+            return self.quantizer.convert(full_layer_name, tensor, model)
+        except Exception as error:  # transformers would log it and go on; it is raised when the load ends
+            self.quantizer.failure = error
+            return {}
+
+
+def _provenance(vector: Any) -> list[dict[str, Any]] | None:
+    """JSON-able ``[{repo_id, revision, weight}]`` of whatever was given as `vector`."""
+    if vector is None:
+        return None
+    items = list(vector) if isinstance(vector, (list, tuple)) else [vector]
+    sources: list[dict[str, Any]] = []
+    for item in items:
+        if isinstance(item, dict):
+            sources.append(dict(item))
+        elif isinstance(item, QuantizationVector):
+            sources.extend(item.provenance())
+        else:
+            sources.append(asdict(Source(str(item), None, 1.0 / len(items))))
+    return sources

@@ -1,0 +1,290 @@
+"""`QuantizationVector`: the difference ``θ_QAT − θ_FP`` of two fine-tunes of one base, head excluded.
+
+Knows tensors, arithmetic and files; nothing of quantization. Tensors of a loaded vector are read from
+memory-mapped files when asked for; sums and multiples are computed tensor by tensor, when asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from . import storage
+from .artifact import FORMAT_VERSION, Donor, Encoding, Revision, Source, VectorConfig
+from .checkpoint import load_classifier
+from .errors import ArtifactError, MisfitError, QVecError
+from .grids import Grid
+from .lineage import sketch
+from .naming import architecture, backbone_tensors
+from .version import __version__
+
+__all__ = ["QuantizationVector"]
+
+
+class QuantizationVector:
+    """A quantization vector: `config`, and one float32 tensor per backbone tensor, by canonical name.
+
+    Immutable. Make one with `extract` or `from_pretrained`; ``vec[name]`` reads a tensor; ``0.5 * vec``,
+    ``vec + other``, ``-vec`` are vectors again.
+    """
+
+    def __init__(
+        self,
+        config: VectorConfig,
+        tensors: Mapping[str, Tensor],
+        lineage: Mapping[str, Tensor] | None = None,
+        origin: Revision | None = None,
+    ) -> None:
+        self.config = config
+        self.lineage = lineage
+        self.origin = origin or Revision()
+        self._tensors = tensors
+
+    @classmethod
+    def extract(
+        cls,
+        finetuned: PreTrainedModel | str | Path,
+        qat: PreTrainedModel | str | Path,
+        base: PreTrainedModel | str | Path | None = None,
+        *,
+        donor: Donor | Mapping[str, Any] | None = None,
+        recipe: Mapping[str, Any] | Any = None,
+        grid: Grid | str = "int3",
+        scale: float = 1.0,
+    ) -> QuantizationVector:
+        """``ρ = θ_QAT − θ_FP`` (arXiv 2604.03420), over all floating tensors of the backbone.
+
+        Args:
+            finetuned: the plain fine-tune: a model, a folder or a Hub repo id.
+            qat: the quantization-aware fine-tune of the same base on the same task, as plain float weights.
+            base: the common base; with it the vector can tell receivers that do not descend from it.
+            donor: task, dataset and where the two models come from.
+            recipe: how the QAT model was trained, ``{"name": "ste", …}``.
+            grid: the grid it was trained on.
+            scale: the scale to recommend.
+
+        Raises:
+            ArtifactError: when a checkpoint cannot be read, holds NaN, or both models are the same.
+            MisfitError: when the two models are not of one architecture.
+        """
+        models = {"finetuned": finetuned, "qat": qat}
+        loaded = {role: load_classifier(model, head_required=False) for role, model in models.items()}
+        config = VectorConfig(
+            format_version=FORMAT_VERSION,
+            qvec_hub_version=__version__,
+            model_type=loaded["qat"].config.model_type,
+            architecture=architecture(loaded["qat"].config),
+            base_model=_reference(base),
+            donor=_donor(donor, finetuned, qat),
+            recipe=_recipe(recipe),
+            grid=Grid.parse(grid),
+            scale=_number(scale),
+            encoding=Encoding(),
+            tensors=None,
+            sources=[],
+        )
+        tensors = _difference(backbone_tensors(loaded["qat"]), backbone_tensors(loaded["finetuned"]))
+        lineage = None
+        if base is not None:
+            ancestor = backbone_tensors(load_classifier(base, head_required=False))
+            _refuse_other_shapes(ancestor, tensors, "base", "qat")
+            lineage = sketch(ancestor)
+        return cls(config, tensors, lineage)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> QuantizationVector:
+        """Open a vector from a folder or a Hub repository (``"org/name"`` or ``"org/name@revision"``).
+
+        The tensors' hash is checked once per file; they are read later, one by one, as they are used.
+
+        Raises:
+            ArtifactError: when it cannot be found or is not exactly what the format says.
+        """
+        folder, origin = storage.locate(source, revision, token, cache_dir, local_files_only)
+        config, tensors, lineage = storage.read(folder)
+        return cls(config, tensors, lineage, origin)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the artifact; the folder holds either its old content or the complete new vector.
+
+        Raises:
+            ArtifactError: when the folder cannot be written, or a tensor holds NaN or infinity.
+        """
+        storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage)
+
+    def names(self) -> list[str]:
+        """Canonical tensor names, in the model's order."""
+        return list(self._tensors)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name -> shape, without reading the tensors."""
+        return {name: storage.shape_of(self._tensors, name) for name in self._tensors}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            raise MisfitError(f"no tensor {name!r} in this vector; names() lists the {len(self)} it has")
+        return self._tensors[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def norm(self) -> float:
+        """Euclidean norm over all tensors."""
+        return math.sqrt(sum(float(self[name].double().square().sum()) for name in self))
+
+    def cosine(self, other: QuantizationVector) -> float:
+        """Cosine with another vector of the same architecture.
+
+        Raises:
+            MisfitError: when the two differ in tensors.
+        """
+        self._refuse_unlike(other)
+        dot = sum(float((self[name].double() * other[name].double()).sum()) for name in self)
+        norms = self.norm() * other.norm()
+        return dot / norms if norms else 0.0
+
+    def __add__(self, other: QuantizationVector) -> QuantizationVector:
+        if not isinstance(other, QuantizationVector):
+            return NotImplemented
+        self._refuse_unlike(other)
+        return self._combined([(1.0, self), (1.0, other)], lambda name: self[name] + other[name])
+
+    def __mul__(self, factor: float) -> QuantizationVector:
+        number = _number(factor)
+        return self._combined([(number, self)], lambda name: self[name] * number)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> QuantizationVector:
+        return self * -1.0
+
+    def __sub__(self, other: QuantizationVector) -> QuantizationVector:
+        return self + -other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> QuantizationVector:
+        return self  # immutable; transformers deep-copies the configs that hold vectors
+
+    def __repr__(self) -> str:
+        task = self.config.donor.task or "unnamed task"
+        return f"QuantizationVector({task}, {self.config.model_type}, {self.config.grid.name}, {len(self)} tensors)"
+
+    def sources(self) -> list[Source]:
+        """What the vector is made of: itself, or the ingredients of a sum with their weights."""
+        return self.config.sources or [Source(self.origin.repo_id, self.origin.revision, 1.0)]
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
+        listed = [asdict(source) for source in self.sources()]
+        if not self.config.sources and self.config.tensors is not None:
+            listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
+        return listed
+
+    def _combined(
+        self, terms: Sequence[tuple[float, QuantizationVector]], tensor: Callable[[str], Tensor]
+    ) -> QuantizationVector:
+        sources = [replace(s, weight=s.weight * weight) for weight, vector in terms for s in vector.sources()]
+        donors = {vector.config.donor for _, vector in terms}
+        config = replace(
+            self.config,
+            donor=donors.pop() if len(donors) == 1 else Donor(),
+            scale=1.0,
+            tensors=None,
+            sources=sources,
+        )
+        return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage)
+
+    def _refuse_unlike(self, other: QuantizationVector) -> None:
+        _refuse_other_shapes(other.shapes(), self.shapes(), "other vector", "this vector")
+        bases = self.config.base_model, other.config.base_model
+        if all(base.repo_id for base in bases) and bases[0] != bases[1]:
+            raise MisfitError(f"vectors of different bases do not add up: {bases[0].repo_id} and {bases[1].repo_id}")
+
+
+def _difference(qat: Mapping[str, Tensor], finetuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    _refuse_other_shapes(finetuned, qat, "finetuned", "qat")
+    tensors = {
+        name: tensor.detach().float().cpu() - finetuned[name].detach().float().cpu() for name, tensor in qat.items()
+    }
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(f"{name}: the difference holds NaN or infinity; one of the two models is broken")
+    if not any(bool(tensor.any()) for tensor in tensors.values()):
+        raise ArtifactError("the two models are identical, so their vector is zero; pass the QAT model as `qat`")
+    return tensors
+
+
+def _refuse_other_shapes(found: Mapping[str, Any], expected: Mapping[str, Any], who: str, whose: str) -> None:
+    problems = describe_misfits(found, expected)
+    if problems:
+        listing = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
+        raise MisfitError(f"{who} does not fit {whose}: {listing}")
+
+
+def describe_misfits(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """One line for each tensor that is missing, unexpected or of another shape (values: shapes or tensors)."""
+    lines = []
+    for name in [*expected, *(name for name in found if name not in expected)]:
+        if name not in found:
+            lines.append(f"{name} is missing")
+        elif name not in expected:
+            lines.append(f"{name} is not expected")
+        elif _shape(found[name]) != _shape(expected[name]):
+            lines.append(f"{name} has shape {_shape(found[name])}, expected {_shape(expected[name])}")
+    return lines
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else tuple(value)
+
+
+def _reference(model: object, revision: str | None = None) -> Revision:
+    """Where a model came from, as far as it knows."""
+    if isinstance(model, PreTrainedModel):
+        config: Any = model.config
+        model, revision = config._name_or_path, getattr(config, "_commit_hash", None)
+    if not isinstance(model, str) or Path(model).is_dir() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+        return Revision()  # a path of this machine means nothing elsewhere
+    return Revision(model, revision)
+
+
+def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:
+    known = Donor(finetuned=_reference(finetuned), qat=_reference(qat))
+    if donor is None or isinstance(donor, Donor):
+        return donor or known
+    values = {**asdict(known), **donor}
+    return VectorConfig.part(Donor, values, "donor")
+
+
+def _recipe(recipe: Any) -> dict[str, Any]:
+    if recipe is None:
+        return {}
+    if is_dataclass(recipe) and not isinstance(recipe, type):
+        return asdict(recipe)
+    return dict(recipe)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise QVecError(f"scale: expected a finite number, found {value!r}")
+    return float(value)

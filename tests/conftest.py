@@ -1,0 +1,90 @@
+"""Shared fixtures: tiny ViTs of one base, as models and as folders. No network, no user cache."""
+
+import os
+import tempfile
+
+_HOME = tempfile.TemporaryDirectory(prefix="qvec-tests-")
+os.environ.update(HF_HOME=_HOME.name, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from transformers import ViTConfig, ViTForImageClassification
+
+import qvec_hub as qv
+
+transformers.utils.logging.disable_progress_bar()
+torch.set_num_threads(1)
+
+
+def tiny_config(**changes: object) -> ViTConfig:
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 56,
+        "image_size": 16,
+        "patch_size": 4,
+        "num_labels": 5,
+    }
+    return ViTConfig(**{**sizes, **changes})
+
+
+def fine_tuned(model: ViTForImageClassification, amount: float, seed: int) -> ViTForImageClassification:
+    """A stand-in for a fine-tune: the same model with every weight moved a little."""
+    generator = torch.Generator().manual_seed(seed)
+    model = copy.deepcopy(model).eval()
+    for parameter in model.parameters():
+        parameter.data += amount * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+@pytest.fixture(scope="session")
+def base() -> ViTForImageClassification:
+    torch.manual_seed(0)
+    model = ViTForImageClassification(tiny_config()).eval()
+    for parameter in model.parameters():  # weights large enough for logits that differ
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    return model
+
+
+@pytest.fixture(scope="session")
+def finetuned(base: ViTForImageClassification) -> ViTForImageClassification:
+    return fine_tuned(base, 0.003, seed=1)
+
+
+@pytest.fixture(scope="session")
+def qat(base: ViTForImageClassification) -> ViTForImageClassification:
+    return fine_tuned(base, 0.006, seed=2)
+
+
+@pytest.fixture
+def receiver(base: ViTForImageClassification) -> ViTForImageClassification:
+    return fine_tuned(base, 0.004, seed=3)
+
+
+@pytest.fixture
+def receiver_folder(receiver: ViTForImageClassification, tmp_path: Path) -> Path:
+    receiver.save_pretrained(tmp_path / "receiver")
+    return tmp_path / "receiver"
+
+
+@pytest.fixture(scope="session")
+def vector(base, finetuned, qat) -> qv.QuantizationVector:
+    return qv.QuantizationVector.extract(
+        finetuned, qat, base, donor={"task": "toys"}, recipe={"name": "ste"}, grid="int3"
+    )
+
+
+@pytest.fixture
+def vector_folder(vector: qv.QuantizationVector, tmp_path: Path) -> Path:
+    vector.save_pretrained(tmp_path / "vector")
+    return tmp_path / "vector"
+
+
+@pytest.fixture(scope="session")
+def pixels() -> torch.Tensor:
+    return torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(9))
