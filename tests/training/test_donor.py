@@ -11,16 +11,17 @@ from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
     TrainerCallback,
+    ViTConfig,
     ViTForImageClassification,
     ViTModel,
 )
 
-from qvec_hub import ArtifactError, DataError, GridError, QVecError, fake_quantize
+from qvec_hub import ArtifactError, DataError, GridError, QuantizationVector, QVecError, fake_quantize
 from qvec_hub.grids import Grid
 from qvec_hub.training import TrainingRecipe, train_donor
 from qvec_hub.training.donor import starting_model
 
-from .conftest import CLASSES, images
+from .conftest import CLASSES, TINY, images
 
 QUICK = TrainingRecipe(epochs=2, learning_rate=1e-3, warmup_steps=2, batch_size=4)  # 6 steps an epoch
 
@@ -91,6 +92,11 @@ def test_what_a_donor_is(base, dataset, tmp_path, capsys):
     assert about["donor"]["task"] == "lamps"
     assert about["recipe"] == QUICK.to_dict()
     assert about["grid"]["bits"] == 2
+    vector = QuantizationVector.from_pretrained(donor.vector)
+    name = "encoder.layer.1.intermediate.dense.weight"  # the Hub's name, whatever the files call it
+    fp_model, qat_model = (ViTForImageClassification.from_pretrained(folder) for folder in (donor.fp, donor.qat))
+    expected = qat_model.vit.layers[1].mlp.fc1.weight - fp_model.vit.layers[1].mlp.fc1.weight
+    assert torch.equal(vector[name], expected)
     assert set(donor.scores) == {"fp", "ptq", "own_qat"}
     assert {score.n for score in donor.scores.values()} == {9}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["fp", "qat", "training.json", "vector"]
@@ -183,7 +189,11 @@ def test_bfloat16(base, dataset, tmp_path):
 def test_a_model_object_is_left_alone_and_trains_as_its_folder_does(base, dataset, tmp_path, whole):
     model = ViTModel.from_pretrained(base, add_pooling_layer=False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    one = train_donor(model, dataset, tmp_path / "out", recipe=QUICK)
+    model.config._name_or_path, model.config._commit_hash = "org/base", "c0ffee"  # as loaded from the Hub
+    processor = AutoImageProcessor.from_pretrained(base, backend="pil")
+    one = train_donor(model, dataset, tmp_path / "out", recipe=QUICK, processor=processor)
+    about = json.loads((one.vector / "qvec_config.json").read_text())
+    assert about["base_model"] == {"repo_id": "org/base", "revision": "c0ffee"}
     assert same(model.state_dict(), before)
     ours, theirs = (ViTForImageClassification.from_pretrained(donor.qat).state_dict() for donor in (one, whole))
     assert same(ours, theirs)
@@ -217,7 +227,8 @@ def test_a_head_of_another_size_in_a_folder_is_replaced(tiny_vit, processor, dat
     ("what", "error", "message"),
     [
         ({"base": "no/such/folder"}, QVecError, "no/such/folder"),
-        ({"base": object()}, QVecError, "object"),
+        ({"base": nn.Linear(2, 2)}, QVecError, "expected a transformers model, .* found Linear"),
+        ({"base": ViTModel(ViTConfig(**TINY))}, QVecError, "loaded from nowhere; pass processor="),
         ({"grid": "int9"}, GridError, "bits"),
         ({"train_split": "training"}, DataError, "split 'training' with labels, found train, validation"),
         ({"validation_split": "test"}, DataError, "split 'test'"),

@@ -21,7 +21,7 @@ from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
 from .recipe import TrainingRecipe
 from .run import Score, evaluate, train, warn_of_endless_warmup
-from .start import base_name, starting_model
+from .start import base_name, locate, starting_model
 
 __all__ = ["Donor", "train_donor"]
 
@@ -74,7 +74,7 @@ def train_donor(
     when it is complete.
 
     Args:
-        base: a transformers model folder or Hub id, or a model object (left untouched).
+        base: a transformers model folder, a Hub id (``id@revision`` pins it), or a model object (left untouched).
         dataset: anything `qvec_hub.data.load_image_splits` takes.
         out: a new folder, or an interrupted one with ``resume=True``.
         grid: what the QAT model is trained for, e.g. ``"int3"``.
@@ -96,17 +96,17 @@ def train_donor(
         QVecError: settings that do not go together, an `out` in use, or a diverged run.
     """
     grid, recipe, out = Grid.parse(grid), recipe or TrainingRecipe(), Path(out)
+    known_as = base_name(base)
     check_free(out, resume)
     name = task or _dataset_name(dataset)
     splits, classes = _load(dataset, train_split, validation_split, image_column, label_column)
-    if processor is None:
-        processor = load_processor(base_name(base))
+    processor = processor or _processor_of(base)
     start = starting_model(base, classes, recipe.seed)
     strip_qat_(prepare_qat_(start, grid))  # so that a model it cannot be done to fails now, not after the first run
     data = {split: Pixels(images, processor, f"{name}, {split}") for split, images in splits.items()}
-    _check_fit(start, data["train"], base_name(base))
+    _check_fit(start, data["train"], known_as)
     warn_of_endless_warmup(recipe, len(data["train"]))
-    settings = {"base": base_name(base), "grid": grid.to_dict(), "recipe": recipe.to_dict(), "classes": classes}
+    settings = {"base": known_as, "grid": grid.to_dict(), "recipe": recipe.to_dict(), "classes": classes}
     start_record(out, {**settings, "train_images": len(data["train"])}, resume)
 
     for run in ("fp", "qat"):
@@ -121,12 +121,21 @@ def train_donor(
         publish(out / run, lambda folder, model=model: _save(model, processor, folder))  # type: ignore[misc]
     if not (out / "vector").exists():
         about = {"task": name, "dataset": str(dataset) if isinstance(dataset, str | Path) else None}
-        publish(out / "vector", lambda folder: _extract(base, out, about, recipe, grid).save_pretrained(folder))
+        publish(out / "vector", lambda folder: _extract(start, out, about, recipe, grid).save_pretrained(folder))
     scores = _scores(out, data["validation"], recipe, grid) if "validation" in data else {}
     if PartialState().is_main_process:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         write_record(out, {**read_record(out), "scores": {key: asdict(score) for key, score in scores.items()}})
     return Donor(out / "fp", out / "qat", out / "vector", classes, len(data["train"]), scores)
+
+
+def _processor_of(base: str | Path | PreTrainedModel) -> Any:
+    if isinstance(base, PreTrainedModel) and not base.config._name_or_path:
+        raise QVecError(
+            f"base: expected an image processor with the {type(base).__name__}, found a model that was loaded from "
+            "nowhere; pass processor="
+        )
+    return load_processor(*locate(base_name(base)))
 
 
 def _load(
@@ -176,11 +185,14 @@ def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def _extract(base: Any, out: Path, about: dict[str, str | None], recipe: TrainingRecipe, grid: Grid) -> Any:
+def _extract(
+    start: PreTrainedModel, out: Path, about: dict[str, str | None], recipe: TrainingRecipe, grid: Grid
+) -> Any:
     from .. import QuantizationVector
 
+    # The start is the base under another head, loaded already, and it knows its Hub commit.
     return QuantizationVector.extract(
-        out / "fp", out / "qat", base=base, donor=about, recipe=recipe.to_dict(), grid=grid
+        out / "fp", out / "qat", base=start, donor=about, recipe=recipe.to_dict(), grid=grid
     )
 
 

@@ -75,7 +75,7 @@ def collate(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
     }
 
 
-def load_processor(source: str | Path) -> Any:
+def load_processor(source: str | Path, revision: str | None = None) -> Any:
     """The image processor that comes with a model.
 
     Raises:
@@ -83,7 +83,7 @@ def load_processor(source: str | Path) -> Any:
     """
     try:
         # Always Pillow: the pixels must not depend on whether torchvision is installed.
-        return AutoImageProcessor.from_pretrained(source, backend="pil")
+        return AutoImageProcessor.from_pretrained(source, revision=revision or "main", backend="pil")
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise QVecError(
             f"base '{source}': expected an image processor (preprocessor_config.json) beside the weights, found none "

@@ -7,17 +7,28 @@ from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoModelForImageClassification, PreTrainedModel, set_seed
 
+from ..checkpoint import is_folder, split_revision
 from ..errors import ArtifactError, QVecError
 
-__all__ = ["base_name", "starting_model"]
+__all__ = ["base_name", "locate", "starting_model"]
 
 
 def base_name(base: str | Path | PreTrainedModel) -> str:
-    """What to call the base: its repo id or folder, or where a model object was loaded from."""
-    return str(getattr(base, "name_or_path", "") or type(base).__name__) if isinstance(base, nn.Module) else str(base)
+    """What to call the base: its repo id or folder, or where a model object was loaded from.
+
+    Raises:
+        QVecError: when it is neither.
+    """
+    if isinstance(base, PreTrainedModel):
+        return base.config._name_or_path or type(base).__name__
+    if not isinstance(base, str | Path):
+        raise QVecError(
+            f"base: expected a transformers model, a folder or a Hub id, found {type(base).__name__}; "
+            "load the base with transformers first"
+        )
+    return str(base)
 
 
 def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed: int) -> PreTrainedModel:
@@ -29,21 +40,37 @@ def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed:
     Raises:
         ArtifactError: no such model, not an image classifier's backbone, or backbone weights missing.
     """
-    if isinstance(base, nn.Module):
+    if isinstance(base, PreTrainedModel):
         model = _from_object(base, classes, seed)
     else:
-        model = _from_files(base, str(base), classes, seed)
+        folder, revision = locate(base)
+        model = _from_files(folder, str(base), classes, seed, revision)
     model.config.problem_type = "single_label_classification"  # cross-entropy, whatever the base was trained for
     model.config.id2label = dict(enumerate(classes))
     model.config.label2id = {name: index for index, name in enumerate(classes)}
     return model
 
 
-def _from_files(folder: str | Path, name: str, classes: list[str], seed: int) -> PreTrainedModel:
+def locate(base: str | Path) -> tuple[str, str | None]:
+    """A folder, or a Hub id and its revision (``org/name@revision``).
+
+    Raises:
+        ArtifactError: a path where nothing is.
+    """
+    return (str(Path(base).expanduser()), None) if is_folder(base) else split_revision(str(base))
+
+
+def _from_files(folder: str, name: str, classes: list[str], seed: int, revision: str | None = None) -> PreTrainedModel:
     set_seed(seed)
     try:
         model, report = AutoModelForImageClassification.from_pretrained(
-            folder, num_labels=len(classes), ignore_mismatched_sizes=True, dtype=torch.float32, output_loading_info=True
+            folder,
+            revision=revision or "main",
+            num_labels=len(classes),
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(
@@ -54,17 +81,14 @@ def _from_files(folder: str | Path, name: str, classes: list[str], seed: int) ->
     return model
 
 
-def _from_object(base: nn.Module, classes: list[str], seed: int) -> PreTrainedModel:
+def _from_object(base: PreTrainedModel, classes: list[str], seed: int) -> PreTrainedModel:
     """By way of a folder, so that an object and its folder give the same model to the bit."""
-    if not isinstance(base, PreTrainedModel):
-        raise QVecError(
-            f"base: expected a transformers model, a folder or a Hub id, found {type(base).__name__}; "
-            "load the base with transformers first"
-        )
     with TemporaryDirectory() as folder:
         base.save_pretrained(folder)
         model = _from_files(folder, base_name(base), classes, seed)
-    model.name_or_path = base_name(base)
+    # Where the base came from, for the vector's config.
+    model.config._name_or_path = base.config._name_or_path
+    model.config._commit_hash = getattr(base.config, "_commit_hash", None)
     return model
 
 
