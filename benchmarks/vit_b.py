@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+
 from _machine import environment, write_result
 
 VARIANTS = ("float32", "int3", "quanto-int4", "hqq-3bit")
@@ -66,7 +67,7 @@ def load_once(variant: str, folder: Path) -> None:
 
     transformers.utils.logging.disable_progress_bar()
     transformers.AutoModelForImageClassification  # noqa: B018  (resolves the lazy import)
-    import transformers.models.vit.modeling_vit  # noqa: F401
+    import transformers.models.vit.modeling_vit
 
     image = torch.randn(1, 3, 224, 224)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

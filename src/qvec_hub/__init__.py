@@ -1,5 +1,8 @@
 """Quantization vectors on the Hugging Face Hub. Importing this package registers its transformers plugin."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import ArtifactError, DataError, GridError, LineageError, MisfitError, QVecError
 from .grids import Grid, fake_quantize
 from .loading import from_pretrained
@@ -7,12 +10,18 @@ from .merge import merge
 from .patch import patch_
 from .plugin import QVecConfig
 from .quanto import quantize_
+from .training import prepare_qat_, strip_qat_
 from .vector import QuantizationVector
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .evaluation import EvalResult, evaluate
+    from .training import TrainingRecipe, train_donor
 
 __all__ = [
     "ArtifactError",
     "DataError",
+    "EvalResult",
     "Grid",
     "GridError",
     "LineageError",
@@ -20,10 +29,29 @@ __all__ = [
     "QVecConfig",
     "QVecError",
     "QuantizationVector",
+    "TrainingRecipe",
     "__version__",
+    "evaluate",
     "fake_quantize",
     "from_pretrained",
     "merge",
     "patch_",
+    "prepare_qat_",
     "quantize_",
+    "strip_qat_",
+    "train_donor",
 ]
+
+# What stands on datasets and the Trainer, both slow to import, is imported when first used.
+_LAZY = {
+    "EvalResult": ".evaluation",
+    "evaluate": ".evaluation",
+    "TrainingRecipe": ".training",
+    "train_donor": ".training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -1,0 +1,206 @@
+"""A donor: a plain and a quantization-aware fine-tune of one base, and the vector between them."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from datasets import Dataset, DatasetDict
+from transformers import AutoModelForImageClassification, PreTrainedModel, TrainerCallback
+
+from ..errors import DataError, QVecError
+from ..grids import Grid
+from .folder import check_free, publish, read_record, start_record, write_record
+from .pixels import Pixels, load_processor
+from .progress import quiet_transformers
+from .qat import prepare_qat_, strip_qat_
+from .recipe import TrainingRecipe
+from .run import Score, evaluate, train, warn_of_endless_warmup
+from .start import base_name, locate, starting_model
+
+__all__ = ["Donor", "train_donor"]
+
+CHECKPOINTS = "checkpoints"  # of runs in progress, removed when they end
+
+
+@dataclass(frozen=True)
+class Donor:
+    """Where a donor lies and how good it is.
+
+    Attributes:
+        fp, qat, vector: the folders of the two models and of their vector.
+        classes: the class names by id.
+        train_images: how many images each model was trained on, per epoch.
+        scores: on the validation split, if there is one: ``fp`` as trained, ``ptq`` the same model
+            rounded to the grid, ``own_qat`` the quantization-aware model rounded to the grid.
+    """
+
+    fp: Path
+    qat: Path
+    vector: Path
+    classes: list[str]
+    train_images: int
+    scores: dict[str, Score] = field(default_factory=dict)
+
+
+@quiet_transformers()
+def train_donor(
+    base: str | Path | PreTrainedModel,
+    dataset: str | Path | Dataset | DatasetDict,
+    out: str | Path,
+    *,
+    grid: Grid | str = "int3",
+    recipe: TrainingRecipe | None = None,
+    task: str | None = None,
+    processor: Any = None,
+    train_split: str = "train",
+    validation_split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    resume: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> Donor:
+    """Fine-tune a base twice, plainly and quantization-aware, and save both models and their vector.
+
+    Both runs start from the same model (the QAT run does not continue the FP run) and see the same
+    images in the same order. ``out`` ends up with ``fp/`` and ``qat/`` (plain transformers folders with
+    float weights and the image processor), ``vector/`` and a record of the settings; each appears only
+    when it is complete.
+
+    Args:
+        base: a transformers model folder, a Hub id (``id@revision`` pins it), or a model object (left untouched).
+        dataset: anything `qvec_hub.data.load_image_splits` takes.
+        out: a new folder, or an interrupted one with ``resume=True``.
+        grid: what the QAT model is trained for, e.g. ``"int3"``.
+        recipe: the hyper-parameters; the paper's by default.
+        task: a name for the vector's config and card; the dataset's by default.
+        processor: the image processor, by default the one saved with the base.
+        train_split: the split to train on.
+        validation_split: the split to measure on; by default ``"validation"`` if the dataset has it.
+        image_column, label_column: where the dataset's columns are not obvious.
+        resume: go on from the last checkpoint and skip what is finished.
+        callbacks: given to the Trainers of both runs; ``args.run_name`` is ``"fp"`` or ``"qat"``.
+        arguments: further `transformers.TrainingArguments`, for what does not change the result:
+            ``dataloader_num_workers``, ``gradient_checkpointing``, ``save_steps``, …
+
+    Raises:
+        ArtifactError: a base that does not load.
+        DataError: a dataset that does not load, without labels or without the split.
+        GridError: no such grid.
+        QVecError: settings that do not go together, an `out` in use, or a diverged run.
+    """
+    grid, recipe, out = Grid.parse(grid), recipe or TrainingRecipe(), Path(out)
+    known_as = base_name(base)
+    check_free(out, resume)
+    name = task or _dataset_name(dataset)
+    splits, classes = _load(dataset, train_split, validation_split, image_column, label_column)
+    processor = processor or _processor_of(base)
+    start = starting_model(base, classes, recipe.seed)
+    strip_qat_(prepare_qat_(start, grid))  # so that a model it cannot be done to fails now, not after the first run
+    data = {split: Pixels(images, processor, f"{name}, {split}") for split, images in splits.items()}
+    _check_fit(start, data["train"], known_as)
+    warn_of_endless_warmup(recipe, len(data["train"]))
+    settings = {"base": known_as, "grid": grid.to_dict(), "recipe": recipe.to_dict(), "classes": classes}
+    start_record(out, {**settings, "train_images": len(data["train"])}, resume)
+
+    for run in ("fp", "qat"):
+        if (out / run).exists():
+            continue
+        model = copy.deepcopy(start)
+        if run == "qat":
+            prepare_qat_(model, grid)
+        train(model, data["train"], recipe, out / CHECKPOINTS / run, resume, callbacks, arguments)
+        if run == "qat":
+            strip_qat_(model)
+        publish(out / run, lambda folder, model=model: _save(model, processor, folder))  # type: ignore[misc]
+    if not (out / "vector").exists():
+        about = {"task": name, "dataset": str(dataset) if isinstance(dataset, str | Path) else None}
+        publish(out / "vector", lambda folder: _extract(start, out, about, recipe, grid).save_pretrained(folder))
+    scores = _scores(out, data["validation"], recipe, grid) if "validation" in data else {}
+    if PartialState().is_main_process:
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        write_record(out, {**read_record(out), "scores": {key: asdict(score) for key, score in scores.items()}})
+    return Donor(out / "fp", out / "qat", out / "vector", classes, len(data["train"]), scores)
+
+
+def _processor_of(base: str | Path | PreTrainedModel) -> Any:
+    if isinstance(base, PreTrainedModel) and not base.config._name_or_path:
+        raise QVecError(
+            f"base: expected an image processor with the {type(base).__name__}, found a model that was loaded from "
+            "nowhere; pass processor="
+        )
+    return load_processor(*locate(base_name(base)))
+
+
+def _load(
+    dataset: Any, train_split: str, validation_split: str | None, image_column: str | None, label_column: str | None
+) -> tuple[dict[str, Dataset], list[str]]:
+    """The splits "train" and, if there is one, "validation"; and the class names by id."""
+    from ..data import class_names, load_image_splits
+
+    found = load_image_splits(dataset, image_column=image_column, label_column=label_column)
+    for wanted in (train_split, validation_split):
+        if wanted is not None and wanted not in found:
+            raise DataError(
+                f"dataset {_dataset_name(dataset)}: expected a split '{wanted}' with labels, found "
+                f"{', '.join(sorted(found))}; name one of these"
+            )
+    splits = {"train": found[train_split]}
+    measured = validation_split or ("validation" if "validation" in found else None)
+    if measured is not None:
+        splits["validation"] = found[measured]
+    for split, images in splits.items():
+        if not len(images):
+            raise DataError(f"dataset {_dataset_name(dataset)}: expected images in the {split} split, found none")
+    names = class_names(splits["train"])
+    if names is None:
+        names = [str(label) for label in range(1 + max(max(images["label"]) for images in splits.values()))]
+    return splits, names
+
+
+def _dataset_name(dataset: Any) -> str:
+    return str(dataset) if isinstance(dataset, str | Path) else "(in memory)"
+
+
+def _check_fit(model: PreTrainedModel, data: Pixels, base: str) -> None:
+    """One image through the model, before hours of training: do the pixels fit?"""
+    pixels = data[0]["pixel_values"]  # (channels, height, width)
+    try:
+        model(pixels[None])
+    except (ValueError, RuntimeError) as error:
+        raise QVecError(
+            f"base '{base}': its image processor makes pixel values of shape {tuple(pixels.shape)}, which the model "
+            f"refuses ({' '.join(str(error).split())}); fix preprocessor_config.json or pass processor="
+        ) from error
+
+
+def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _extract(
+    start: PreTrainedModel, out: Path, about: dict[str, str | None], recipe: TrainingRecipe, grid: Grid
+) -> Any:
+    from .. import QuantizationVector
+
+    # The start is the base under another head, loaded already, and it knows its Hub commit.
+    return QuantizationVector.extract(
+        out / "fp", out / "qat", base=start, donor=about, recipe=recipe.to_dict(), grid=grid
+    )
+
+
+def _scores(out: Path, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:
+    scratch = out / CHECKPOINTS
+    fp, qat = (AutoModelForImageClassification.from_pretrained(out / run) for run in ("fp", "qat"))
+    return {
+        "fp": evaluate(fp, data, recipe, scratch),
+        "ptq": evaluate(prepare_qat_(fp, grid), data, recipe, scratch),
+        "own_qat": evaluate(prepare_qat_(qat, grid), data, recipe, scratch),
+    }

@@ -1,0 +1,80 @@
+"""The hyper-parameters of a donor, as they are stored in its vector."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from transformers.training_args import OptimizerNames
+
+from ..errors import QVecError
+
+__all__ = ["TrainingRecipe"]
+
+RECIPES = ("ste",)
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How both models of a donor are trained. The defaults are those of arXiv 2604.03420.
+
+    Args:
+        epochs: passes over the training images; the one number to choose for each task.
+        learning_rate: reached after the warm-up, then cosine to zero.
+        weight_decay: not applied to biases and norms.
+        warmup_steps: optimizer steps of linear warm-up.
+        batch_size: images in an optimizer step, all devices and accumulated parts together.
+        clip_norm: largest norm of the gradient; 0 for no clipping.
+        seed: of the new head, of the order of images and of dropout, the same for both models.
+        grad_accumulation: parts that a batch is computed in, to save memory.
+        precision: "fp32", or "bf16" and "fp16" for autocast over float32 weights.
+        optimizer: a name that `transformers.TrainingArguments` knows.
+        name: what makes the second model easy to quantize; "ste" is straight-through QAT.
+
+    Raises:
+        QVecError: when a value is out of its range.
+    """
+
+    epochs: float = 10
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.1
+    warmup_steps: int = 500
+    batch_size: int = 128
+    clip_norm: float = 1.0
+    seed: int = 2038
+    grad_accumulation: int = 1
+    precision: str = "fp32"
+    optimizer: str = "adamw_torch"
+    name: str = "ste"
+
+    def __post_init__(self) -> None:
+        _one_of("name", self.name, RECIPES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("optimizer", self.optimizer, [optimizer.value for optimizer in OptimizerNames])
+        for field in ("epochs", "learning_rate"):
+            _at_least(field, getattr(self, field), 0, (int, float), above=True)
+        for field in ("weight_decay", "clip_norm"):
+            _at_least(field, getattr(self, field), 0, (int, float))
+        for field, least in (("warmup_steps", 0), ("seed", 0), ("batch_size", 1), ("grad_accumulation", 1)):
+            _at_least(field, getattr(self, field), least, (int,))
+        if self.seed >= 2**32:
+            raise QVecError(f"recipe: seed must be below 2**32, found {self.seed}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, ``name`` first."""
+        return {"name": self.name, **asdict(self)}
+
+
+def _one_of(field: str, value: object, choices: Any) -> None:
+    if value not in choices:
+        raise QVecError(f"recipe: {field} must be one of {', '.join(map(repr, choices))}, found {value!r}")
+
+
+def _at_least(field: str, value: Any, least: int, kinds: tuple[type, ...], above: bool = False) -> None:
+    number = type(value) in kinds and math.isfinite(value)
+    if not number or value < least or (above and value == least):
+        kind = "a number" if float in kinds else "an integer"
+        bound = f"above {least}" if above else f"of at least {least}"
+        raise QVecError(f"recipe: {field} must be {kind} {bound}, found {value!r}")

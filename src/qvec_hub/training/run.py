@@ -1,0 +1,154 @@
+"""One training run on transformers' Trainer: the same data order for the same recipe, resumable."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+from ..errors import QVecError
+from .pixels import Pixels, collate
+from .progress import on_terminal, report_progress
+from .recipe import TrainingRecipe
+
+__all__ = ["Score", "evaluate", "train"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Top-1 as exact counts."""
+
+    n: int
+    correct: int
+
+    @property
+    def top1(self) -> float:
+        return self.correct / self.n
+
+
+def train(
+    model: PreTrainedModel,
+    data: Pixels,
+    recipe: TrainingRecipe,
+    folder: Path,
+    resume: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> None:
+    """Train `model` in place; checkpoints go to `folder`, whose name is the run's.
+
+    Raises:
+        QVecError: settings that do not go together or that this machine cannot run; a loss that
+            left the numbers.
+    """
+    args = training_arguments(recipe, folder, arguments)
+    checkpoint = last_checkpoint(folder) if resume else None
+    if checkpoint is not None:
+        saved = type(model).from_pretrained(checkpoint, dtype=torch.float32)
+        model.load_state_dict(saved.state_dict())
+    trainer = LoadedTrainer(model, args, train_dataset=data, data_collator=collate, callbacks=list(callbacks))
+    report_progress(trainer)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise QVecError(
+                f"run '{folder.name}': expected finite weights after training, found NaN or infinity in '{name}'; "
+                f"train with a lower learning rate than {recipe.learning_rate:g} or more warm-up"
+            )
+
+
+class LoadedTrainer(Trainer):
+    """A Trainer that resumes with the weights its model holds already.
+
+    The Trainer itself loads a checkpoint by run-time names and not strictly, while `save_pretrained`
+    wrote it under the names of the Hub: the backbone would silently start again from the base.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        pass
+
+
+def evaluate(model: PreTrainedModel, data: Pixels, recipe: TrainingRecipe, folder: Path) -> Score:
+    """Top-1 of a model as it stands: a prepared one is evaluated with rounded weights."""
+    args = training_arguments(recipe, folder, None)
+    trainer = Trainer(model, args, data_collator=collate)
+    report_progress(trainer)
+    output = trainer.predict(data)
+    logits, labels = output.predictions, output.label_ids  # (images, classes), (images,)
+    assert not isinstance(logits, tuple)
+    assert labels is not None
+    return Score(n=len(labels), correct=int((logits.argmax(axis=1) == labels).sum()))
+
+
+def training_arguments(recipe: TrainingRecipe, folder: Path, extra: Mapping[str, Any] | None) -> TrainingArguments:
+    """The recipe in the Trainer's words; `extra` wins, for what has no bearing on the result."""
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise QVecError("recipe: precision 'fp16' needs a CUDA device, found none; use 'bf16' or 'fp32'")
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "run_name": folder.name,
+        "num_train_epochs": recipe.epochs,
+        "learning_rate": recipe.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "warmup_steps": recipe.warmup_steps,
+        "lr_scheduler_type": "cosine",
+        "max_grad_norm": recipe.clip_norm,
+        "optim": recipe.optimizer,
+        "gradient_accumulation_steps": recipe.grad_accumulation,
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "bf16": recipe.precision == "bf16",
+        "fp16": recipe.precision == "fp16",
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "logging_steps": 0.02,
+        "disable_tqdm": not on_terminal(),
+        "report_to": [],
+        "remove_unused_columns": False,
+        "label_names": ["labels"],
+        "use_cpu": not torch.accelerator.is_available(),  # else bf16 is refused
+        "dataloader_pin_memory": torch.accelerator.is_available(),
+    }
+    try:
+        args = TrainingArguments(**{**settings, **(extra or {})})
+    except (TypeError, ValueError) as error:
+        raise QVecError(f"training arguments: {' '.join(str(error).split())}") from error
+    parts = recipe.grad_accumulation * args.world_size * max(1, args.n_gpu)
+    if recipe.batch_size % parts:
+        raise QVecError(
+            f"recipe: batch_size {recipe.batch_size} must be a multiple of {parts} (grad_accumulation "
+            f"{recipe.grad_accumulation} x devices {parts // recipe.grad_accumulation}); change one of them"
+        )
+    args.per_device_train_batch_size = recipe.batch_size // recipe.grad_accumulation // args.world_size
+    args.per_device_train_batch_size //= max(1, args.n_gpu)
+    args.per_device_eval_batch_size = args.per_device_train_batch_size
+    return args
+
+
+def warn_of_endless_warmup(recipe: TrainingRecipe, images: int) -> None:
+    """Say it when the run ends before its learning rate is reached."""
+    steps = int(-(-images // recipe.batch_size) * recipe.epochs)
+    if steps <= recipe.warmup_steps:
+        warnings.warn(
+            f"the run has {steps} optimizer steps but warms up for {recipe.warmup_steps}: the learning rate "
+            f"{recipe.learning_rate:g} is never reached; train for more epochs or lower warmup_steps",
+            stacklevel=3,
+        )
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end: the Trainer writes the state file last."""
+    numbered = [(int(path.name.rpartition("-")[2]), path) for path in folder.glob("checkpoint-*[0-9]")]
+    for _, path in sorted(numbered, reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
