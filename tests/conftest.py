@@ -4,17 +4,18 @@ import os
 import tempfile
 
 _HOME = tempfile.TemporaryDirectory(prefix="qvec-tests-")
+# Read by huggingface_hub when it is imported, so set before anything else.
 os.environ.update(HF_HOME=_HOME.name, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
 
-import copy
-from pathlib import Path
+import copy  # noqa: E402
+from pathlib import Path  # noqa: E402
 
-import pytest
-import torch
-import transformers
-from transformers import ViTConfig, ViTForImageClassification
+import pytest  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from transformers import ViTConfig, ViTForImageClassification  # noqa: E402
 
-import qvec_hub as qv
+import qvec_hub as qv  # noqa: E402
 
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)

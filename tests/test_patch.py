@@ -75,7 +75,7 @@ def test_another_architecture_is_refused_by_its_name(vector) -> None:
     )
     with torch.device("meta"):
         model = DeiTForImageClassification(config)
-    with pytest.raises(qv.MisfitError, match="'vit'.*'deit'"):
+    with pytest.raises(qv.MisfitError, match=r"'vit'.*'deit'"):
         qv.patch_(model, vector)
 
 

@@ -107,7 +107,7 @@ def test_vectors_that_do_not_add_up(vector, base, finetuned) -> None:
 
     small = tiny_config(num_hidden_layers=1)
     pair = [ViTForImageClassification(small) for _ in range(2)]
-    with pytest.raises(qv.MisfitError, match="encoder.layer.1"):
+    with pytest.raises(qv.MisfitError, match=r"encoder\.layer\.1"):
         vector + qv.QuantizationVector.extract(*pair)
     with pytest.raises(qv.QVecError, match="grids"):
         qv.merge([vector, qv.QuantizationVector.extract(finetuned, base, grid="int2")])
