@@ -1,0 +1,43 @@
+"""The bundled pretrained ViT: where it lies, its architecture and its image processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import ViTConfig, ViTImageProcessor
+
+from .canvas import SIZE
+
+__all__ = ["base_config", "base_path", "base_processor"]
+
+
+def base_path() -> Path:
+    """Folder of the bundled base: config, safetensors, image processor and model card, as on the Hub.
+
+    ``ViTForImageClassification.from_pretrained(base_path(), num_labels=N, ignore_mismatched_sizes=True)``
+    gives the backbone with a fresh head.
+    """
+    return Path(__file__).parent / "data" / "base-s"
+
+
+def base_config(labels: tuple[str, ...]) -> ViTConfig:
+    """Architecture of the base: 4 layers of width 96 on 24×24 images in 4×4 patches, 0.45 M parameters."""
+    return ViTConfig(
+        hidden_size=96,
+        num_hidden_layers=4,
+        num_attention_heads=3,
+        intermediate_size=384,
+        image_size=SIZE,
+        patch_size=4,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+
+
+def base_processor() -> ViTImageProcessor:
+    """Pixels to -1 … 1, resized to 24×24."""
+    return ViTImageProcessor(
+        size={"height": SIZE, "width": SIZE}, image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5]
+    )

@@ -1,0 +1,96 @@
+"""Make the zoo's base: supervised pretraining on the mixture, about five minutes on two CPU cores.
+
+python -m qvec_hub.zoo.pretrain --out base-s
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+from torch import Tensor
+from transformers import ViTForImageClassification
+
+from .base import base_config, base_processor
+from .card import base_card
+from .mixture import CLASSES, draw_mixture
+
+__all__ = ["make_base"]
+
+
+def make_base(
+    out: str | Path,
+    steps: int = 2400,
+    batch: int = 128,
+    images: int = 64_000,
+    lr: float = 1.5e-3,
+    seed: int = 0,
+    progress: bool = True,
+) -> float:
+    """Pretrain a small ViT on `images` drawn pictures and save it as a transformers folder.
+
+    The same arguments give the same weights on the same machine and thread count. AdamW, weight
+    decay 0.05, 5 % warm-up, then cosine to zero; the colour channels of a batch are permuted and
+    inverted at random.
+
+    Args:
+        out: folder to write; made if absent.
+        steps: optimizer steps of `batch` images each.
+
+    Returns:
+        Accuracy on 4,000 held-out pictures of the mixture.
+    """
+    rng = np.random.default_rng([seed, 0])
+    pixels, labels = _tensors(*draw_mixture(images, rng))
+    torch.manual_seed(seed)
+    model = ViTForImageClassification(base_config(CLASSES)).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, steps))
+    order = np.concatenate([rng.permutation(images) for _ in range(-(-steps * batch // images))])
+    shown = progress and sys.stderr.isatty()
+    for step in track(range(steps), "pretraining", disable=not shown):
+        chosen = torch.from_numpy(order[step * batch : (step + 1) * batch])
+        logits = model(_vary(pixels[chosen], rng)).logits
+        loss = F.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if progress and not shown and step % 100 == 99:
+            print(f"step {step + 1}/{steps}: loss {loss.item():.3f}", file=sys.stderr)
+    accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(4000, np.random.default_rng([seed, 1]))))
+    model.save_pretrained(out)
+    base_processor().save_pretrained(out)
+    Path(out, "README.md").write_text(base_card(steps, batch, images, len(CLASSES), seed, accuracy), encoding="utf-8")
+    return accuracy
+
+
+def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """To uint8 ``(n, 3, SIZE, SIZE)`` and int64 ``(n,)``."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
+
+
+def _vary(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Bytes to -1 … 1 as the image processor does, with channels permuted and perhaps inverted."""
+    values = pixels[:, rng.permutation(3).tolist()].float() / 127.5 - 1
+    return -values if rng.random() < 0.5 else values
+
+
+def _warm_cosine(step: int, steps: int) -> float:
+    warm = max(1, steps // 20)
+    return (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(1, steps - warm))
+
+
+@torch.no_grad()
+def _accuracy(model: ViTForImageClassification, pixels: Tensor, labels: Tensor) -> float:
+    right = 0
+    for start in range(0, len(labels), 500):
+        logits = model(pixels[start : start + 500].float() / 127.5 - 1).logits
+        right += int((logits.argmax(-1) == labels[start : start + 500]).sum())
+    return right / len(labels)
