@@ -14,13 +14,13 @@ __all__ = ["base_config", "base_path", "base_processor"]
 def base_path() -> Path:
     """Folder of the bundled base: config, safetensors, image processor and model card, as on the Hub.
 
-    ``ViTForImageClassification.from_pretrained(base_path(), num_labels=N, ignore_mismatched_sizes=True)``
-    gives the backbone with a fresh head.
+    It holds a backbone and no head: ``ViTForImageClassification.from_pretrained(base_path(), num_labels=N)``
+    puts a fresh one on, and transformers says so.
     """
     return Path(__file__).parent / "data" / "base-s"
 
 
-def base_config(labels: tuple[str, ...]) -> ViTConfig:
+def base_config(labels: int) -> ViTConfig:
     """Architecture of the base: 4 layers of width 96 on 24×24 images in 4×4 patches, 0.45 M parameters."""
     return ViTConfig(
         hidden_size=96,
@@ -31,8 +31,7 @@ def base_config(labels: tuple[str, ...]) -> ViTConfig:
         patch_size=4,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        id2label=dict(enumerate(labels)),
-        label2id={label: number for number, label in enumerate(labels)},
+        num_labels=labels,
     )
 
 

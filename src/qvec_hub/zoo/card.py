@@ -14,7 +14,8 @@ tags: [vit, qvec-hub]
 # base-s: the zoo's small ViT
 
 A Vision Transformer of 0.45 M parameters (4 layers, width 96, 3 heads, 24×24 RGB images in 4×4 patches), the
-common base of the models fine-tuned on the tasks of `qvec_hub.zoo`. It is meant for trying out quantization vectors
+common base of the models fine-tuned on the tasks of `qvec_hub.zoo`. It has no classification head. It is meant for trying out
+quantization vectors
 (arXiv 2604.03420) on a laptop, and for nothing else.
 
 **Data.** {images:,} pictures drawn by `qvec_hub.zoo.mixture`: Armenian, Georgian and Hebrew letters (DejaVu fonts),
@@ -31,7 +32,7 @@ Accuracy on 4,000 held-out pictures of the mixture: {accuracy:.3f}. To repeat it
     from transformers import ViTForImageClassification, ViTImageProcessor
     from qvec_hub import zoo
 
-    model = ViTForImageClassification.from_pretrained(zoo.base_path(), num_labels=10, ignore_mismatched_sizes=True)
+    model = ViTForImageClassification.from_pretrained(zoo.base_path(), num_labels=10)
     processor = ViTImageProcessor.from_pretrained(zoo.base_path())
 """
 

@@ -20,7 +20,7 @@ from .base import base_config, base_processor
 from .card import base_card
 from .mixture import CLASSES, draw_mixture
 
-__all__ = ["make_base"]
+__all__ = ["make_base", "save_base"]
 
 
 def make_base(
@@ -48,7 +48,7 @@ def make_base(
     rng = np.random.default_rng([seed, 0])
     pixels, labels = _tensors(*draw_mixture(images, rng))
     torch.manual_seed(seed)
-    model = ViTForImageClassification(base_config(CLASSES)).train()
+    model = ViTForImageClassification(base_config(len(CLASSES))).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, steps))
     order = np.concatenate([rng.permutation(images) for _ in range(-(-steps * batch // images))])
@@ -65,10 +65,17 @@ def make_base(
         if progress and not shown and step % 100 == 99:
             print(f"step {step + 1}/{steps}: loss {loss.item():.3f}", file=sys.stderr)
     accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(4000, np.random.default_rng([seed, 1]))))
-    model.save_pretrained(out)
-    base_processor().save_pretrained(out)
+    save_base(model, out)
     Path(out, "README.md").write_text(base_card(steps, batch, images, len(CLASSES), seed, accuracy), encoding="utf-8")
     return accuracy
+
+
+def save_base(model: ViTForImageClassification, out: str | Path) -> None:
+    """Save the backbone and its image processor; the pretraining head stays behind, so any head can be put on."""
+    backbone = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("classifier.")}
+    model.config.num_labels = 2  # back to the default, which config.json then leaves out
+    model.save_pretrained(out, state_dict=backbone)
+    base_processor().save_pretrained(out)
 
 
 def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
