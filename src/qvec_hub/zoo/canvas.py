@@ -51,10 +51,10 @@ def coordinates(angle: Array, scale: Array, shift: Array, size: int = FINE) -> t
     Returns:
         x and y, each ``(n, size, size)``; inside the frame both are in -1 … 1.
     """
-    axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
-    shift = shift.astype(np.float32)
-    x = axis[None, None, :] - shift[:, 0, None, None]  # (n, 1, size)
-    y = axis[None, :, None] - shift[:, 1, None, None]  # (n, size, 1)
+    axis = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
+    centre = shift.astype(np.float32)
+    x = axis[None, None, :] - centre[:, 0, None, None]  # (n, 1, size)
+    y = axis[None, :, None] - centre[:, 1, None, None]  # (n, size, 1)
     cos = (np.cos(angle) / scale).astype(np.float32)[:, None, None]
     sin = (np.sin(angle) / scale).astype(np.float32)[:, None, None]
     return cos * x + sin * y, cos * y - sin * x
@@ -74,16 +74,16 @@ def shrink(fine: Floats) -> Floats:
 
 
 def colour_pairs(rng: np.random.Generator, n: int, contrast: float = 0.35) -> tuple[Floats, Floats]:
-    """Foreground and background colours ``(n, 3)`` whose luminances differ by at least `contrast`."""
-    front = rng.random((n, 3), dtype=np.float32)
-    back = rng.random((n, 3), dtype=np.float32)
-    weights = np.array([0.3, 0.59, 0.11], dtype=np.float32)
-    gap = (front - back) @ weights
-    # Push the two apart along grey until their luminances differ enough, then back into range.
-    missing = np.maximum(contrast - np.abs(gap), 0) * np.where(gap < 0, -0.5, 0.5)
-    front, back = front + missing[:, None], back - missing[:, None]
-    over = np.maximum(np.maximum(front, back).max(axis=1) - 1, 0) + np.minimum(np.minimum(front, back).min(axis=1), 0)
-    return front - over[:, None], back - over[:, None]
+    """Foreground and background colours ``(n, 3)``: the foreground is the lighter, by at least `contrast`.
+
+    Fixing which one is lighter keeps the tasks learnable by a tiny model in a few seconds.
+    """
+    colours = rng.random((2, n, 3), dtype=np.float32)
+    light = colours @ np.array([0.3, 0.59, 0.11], dtype=np.float32)  # (2, n) luminance
+    lighter = light.argmax(axis=0)
+    front, back = colours[lighter, np.arange(n)], colours[1 - lighter, np.arange(n)]
+    missing = np.maximum(contrast - np.abs(light[0] - light[1]), 0)[:, None] / 2
+    return np.minimum(front + missing, 1), np.maximum(back - missing, 0)
 
 
 def paint(mask: Floats, front: Floats, back: Floats) -> Floats:

@@ -13,16 +13,15 @@ tags: [vit, qvec-hub]
 ---
 # base-s: the zoo's small ViT
 
-A Vision Transformer of 0.45 M parameters (4 layers, width 96, 3 heads, 24×24 RGB images in 4×4 patches), the
-common base of the models fine-tuned on the tasks of `qvec_hub.zoo`. It has no classification head. It is meant for trying out
-quantization vectors
-(arXiv 2604.03420) on a laptop, and for nothing else.
+A Vision Transformer of 0.46 M parameters (4 layers, width 96, 3 heads, 24×24 RGB images in 6×6 patches), the
+common base of the models fine-tuned on the tasks of `qvec_hub.zoo`. It has no classification head. It is meant for
+trying out quantization vectors (arXiv 2604.03420) on a laptop, and for nothing else.
 
 **Data.** {images:,} pictures drawn by `qvec_hub.zoo.mixture`: Armenian, Georgian and Hebrew letters (DejaVu fonts),
 closed curves with 2 to 8 lobes, noise fields of different grain, bundles of strokes; {classes} classes in one label
 space. No picture, letter, figure or photograph of the zoo's tasks is among them.
 
-**Training.** Supervised, {steps:,} steps of {batch} pictures, AdamW, seed {seed}.
+**Training.** Supervised, {steps:,} steps of {batch} pictures, Muon and AdamW, seed {seed}.
 Accuracy on 4,000 held-out pictures of the mixture: {accuracy:.3f}. To repeat it:
 
     python -m qvec_hub.zoo.pretrain --out base-s --steps {steps} --seed {seed}

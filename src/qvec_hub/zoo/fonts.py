@@ -67,4 +67,4 @@ def _picture(character: str, font: ImageFont.FreeTypeFont) -> NDArray[np.float32
     image = Image.new("L", (GLYPH, GLYPH))
     corner = ((GLYPH - left - right) / 2, (GLYPH - top - bottom) / 2)
     ImageDraw.Draw(image).text(corner, character, fill=255, font=font)
-    return np.asarray(image, dtype=np.float32) / 255
+    return np.asarray(image, dtype=np.float32) * np.float32(1 / 255)

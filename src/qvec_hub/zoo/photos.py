@@ -77,4 +77,4 @@ def patches(
         if side != SIZE:
             patch = np.asarray(Image.fromarray(patch).resize((SIZE, SIZE), Image.Resampling.BOX))
         result[i] = patch
-    return result.astype(np.float32) / 255
+    return result.astype(np.float32) * np.float32(1 / 255)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from rich.progress import track
 from torch import Tensor
+from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import ViTForImageClassification
 
 from .base import base_config, base_processor
@@ -28,15 +30,14 @@ def make_base(
     steps: int = 2400,
     batch: int = 128,
     images: int = 64_000,
-    lr: float = 1.5e-3,
     seed: int = 0,
     progress: bool = True,
 ) -> float:
     """Pretrain a small ViT on `images` drawn pictures and save it as a transformers folder.
 
-    The same arguments give the same weights on the same machine and thread count. AdamW, weight
-    decay 0.05, 5 % warm-up, then cosine to zero; the colour channels of a batch are permuted and
-    inverted at random.
+    The same arguments give the same weights on the same machine and thread count. Muon on the
+    matrices and AdamW on the rest (three times fewer steps than with AdamW alone), 5 % warm-up,
+    then cosine to zero; the colour channels of a batch are permuted at random.
 
     Args:
         out: folder to write; made if absent.
@@ -49,19 +50,21 @@ def make_base(
     pixels, labels = _tensors(*draw_mixture(images, rng))
     torch.manual_seed(seed)
     model = ViTForImageClassification(base_config(len(CLASSES))).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, steps))
+    _place_grid_(model)
+    optimizers = _optimizers(model)
+    schedules = [LambdaLR(optimizer, lambda step: _warm_cosine(step, steps)) for optimizer in optimizers]
     order = np.concatenate([rng.permutation(images) for _ in range(-(-steps * batch // images))])
     shown = progress and sys.stderr.isatty()
     for step in track(range(steps), "pretraining", disable=not shown):
         chosen = torch.from_numpy(order[step * batch : (step + 1) * batch])
         logits = model(_vary(pixels[chosen], rng)).logits
         loss = F.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         if progress and not shown and step % 100 == 99:
             print(f"step {step + 1}/{steps}: loss {loss.item():.3f}", file=sys.stderr)
     accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(4000, np.random.default_rng([seed, 1]))))
@@ -78,15 +81,32 @@ def save_base(model: ViTForImageClassification, out: str | Path) -> None:
     base_processor().save_pretrained(out)
 
 
+def _optimizers(model: ViTForImageClassification) -> list[Optimizer]:
+    matrices = [p for p in model.base_model.parameters() if p.ndim == 2]
+    known = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in known]
+    return [Muon(matrices, lr=0.02, weight_decay=0.05), AdamW(rest, lr=3e-3, weight_decay=0.05)]
+
+
+@torch.no_grad()
+def _place_grid_(model: ViTForImageClassification) -> None:
+    """Start the position embeddings as sines and cosines of row and column: neighbours look alike from the start."""
+    position = model.get_parameter("vit.embeddings.position_embeddings")  # (1, 1 + side², hidden)
+    side, quarter = math.isqrt(position.shape[1] - 1), position.shape[2] // 4
+    phase = torch.arange(side)[:, None] * 100 ** (-torch.arange(quarter) / quarter)  # (side, hidden / 4)
+    waves = torch.cat([phase.sin(), phase.cos()], dim=1)  # (side, hidden / 2)
+    rows, columns = waves.repeat_interleave(side, dim=0), waves.repeat(side, 1)
+    position[0, 1:] = 0.5 * torch.cat([rows, columns], dim=1)
+
+
 def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
     """To uint8 ``(n, 3, SIZE, SIZE)`` and int64 ``(n,)``."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
 
 
 def _vary(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Bytes to -1 … 1 as the image processor does, with channels permuted and perhaps inverted."""
-    values = pixels[:, rng.permutation(3).tolist()].float() / 127.5 - 1
-    return -values if rng.random() < 0.5 else values
+    """Bytes to -1 … 1 as the image processor does, with the colour channels permuted."""
+    return pixels[:, rng.permutation(3).tolist()].float() / 127.5 - 1
 
 
 def _warm_cosine(step: int, steps: int) -> float:

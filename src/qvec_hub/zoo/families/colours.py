@@ -34,8 +34,8 @@ def colours(split: str, n: int, rng: np.random.Generator) -> Batch:
     x, _ = canvas.coordinates(angle, np.ones(n), np.zeros((n, 2)), canvas.SIZE)
     stripes = (np.sin(x * rng.uniform(4, 9, n)[:, None, None]) > 0).astype(np.float32)
     u, v = canvas.coordinates(zero, rng.uniform(0.3, 0.55, n), rng.uniform(-0.35, 0.35, (n, 2)), canvas.SIZE)
-    inside = (u * u + v * v < 1).astype(np.float32)[..., None]
-    images = canvas.paint(stripes, other[0], other[1]) * (1 - inside) + disc[:, None, None, :] * inside
+    inside = (u * u + v * v < 1)[..., None]
+    images = np.where(inside, disc[:, None, None, :], canvas.paint(stripes, other[0], other[1]))
     return canvas.finish(images, rng, noise=0.08, clutter=0.05), labels
 
 

@@ -24,15 +24,15 @@ def draw_glyphs(
     pictures = atlas(characters) if faces is None else atlas(characters, faces)
     n = len(labels)
     face = rng.integers(pictures.shape[1], size=n)
-    angle = rng.uniform(-0.35, 0.35, n)
-    scale = rng.uniform(0.7, 1.15, n)
-    shift = rng.uniform(-0.2, 0.2, (n, 2))
+    angle = rng.uniform(-0.25, 0.25, n)
+    scale = rng.uniform(0.85, 1.2, n)
+    shift = rng.uniform(-0.12, 0.12, (n, 2))
     masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     for part in canvas.chunks(n):
         fine = canvas.warp(pictures[labels[part], face[part]], angle[part], scale[part], shift[part])
         masks[part] = canvas.shrink(fine)
     front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.08, clutter=0.06)
+    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.05, clutter=0.05)
 
 
 def _alphabet(script: str) -> Draw:
