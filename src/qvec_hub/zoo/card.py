@@ -22,7 +22,7 @@ closed curves with 2 to 8 lobes, noise fields of different grain, bundles of str
 space. No picture, letter, figure or photograph of the zoo's tasks is among them.
 
 **Training.** Supervised, {steps:,} steps of {batch} pictures, Muon and AdamW, seed {seed}.
-Accuracy on 4,000 held-out pictures of the mixture: {accuracy:.3f}. To repeat it:
+Accuracy on held-out pictures of the mixture: {accuracy:.3f}. To repeat it:
 
     python -m qvec_hub.zoo.pretrain --out base-s --steps {steps} --seed {seed}
 

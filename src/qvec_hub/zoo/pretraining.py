@@ -44,7 +44,7 @@ def make_base(
         steps: optimizer steps of `batch` images each.
 
     Returns:
-        Accuracy on 4,000 held-out pictures of the mixture.
+        Accuracy on up to 4,000 held-out pictures of the mixture.
     """
     rng = np.random.default_rng([seed, 0])
     pixels, labels = _tensors(*draw_mixture(images, rng))
@@ -67,7 +67,7 @@ def make_base(
             schedule.step()
         if progress and not shown and step % 100 == 99:
             print(f"step {step + 1}/{steps}: loss {loss.item():.3f}", file=sys.stderr)
-    accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(4000, np.random.default_rng([seed, 1]))))
+    accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(min(4000, images), np.random.default_rng([seed, 1]))))
     save_base(model, out)
     Path(out, "README.md").write_text(base_card(steps, batch, images, len(CLASSES), seed, accuracy), encoding="utf-8")
     return accuracy
