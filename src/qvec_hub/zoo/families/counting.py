@@ -20,10 +20,10 @@ def counting(split: str, n: int, rng: np.random.Generator) -> Batch:
     pitch = 2 / PLACES
     jitter = rng.uniform(-0.06, 0.06, (n, MOST, 2))
     centres = np.stack([fields % PLACES, fields // PLACES], axis=-1) * pitch - 1 + pitch / 2 + jitter
-    radii = rng.uniform(0.13, 0.22, (n, MOST))
+    radii = rng.uniform(0.11, 0.22, (n, MOST))
     radii[np.arange(MOST)[None, :] > labels[:, None]] = 0  # label k has k + 1 discs
     front, back = canvas.colour_pairs(rng, n)
-    strength = rng.uniform(0.6, 1.0, (n, MOST)).astype(np.float32)
+    strength = rng.uniform(0.45, 1.0, (n, MOST)).astype(np.float32)
     masks = np.zeros((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     for part in canvas.chunks(n):
         fine = np.zeros((part.stop - part.start, canvas.FINE, canvas.FINE), dtype=np.float32)
@@ -32,7 +32,7 @@ def counting(split: str, n: int, rng: np.random.Generator) -> Batch:
             disc = x * x + y * y < radii[part, k, None, None] ** 2
             np.maximum(fine, disc * strength[part, k, None, None], out=fine)
         masks[part] = canvas.shrink(fine)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.06, clutter=0.04), labels
+    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.07, clutter=0.06), labels
 
 
 def _offsets(centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -66,13 +66,13 @@ SHAPES: dict[str, Figure] = {
 }
 
 
-@task("shapes", tuple(SHAPES), "Twelve figures, filled or outlined, of any turn, size and colour")
+@task("shapes", tuple(SHAPES), "Twelve figures, filled or outlined, slightly turned, of many sizes and colours")
 def shapes(split: str, n: int, rng: np.random.Generator) -> Batch:
     labels = canvas.balanced(n, len(SHAPES), rng)
-    angle = rng.uniform(0, 2 * np.pi, n)
-    scale = rng.uniform(0.4, 0.85, n)
-    shift = rng.uniform(-0.2, 0.2, (n, 2))
-    hollow = rng.random(n) < 0.4
+    angle = rng.uniform(-0.4, 0.4, n)
+    scale = rng.uniform(0.55, 0.9, n)
+    shift = rng.uniform(-0.12, 0.12, (n, 2))
+    hollow = rng.random(n) < 0.3
     masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     for label, figure in enumerate(SHAPES.values()):
         chosen = np.flatnonzero(labels == label)
@@ -80,4 +80,4 @@ def shapes(split: str, n: int, rng: np.random.Generator) -> Batch:
         ring = hollow[chosen, None, None] & (level < 0.68)
         masks[chosen] = canvas.shrink(((level < 1) & ~ring).astype(np.float32))
     front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.08, clutter=0.06), labels
+    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.06, clutter=0.05), labels
