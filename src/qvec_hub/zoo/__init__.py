@@ -1,0 +1,13 @@
+"""Small image classification tasks and a tiny ViT: everything offline, made or bundled here.
+
+The tasks are drawn from code, from fonts that ship in matplotlib, from scans in scikit-learn and
+from photographs in scikit-image; the ViT is pretrained on a separate mixture (`make_base`).
+"""
+
+from . import families  # noqa: F401 — importing it registers the tasks
+from .base import base_path
+from .dataset import load_task
+from .pretraining import make_base
+from .registry import SPLITS, Task, arrays, get_task, tasks
+
+__all__ = ["SPLITS", "Task", "arrays", "base_path", "get_task", "load_task", "make_base", "tasks"]

@@ -1,0 +1,3 @@
+"""One module a family of tasks. Importing them registers them, in the order below."""
+
+from . import digits, glyphs, textures, distortions, shapes, counting, gratings, colours, typefaces  # noqa: F401  # isort: skip

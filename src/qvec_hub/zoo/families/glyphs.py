@@ -1,0 +1,53 @@
+"""Letters of three alphabets in eight font faces."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import canvas
+from ..fonts import atlas
+from ..registry import Batch, Draw, task
+
+__all__ = ["ALPHABETS", "draw_glyphs"]
+
+ALPHABETS = {
+    "latin": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "greek": "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ",
+    "cyrillic": "АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ",
+}
+
+
+def draw_glyphs(
+    characters: tuple[str, ...], labels: np.ndarray, rng: np.random.Generator, faces: tuple[str, ...] | None = None
+) -> np.ndarray:
+    """Pictures ``(n, SIZE, SIZE, 3)`` of ``characters[label]``: random face, turn, size, place, colours and noise."""
+    pictures = atlas(characters) if faces is None else atlas(characters, faces)
+    n = len(labels)
+    face = rng.integers(pictures.shape[1], size=n)
+    angle = rng.uniform(-0.25, 0.25, n)
+    scale = rng.uniform(0.85, 1.2, n)
+    shift = rng.uniform(-0.12, 0.12, (n, 2))
+    masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
+    for part in canvas.chunks(n):
+        fine = canvas.warp(pictures[labels[part], face[part]], angle[part], scale[part], shift[part])
+        masks[part] = canvas.shrink(fine)
+    front, back = canvas.colour_pairs(rng, n)
+    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.05, clutter=0.05)
+
+
+def _alphabet(script: str) -> Draw:
+    """Both cases of a letter are one class."""
+    upper = tuple(ALPHABETS[script])
+    characters = upper + tuple(letter.lower() for letter in upper)
+
+    def draw(split: str, n: int, rng: np.random.Generator) -> Batch:
+        labels = canvas.balanced(n, len(upper), rng)
+        return draw_glyphs(characters, labels + len(upper) * rng.integers(2, size=n), rng), labels
+
+    return draw
+
+
+for _script, _letters in ALPHABETS.items():
+    task(f"glyphs-{_script}", tuple(_letters), f"Letters of the {_script} alphabet, both cases, eight font faces")(
+        _alphabet(_script)
+    )

@@ -1,0 +1,70 @@
+"""Letters as pictures, from the fonts that ship inside matplotlib."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import DataError
+
+__all__ = ["FACES", "GLYPH", "atlas"]
+
+GLYPH = 48  # pixels of a glyph's picture, height and width
+POINTS = 36  # font size that fits nearly every letter of every face into it
+
+FACES = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSansMono",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "STIXGeneral",
+)
+
+
+@lru_cache(maxsize=16)
+def atlas(characters: tuple[str, ...], faces: tuple[str, ...] = FACES) -> NDArray[np.float32]:
+    """Every character in every face: ``(characters, faces, GLYPH, GLYPH)``, 1 is ink, each centred on its ink.
+
+    Raises:
+        DataError: when a font file is missing from the installed matplotlib.
+    """
+    pictures = np.zeros((len(characters), len(faces), GLYPH, GLYPH), dtype=np.float32)
+    for column, face in enumerate(faces):
+        font = _font(face)
+        for row, character in enumerate(characters):
+            pictures[row, column] = _picture(character, font)
+    pictures.setflags(write=False)  # shared by every caller
+    return pictures
+
+
+def _font(face: str) -> ImageFont.FreeTypeFont:
+    path = _folder() / f"{face}.ttf"
+    if not path.is_file():
+        raise DataError(
+            f"zoo: the font {face}.ttf is not in the installed matplotlib; reinstall matplotlib 3.8 or newer"
+        )
+    return ImageFont.truetype(str(path), POINTS, layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=1)
+def _folder() -> Path:
+    spec = find_spec("matplotlib")  # found without importing it, which would take a while
+    if spec is None or spec.origin is None:
+        raise DataError("zoo: matplotlib is not installed; the glyph tasks need its fonts")
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+
+
+def _picture(character: str, font: ImageFont.FreeTypeFont) -> NDArray[np.float32]:
+    left, top, right, bottom = font.getbbox(character)
+    image = Image.new("L", (GLYPH, GLYPH))
+    corner = ((GLYPH - left - right) / 2, (GLYPH - top - bottom) / 2)
+    ImageDraw.Draw(image).text(corner, character, fill=255, font=font)
+    return np.asarray(image, dtype=np.float32) * np.float32(1 / 255)

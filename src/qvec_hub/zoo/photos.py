@@ -1,0 +1,80 @@
+"""Patches of the photographs that ship inside scikit-image, each split in regions of its own."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import DataError
+from .canvas import SIZE
+
+__all__ = ["CELL", "cells", "patches", "photograph"]
+
+CELL = 64  # pixels; a photograph is cut into cells of that size, and a patch never leaves its cell
+SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}  # of a photograph's cells
+
+
+@lru_cache(maxsize=32)
+def photograph(file: str) -> NDArray[np.uint8]:
+    """A photograph ``(height, width, 3)`` by its file name in scikit-image's data folder.
+
+    Raises:
+        DataError: when the installed scikit-image does not hold it. Nothing is ever downloaded.
+    """
+    path = _folder() / file
+    if not path.is_file():
+        raise DataError(f"zoo: {file} is not in the installed scikit-image; reinstall scikit-image 0.22 or newer")
+    with Image.open(path) as image:
+        pixels = np.array(image.convert("RGB"))
+    pixels.setflags(write=False)  # shared by every caller
+    return pixels
+
+
+@lru_cache(maxsize=1)
+def _folder() -> Path:
+    spec = find_spec("skimage")  # found without importing it
+    if spec is None or spec.origin is None:
+        raise DataError("zoo: scikit-image is not installed; the photograph tasks need its pictures")
+    return Path(spec.origin).parent / "data"
+
+
+@lru_cache(maxsize=128)
+def cells(file: str, split: str) -> tuple[tuple[int, int], ...]:
+    """Top-left corners (y, x) of a split's cells: fixed for good, and disjoint between splits."""
+    height, width = photograph(file).shape[:2]
+    corners = [(y, x) for y in range(0, height - CELL + 1, CELL) for x in range(0, width - CELL + 1, CELL)]
+    order = np.random.default_rng(0).permutation(len(corners))
+    last = np.cumsum([round(share * len(corners)) for share in SHARES.values()])
+    last[-1] = len(corners)
+    number = list(SHARES).index(split)
+    chosen = order[last[number - 1] if number else 0 : last[number]]
+    return tuple(corners[i] for i in sorted(chosen))
+
+
+def patches(
+    file: str, split: str, n: int, rng: np.random.Generator, spans: tuple[int, int] = (SIZE, SIZE)
+) -> NDArray[np.float32]:
+    """Random patches of a split's cells, ``(n, SIZE, SIZE, 3)`` in [0, 1].
+
+    Each is a square whose side is drawn from `spans` (pixels, inclusive), averaged down to SIZE.
+    """
+    source, corners = photograph(file), cells(file, split)
+    result = np.empty((n, SIZE, SIZE, 3), dtype=np.uint8)
+    which = rng.integers(len(corners), size=n)
+    sides = rng.integers(spans[0], spans[1] + 1, size=n)
+    offsets = rng.random((n, 2))
+    for i in range(n):
+        y, x = corners[which[i]]
+        side = int(sides[i])
+        top = y + int(offsets[i, 0] * (CELL - side + 1))
+        left = x + int(offsets[i, 1] * (CELL - side + 1))
+        patch = source[top : top + side, left : left + side]
+        if side != SIZE:
+            patch = np.asarray(Image.fromarray(patch).resize((SIZE, SIZE), Image.Resampling.BOX))
+        result[i] = patch
+    return result.astype(np.float32) * np.float32(1 / 255)

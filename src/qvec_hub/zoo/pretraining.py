@@ -1,0 +1,123 @@
+"""Make the zoo's base: supervised pretraining on the mixture, about five minutes on two CPU cores.
+
+python -m qvec_hub.zoo.pretrain --out base-s
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+from torch import Tensor
+from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import ViTForImageClassification
+
+from .base import base_config, base_processor
+from .card import base_card
+from .mixture import CLASSES, draw_mixture
+
+__all__ = ["make_base", "save_base"]
+
+
+def make_base(
+    out: str | Path,
+    steps: int = 2400,
+    batch: int = 128,
+    images: int = 64_000,
+    seed: int = 0,
+    progress: bool = True,
+) -> float:
+    """Pretrain a small ViT on `images` drawn pictures and save it as a transformers folder.
+
+    The same arguments give the same weights on the same machine and thread count. Muon on the
+    matrices and AdamW on the rest (three times fewer steps than with AdamW alone), 5 % warm-up,
+    then cosine to zero; the colour channels of a batch are permuted at random.
+
+    Args:
+        out: folder to write; made if absent.
+        steps: optimizer steps of `batch` images each.
+
+    Returns:
+        Accuracy on up to 4,000 held-out pictures of the mixture.
+    """
+    rng = np.random.default_rng([seed, 0])
+    pixels, labels = _tensors(*draw_mixture(images, rng))
+    torch.manual_seed(seed)
+    model = ViTForImageClassification(base_config(len(CLASSES))).train()
+    _place_grid_(model)
+    optimizers = _optimizers(model)
+    schedules = [LambdaLR(optimizer, lambda step: _warm_cosine(step, steps)) for optimizer in optimizers]
+    order = np.concatenate([rng.permutation(images) for _ in range(-(-steps * batch // images))])
+    shown = progress and sys.stderr.isatty()
+    for step in track(range(steps), "pretraining", disable=not shown):
+        chosen = torch.from_numpy(order[step * batch : (step + 1) * batch])
+        logits = model(_vary(pixels[chosen], rng)).logits
+        loss = F.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
+        model.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        if progress and not shown and step % 100 == 99:
+            print(f"step {step + 1}/{steps}: loss {loss.item():.3f}", file=sys.stderr)
+    accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(min(4000, images), np.random.default_rng([seed, 1]))))
+    save_base(model, out)
+    Path(out, "README.md").write_text(base_card(steps, batch, images, len(CLASSES), seed, accuracy), encoding="utf-8")
+    return accuracy
+
+
+def save_base(model: ViTForImageClassification, out: str | Path) -> None:
+    """Save the backbone and its image processor; the pretraining head stays behind, so any head can be put on."""
+    backbone = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("classifier.")}
+    model.config.num_labels = 2  # back to the default, which config.json then leaves out
+    model.save_pretrained(out, state_dict=backbone)
+    base_processor().save_pretrained(out)
+
+
+def _optimizers(model: ViTForImageClassification) -> list[Optimizer]:
+    matrices = [p for p in model.base_model.parameters() if p.ndim == 2]
+    known = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in known]
+    return [Muon(matrices, lr=0.02, weight_decay=0.05), AdamW(rest, lr=3e-3, weight_decay=0.05)]
+
+
+@torch.no_grad()
+def _place_grid_(model: ViTForImageClassification) -> None:
+    """Start the position embeddings as sines and cosines of row and column: neighbours look alike from the start."""
+    position = model.get_parameter("vit.embeddings.position_embeddings")  # (1, 1 + side², hidden)
+    side, quarter = math.isqrt(position.shape[1] - 1), position.shape[2] // 4
+    phase = torch.arange(side)[:, None] * 100 ** (-torch.arange(quarter) / quarter)  # (side, hidden / 4)
+    waves = torch.cat([phase.sin(), phase.cos()], dim=1)  # (side, hidden / 2)
+    rows, columns = waves.repeat_interleave(side, dim=0), waves.repeat(side, 1)
+    position[0, 1:] = 0.5 * torch.cat([rows, columns], dim=1)
+
+
+def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """To uint8 ``(n, 3, SIZE, SIZE)`` and int64 ``(n,)``."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
+
+
+def _vary(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Bytes to -1 … 1 as the image processor does, with the colour channels permuted."""
+    return pixels[:, rng.permutation(3).tolist()].float() / 127.5 - 1
+
+
+def _warm_cosine(step: int, steps: int) -> float:
+    warm = max(1, steps // 20)
+    return (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(1, steps - warm))
+
+
+@torch.no_grad()
+def _accuracy(model: ViTForImageClassification, pixels: Tensor, labels: Tensor) -> float:
+    right = 0
+    for start in range(0, len(labels), 500):
+        logits = model(pixels[start : start + 500].float() / 127.5 - 1).logits
+        right += int((logits.argmax(-1) == labels[start : start + 500]).sum())
+    return right / len(labels)

@@ -1,0 +1,88 @@
+"""The zoo's tasks: small registered functions that draw images and labels."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+__all__ = ["SPLITS", "Batch", "Draw", "Task", "arrays", "get_task", "task", "tasks"]
+
+SPLITS = ("train", "validation", "test")
+
+Images = NDArray[np.uint8]  # (n, SIZE, SIZE, 3)
+Labels = NDArray[np.int64]  # (n,)
+Batch = tuple[Images, Labels]
+Draw = Callable[[str, int, np.random.Generator], Batch]  # (split, n, random stream of that split)
+
+
+@dataclass(frozen=True)
+class Task:
+    """An image classification task.
+
+    name: as passed to `load_task`.
+    classes: label names, in label order.
+    about: one line for people.
+    draw: draws up to ``n`` images of a split; fewer only where real samples run out.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    about: str
+    draw: Draw
+
+
+_TASKS: dict[str, Task] = {}
+
+
+def task(name: str, classes: tuple[str, ...], about: str) -> Callable[[Draw], Draw]:
+    """Register a drawing function as a task of the zoo."""
+
+    def register(draw: Draw) -> Draw:
+        if name in _TASKS:
+            raise ValueError(f"zoo: a task named {name!r} is registered twice")
+        _TASKS[name] = Task(name, classes, about, draw)
+        return draw
+
+    return register
+
+
+def tasks() -> tuple[str, ...]:
+    """Names of all tasks, in a stable order."""
+    return tuple(_TASKS)
+
+
+def get_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        DataError: when there is none.
+    """
+    if name not in _TASKS:
+        raise DataError(f"zoo: no task named {name!r}; known tasks are {', '.join(_TASKS)}")
+    return _TASKS[name]
+
+
+def arrays(name: str, split: str, n: int, seed: int = 0) -> Batch:
+    """Images ``(m, SIZE, SIZE, 3)`` uint8 and labels ``(m,)`` of one split, shuffled; the same bytes every time.
+
+    Every (task, split, seed) has a random stream of its own, so the size of one split does not change another.
+    ``m`` is ``n``, or less where a task has fewer real samples than that.
+
+    Raises:
+        DataError: on an unknown task or split, a size below 1 or a negative seed.
+    """
+    chosen = get_task(name)
+    if split not in SPLITS:
+        raise DataError(f"zoo: task {name!r} has no split {split!r}; splits are {', '.join(SPLITS)}")
+    if n < 1:
+        raise DataError(f"zoo: task {name!r}: expected at least 1 image in split {split!r}, found {n}")
+    if seed < 0:
+        raise DataError(f"zoo: task {name!r}: expected a seed of 0 or more, found {seed}")
+    stream = np.random.default_rng([zlib.crc32(name.encode()), SPLITS.index(split), seed])
+    return chosen.draw(split, n, stream)

@@ -1,0 +1,62 @@
+"""Train, validation and test share nothing: no scan, no region of a photograph, no image."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from qvec_hub import zoo
+from qvec_hub.errors import DataError
+from qvec_hub.zoo.families import digits, distortions, textures
+from qvec_hub.zoo.photos import CELL, cells, patches, photograph
+
+PHOTOGRAPHS = sorted({*textures.MATERIALS.values(), *distortions.PHOTOGRAPHS})
+
+
+def test_every_scan_belongs_to_one_split():
+    owned = [digits.samples(split) for split in zoo.SPLITS]
+    assert sorted(np.concatenate(owned)) == list(range(1797))
+
+
+def test_digits_give_each_real_scan_once_and_then_no_more():
+    images, labels = zoo.arrays("digits", "test", 5000)
+    assert len(images) == len(labels) == len(digits.samples("test"))
+    assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
+
+
+@pytest.mark.parametrize("file", PHOTOGRAPHS)
+def test_no_pixel_of_a_photograph_is_in_two_splits(file):
+    used = np.zeros(photograph(file).shape[:2], dtype=int)
+    for split in zoo.SPLITS:
+        assert cells(file, split)
+        for y, x in cells(file, split):
+            used[y : y + CELL, x : x + CELL] += 1
+    assert used.max() == 1
+
+
+def test_patches_come_from_the_cells_of_their_split():
+    """Stencil: the photograph is replaced by its own map of splits."""
+    for split in zoo.SPLITS:
+        own = np.zeros_like(photograph("moon.png"))
+        for y, x in cells("moon.png", split):
+            own[y : y + CELL, x : x + CELL] = 255
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("qvec_hub.zoo.photos.photograph", lambda file, own=own: own)
+            assert patches("moon.png", split, 200, np.random.default_rng(0), spans=(24, CELL)).min() == 1
+
+
+@pytest.mark.parametrize("name", zoo.tasks())
+def test_no_image_is_in_two_splits(name):
+    found = {split: {image.tobytes() for image in zoo.arrays(name, split, 300)[0]} for split in zoo.SPLITS}
+    for one, other in combinations(zoo.SPLITS, 2):
+        assert not found[one] & found[other]
+
+
+def test_the_size_of_a_split_does_not_change_another():
+    small, large = (zoo.load_task("shapes", train=n, validation=5, test=20) for n in (10, 60))
+    assert small["test"].to_dict() == large["test"].to_dict()
+
+
+def test_a_photograph_that_is_not_installed_is_named():
+    with pytest.raises(DataError, match=r"eagle\.png is not in the installed scikit-image"):
+        photograph("eagle.png")
