@@ -97,7 +97,7 @@ def train_donor(
     """
     grid, recipe, out = Grid.parse(grid), recipe or TrainingRecipe(), Path(out)
     known_as = base_name(base)
-    check_free(out, resume)
+    finished = check_free(out, resume)
     name = task or _dataset_name(dataset)
     splits, classes = _load(dataset, train_split, validation_split, image_column, label_column)
     processor = processor or _processor_of(base)
@@ -110,7 +110,7 @@ def train_donor(
     start_record(out, {**settings, "train_images": len(data["train"])}, resume)
 
     for run in ("fp", "qat"):
-        if (out / run).exists():
+        if run in finished:
             continue
         model = copy.deepcopy(start)
         if run == "qat":
@@ -119,7 +119,9 @@ def train_donor(
         if run == "qat":
             strip_qat_(model)
         publish(out / run, lambda folder, model=model: _save(model, processor, folder))  # type: ignore[misc]
-    if not (out / "vector").exists():
+        if PartialState().is_main_process:
+            shutil.rmtree(out / CHECKPOINTS / run, ignore_errors=True)  # three times the model's size
+    if "vector" not in finished:
         about = {"task": name, "dataset": str(dataset) if isinstance(dataset, str | Path) else None}
         publish(out / "vector", lambda folder: _extract(start, out, about, recipe, grid).save_pretrained(folder))
     scores = _scores(out, data["validation"], recipe, grid) if "validation" in data else {}
