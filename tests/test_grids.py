@@ -83,7 +83,9 @@ def test_groups_are_rows_of_their_own() -> None:
     assert torch.equal(grouped, by_hand)
 
 
-@pytest.mark.parametrize("name", ["int2-channel-mse", "int3-channel-mse", "int4-group16-mse", "int3-channel-mse-affine"])
+@pytest.mark.parametrize(
+    "name", ["int2-channel-mse", "int3-channel-mse", "int4-group16-mse", "int3-channel-mse-affine"]
+)
 @pytest.mark.parametrize("case", adversarial())
 def test_mse_is_never_worse_than_absmax_in_any_unit(name: str, case: str) -> None:
     grid, weight = Grid.parse(name), adversarial()[case].clamp(-1e15, 1e15)  # squares must stay finite
@@ -152,7 +154,9 @@ def test_grids_that_do_not_exist_are_named(arguments: dict, names: str) -> None:
         Grid(**arguments)
 
 
-@pytest.mark.parametrize("spec", ["int", "3", "int33", "fp8", "int3-row", "int3-channel-best", "", None, 3, {"bitz": 3}])
+@pytest.mark.parametrize(
+    "spec", ["int", "3", "int33", "fp8", "int3-row", "int3-channel-best", "", None, 3, {"bitz": 3}]
+)
 def test_specs_that_name_no_grid(spec: object) -> None:
     with pytest.raises(GridError):
         Grid.parse(spec)  # type: ignore[arg-type]

@@ -12,9 +12,7 @@ def pack_slowly(codes: list[int], bits: int) -> bytes:
     """The layout of the module's docstring, one field at a time."""
     per_word, widths = FIELDS[bits]
     split = len(codes) // 8 * 8
-    words = [
-        sum(codes[start + i] << (bits * i) for i in range(per_word)) for start in range(0, split, per_word)
-    ]
+    words = [sum(codes[start + i] << (bits * i) for i in range(per_word)) for start in range(0, split, per_word)]
     result, offset = bytearray(), 0
     for width in widths:
         run = len(words) * width // 8
@@ -26,7 +24,9 @@ def pack_slowly(codes: list[int], bits: int) -> bytes:
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
-@pytest.mark.parametrize("shape", [(n,) for n in range(34)] + [(7, 13), (1, 1), (5, 0), (0, 5), (3, 1), (96, 31), (64, 48)])
+@pytest.mark.parametrize(
+    "shape", [(n,) for n in range(34)] + [(7, 13), (1, 1), (5, 0), (0, 5), (3, 1), (96, 31), (64, 48)]
+)
 def test_round_trip_layout_and_size(bits: int, shape: tuple[int, ...]) -> None:
     codes = torch.randint(0, 2**bits, shape, dtype=torch.uint8)
     packed = pack(codes, bits)

@@ -75,7 +75,7 @@ def load_classifier(
     kwargs.setdefault("dtype", torch.float32)
     try:
         model, info = AutoModelForImageClassification.from_pretrained(
-            source, config=config, use_safetensors=True, output_loading_info=True, **kwargs
+            source, config=config, use_safetensors=True, **TELL_ALL, **kwargs
         )
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
@@ -88,11 +88,19 @@ def load_classifier(
     return model
 
 
+# Mismatches are reported to us rather than raised, so that we can name them.
+TELL_ALL: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 _HUB_KEYS = ("revision", "token", "cache_dir", "local_files_only")
 
 
 def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any], head_required: bool) -> None:
     """Raise when a load left weights at their random initial values."""
+    if info["mismatched_keys"]:
+        name, found, expected = min(info["mismatched_keys"])
+        raise ArtifactError(
+            f"{source}: {name} has shape {tuple(found)} in the checkpoint, config.json asks for {tuple(expected)}; "
+            "the files do not belong together"
+        )
     missing = sorted(info["missing_keys"])
     try:
         backbone = canonical_names(model)

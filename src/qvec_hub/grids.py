@@ -149,10 +149,12 @@ def quantize(weight: Tensor, grid: Grid) -> Quantized:
     finite = torch.isfinite(scale) if shift is None else torch.isfinite(scale) & torch.isfinite(shift)
     if not bool(finite.all()):
         raise GridError(f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity")
-    codes = _codes(units, scale, shift, grid).sub_(grid.qmin).to(torch.uint8)
+    codes = _codes(units, scale, shift, grid)
+    # Signed bytes, then the offset in wrapping byte arithmetic: a quarter of the memory traffic of floats.
+    stored = codes.to(torch.int8).view(torch.uint8).sub_(grid.qmin % 256) if grid.symmetric else codes.to(torch.uint8)
     shape = scale_shape(weight.shape, grid)
     return Quantized(
-        _from_units(codes, weight.shape, grid),
+        _from_units(stored, weight.shape, grid),
         scale.reshape(shape),
         None if shift is None else shift.reshape(shape),
     )
@@ -194,7 +196,8 @@ def range_rule(name: str) -> Callable[[RangeRule], RangeRule]:
 @range_rule("absmax")
 def absmax(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     """The outermost code stands for the largest magnitude (the paper's rule); affine: min to max."""
-    low, high = torch.aminmax(units, dim=1, keepdim=True)  # one pass; (units, 1) each
+    # Two passes, yet several times faster than torch.aminmax along rows; (units, 1) each.
+    low, high = units.amin(dim=1, keepdim=True), units.amax(dim=1, keepdim=True)
     if grid.symmetric:
         return (torch.maximum(high, -low) / grid.qmax).clamp_(min=MIN_SCALE), None
     return ((high - low) / (grid.qmax - grid.qmin)).clamp_(min=MIN_SCALE), -low

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForImageClassification, PreTrainedModel
 from transformers.utils import cached_file
 
-from .checkpoint import load_classifier, load_config, refuse_missing
+from .checkpoint import TELL_ALL, load_classifier, load_config, refuse_missing
 from .errors import ArtifactError, QVecError
 from .folders import new_folder
 from .grids import Grid
@@ -85,7 +85,7 @@ def _load(source: str | Path, config: QVecConfig | None, **kwargs: Any) -> PreTr
         kwargs["quantization_config"] = config
     try:
         model, info = AutoModelForImageClassification.from_pretrained(
-            source, use_safetensors=True, output_loading_info=True, **kwargs
+            source, use_safetensors=True, **TELL_ALL, **kwargs
         )
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{source}: model.safetensors is missing or unreadable ({error})") from error

@@ -56,10 +56,12 @@ def pack(codes: Tensor, bits: int) -> Tensor:
         words = _join(flat[:split], bits)
         offset = 0
         for width in _LAYOUTS[bits].fields:
-            field = ((words >> offset) & (2**width - 1)).to(torch.uint8).view(8 // width, -1)  # (per byte, bytes)
-            plane = field[0]
+            field = words >> offset if offset else words
+            field = (field if width == 8 else field & (2**width - 1)).to(torch.uint8)  # keeps the low 8 bits
+            runs = field.view(8 // width, -1)  # (codes per byte, bytes)
+            plane = runs[0]
             for position in range(1, 8 // width):
-                plane = plane | (field[position] << (width * position))
+                plane |= runs[position] << (width * position)
             parts.append(plane)
             offset += width
     if split < flat.numel():
@@ -74,11 +76,11 @@ def _join(codes: Tensor, bits: int) -> Tensor:
     if _LAYOUTS[bits].codes_per_word == 2:
         pairs = codes.view(torch.int16)
         low = 2**bits - 1
-        return (pairs & low) | ((pairs >> (8 - bits)) & (low << bits))
+        return (pairs >> (8 - bits)).bitwise_and_(low << bits).bitwise_or_(pairs & low)
     quads = codes.view(torch.int32)  # 2 and 3 bits: a code shifted down leaves nothing behind
     pair = 2 ** (2 * bits) - 1
-    quads = (quads | (quads >> (8 - bits))) & (pair << 16 | pair)
-    return (quads | (quads >> (16 - 2 * bits))) & (2 ** (4 * bits) - 1)
+    pairs = (quads >> (8 - bits)).bitwise_or_(quads).bitwise_and_(pair << 16 | pair)
+    return (pairs >> (16 - 2 * bits)).bitwise_or_(pairs).bitwise_and_(2 ** (4 * bits) - 1)
 
 
 def unpack(packed: Tensor, bits: int, count: int, dtype: torch.dtype = torch.float32, offset: int = 0) -> Tensor:

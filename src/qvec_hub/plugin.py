@@ -116,6 +116,8 @@ class QVecQuantizer(HfQuantizer):
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
                 self._open_vector(model)
         self.layers = swap_linears_(model, self.quantization_config.grid)
+        for layer in self.layers.values():
+            layer._is_hf_initialized = True  # nothing to draw at random: a weight that does not arrive is an error
         if self.pre_quantized:
             for layer in self.layers.values():
                 layer.reserve()

@@ -8,6 +8,7 @@ of them, made when somebody asks for ``layer.weight``.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -55,8 +56,18 @@ def quantize_(model: PreTrainedModel, grid: Grid | str) -> PreTrainedModel:
     swapped = swap_linears_(model, grid)
     pack_linears_(model, swapped)
     patch = getattr(model, PATCH_RECORD, {"vector": None, "scale": 1.0})
-    model.config.quantization_config = quantization_record(grid, **patch)
+    _own_config(model).quantization_config = quantization_record(grid, **patch)
     return model
+
+
+def _own_config(model: PreTrainedModel) -> Any:
+    """A copy of the model's config in its place: models built from one config must not share what follows."""
+    shared = model.config
+    config = copy.deepcopy(shared)
+    for module in model.modules():
+        if getattr(module, "config", None) is shared:
+            module.config = config  # type: ignore[assignment]
+    return config
 
 
 def quantization_record(grid: Grid, vector: list[dict[str, Any]] | None, scale: float | str) -> dict[str, Any]:

@@ -116,6 +116,9 @@ class Computed(Mapping[str, Tensor]):
             raise KeyError(name)
         return self._tensor(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
 
@@ -152,6 +155,9 @@ class TensorFiles(Mapping[str, Tensor]):
 
     def paths(self) -> list[Path]:
         return list(dict.fromkeys(self._files.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

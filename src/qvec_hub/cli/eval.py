@@ -1,0 +1,91 @@
+"""``qvec eval``: how good is a model on a dataset?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .app import app, emit, note, number_or_word, print_table
+
+__all__ = ["eval_command"]
+
+
+@app.command(
+    "eval",
+    epilog="Example: qvec eval me/vit-base-flowers me/flowers --vector you/vit-base-eurosat-int3-qvec --weights int3",
+)
+def eval_command(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id of an image classification model.")],
+    dataset: Annotated[
+        str, typer.Argument(help="Hub id, folder of class folders, parquet, saved dataset, or zoo:NAME.")
+    ],
+    split: Annotated[str | None, typer.Option(help="By default test, or the only split there is.")] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration of the dataset.")] = None,
+    dataset_revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="Needed where it cannot be told.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Needed where it cannot be told.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many images, evenly spread over the split.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Model to count agreement with.")] = None,
+    vector: Annotated[list[str] | None, typer.Option(help="Vector to add first, repo or folder; repeatable.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Grid to quantize to first, such as int3.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Scale of the vector: a number, recommended or auto.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default what accelerate finds.")] = None,
+    num_workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Evaluate a model, as it is or with a vector added and its weights quantized.
+
+    Counts are exact, also on several processes (accelerate launch, torchrun): only the first one prints.
+    """
+    from accelerate import PartialState
+
+    from ..evaluation import evaluate
+    from ..evaluation.models import resolve_model
+
+    how = _how(vector, weights, scale)
+    result = evaluate(
+        resolve_model(model, **how),
+        dataset,
+        processor=model,
+        batch_size=batch_size,
+        reference=reference,
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        config=config,
+        revision=dataset_revision,
+        limit=limit,
+        device=device,
+        num_workers=num_workers,
+    )
+    if not PartialState().is_main_process:
+        return
+    if as_json:
+        emit({"model": model, "dataset": dataset, **how, **result.to_dict()}, "", True)
+        return
+    counts = {"top-1": result.correct, "top-5": result.correct_top5, "agreement": result.agreed}
+    rows = [
+        [name, f"{100 * count / result.n:.2f} %", f"{count} of {result.n}"]
+        for name, count in counts.items()
+        if count is not None
+    ]
+    what = ", ".join([model, *(f"{name} {value}" for name, value in how.items())])
+    title = f"{what} on {dataset}" + (f" ({result.split})" if result.split else "")
+    print_table(title, ["measure", "share", "images"], rows)
+    note(f"{title}: {result.wall_s:.1f} s on {result.device}, images by {result.image_backend}")
+
+
+def _how(vector: list[str] | None, weights: str | None, scale: str | None) -> dict[str, Any]:
+    """The arguments of ``from_pretrained`` that were given."""
+    how: dict[str, Any] = {}
+    if vector:
+        how["vector"] = vector[0] if len(vector) == 1 else vector
+    if weights is not None:
+        how["weights"] = weights
+    if scale is not None:
+        if not vector:
+            raise typer.BadParameter("goes only with --vector", param_hint="--scale")
+        how["scale"] = number_or_word(scale)
+    return how

@@ -1,0 +1,183 @@
+"""Loading splits, with every label and the first image checked; decoding rows."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from PIL import Image
+
+from ..errors import DataError
+from .classes import some
+from .columns import LABEL_MISSING, find_column, label_names, to_image_and_label
+from .sources import open_source, source_name
+
+__all__ = ["load_image_splits", "load_images", "load_split", "read_images"]
+
+
+def load_images(
+    source: str | Path | Dataset | DatasetDict,
+    split: str | None = None,
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+) -> Dataset:
+    """One split, with exactly the columns ``image`` (`datasets.Image`) and ``label``.
+
+    ``label`` is a `datasets.ClassLabel` where class names are known, else an integer. Text labels become
+    classes in sorted order over all splits, so the ids of ``train`` and ``test`` agree.
+
+    Args:
+        source: see the module's text.
+        split: may be left out where there is only one. A `datasets.Dataset` is one split already: it is
+            taken as it is, whatever this says.
+        image_column, label_column: needed only where the columns cannot be told by type and name.
+        config: the configuration of a Hub dataset, or the sub-folder of a folder of parquet files.
+        revision: of a Hub dataset. token, cache_dir: as in ``datasets.load_dataset``.
+
+    Raises:
+        DataError: nothing at `source`; no such split; no, or several possible, image or label columns;
+            images without labels; a first image that cannot be decoded.
+    """
+    where: dict[str, Any] = {"config": config, "revision": revision, "token": token, "cache_dir": cache_dir}
+    return load_split(source, split, None, image_column, label_column, **where)[0]
+
+
+def load_split(
+    source: str | Path | Dataset | DatasetDict,
+    split: str | None,
+    default: str | None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    **where: Any,
+) -> tuple[Dataset, str]:
+    """As `load_images`, with the name of the split taken; `default` is preferred where `split` is None."""
+    name = source_name(source)
+    raw = open_source(source, **where)
+    if isinstance(source, Dataset):
+        split = None
+    elif split is None and default in raw:
+        split = default
+    split = _pick_split(name, list(raw), split)
+    names = label_names(raw, label_column, name)
+    dataset = to_image_and_label(raw[split], f"{name}, split {split!r}", image_column, label_column, names)
+    _check_labels(dataset, f"{name}, split {split!r}")
+    read_images(dataset, [0], name=f"{name}, split {split!r}")
+    return dataset, split
+
+
+def load_image_splits(
+    source: str | Path | Dataset | DatasetDict,
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+) -> DatasetDict:
+    """All labeled splits of a source; arguments, columns and errors as in `load_images`.
+
+    Splits published without labels (a hidden test set) are left out. A source that has no splits comes
+    back as ``{"train": ...}``.
+    """
+    name = source_name(source)
+    raw = open_source(source, config=config, revision=revision, token=token, cache_dir=cache_dir)
+    names = label_names(raw, label_column, name)
+    splits, unlabeled = DatasetDict(), []
+    for split in raw:
+        where = f"{name}, split {split!r}"
+        try:
+            find_column(raw[split], "label", label_column, where)
+        except DataError as error:
+            unlabeled.append(error)
+            continue
+        dataset = to_image_and_label(raw[split], where, image_column, label_column, names)
+        try:
+            _check_labels(dataset, where)
+        except DataError as error:
+            unlabeled.append(error)
+            continue
+        read_images(dataset, [0], name=where)
+        splits[split] = dataset
+    if not splits:
+        raise unlabeled[0] if unlabeled else DataError(f"dataset {name}: expected at least one split, found none")
+    return splits
+
+
+def read_images(
+    dataset: Dataset, rows: Sequence[int], *, mode: str = "RGB", name: str | None = None
+) -> list[Image.Image]:
+    """Decode rows of a dataset loaded here, in the given PIL mode (``"RGB"`` or ``"L"``).
+
+    Raises:
+        DataError: naming the first row that holds no readable image.
+    """
+    plain = dataset.with_format(None)
+    try:
+        images = plain[list(rows)]["image"]
+        return [_to_mode(image, mode) for image in images]
+    except UNREADABLE:
+        pass  # once more, one by one, to name the row
+    images = []
+    for row in rows:
+        try:
+            images.append(_to_mode(plain[row]["image"], mode))
+        except UNREADABLE as error:
+            where = name or "the dataset"
+            raise DataError(
+                f"dataset {where}: expected an image in row {row}, found bytes that cannot be decoded "
+                f"({type(error).__name__}: {error}); remove or replace that row"
+            ) from error
+    return images
+
+
+# Whatever Pillow and its plugins raise on damaged bytes; a missing image (None) is an AttributeError.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+def _pick_split(name: str, known: list[str], split: str | None) -> str:
+    if split is None and len(known) == 1:
+        return known[0]
+    if split in known:
+        return str(split)
+    if split is None:
+        raise DataError(f"dataset {name}: expected a choice of split, found {some(known)}; pass split= (--split)")
+    raise DataError(f"dataset {name}: expected a split {split!r}, found {some(known)}; pass one of these as split")
+
+
+def _check_labels(dataset: Dataset, name: str) -> None:
+    if len(dataset) == 0:
+        raise DataError(f"dataset {name}: expected images, found no rows")
+    labels = np.asarray(dataset.with_format("numpy")["label"][:])
+    missing = int((labels == LABEL_MISSING).sum())
+    if missing:
+        raise DataError(
+            f"dataset {name}: expected a label for each of {len(labels)} images, found {missing} without one "
+            "(null or -1); choose a labeled split"
+        )
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow clips 16 bits at 255 instead of scaling them
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image if image.mode == mode else image.convert(mode)

@@ -1,0 +1,279 @@
+"""Where a dataset is: on the Hub, in a folder, in parquet files, saved by the datasets library, in memory."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Features
+from datasets import Image as ImageFeature
+from datasets.exceptions import DatasetsError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from ..errors import DataError
+
+__all__ = ["dataset_revision", "open_source", "source_name"]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+UNSPLIT = "train"  # as the datasets library calls the one split of data that has none
+# HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
+NETWORK_ERRORS: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
+LIBRARY_ERRORS: tuple[type[BaseException], ...] = (*NETWORK_ERRORS, DatasetsError, ValueError, RuntimeError)
+LIBRARY_ERRORS += (KeyError, TypeError, NotImplementedError)
+
+
+def source_name(source: Any) -> str:
+    """What messages call a source."""
+    return repr(str(source)) if isinstance(source, (str, Path)) else "in memory"
+
+
+def open_source(
+    source: str | Path | Dataset | DatasetDict,
+    *,
+    config: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+) -> DatasetDict:
+    """All splits of a source, with the columns it came with.
+
+    Raises:
+        DataError: when there is nothing at `source`, or nothing that can be read.
+    """
+    if isinstance(source, Dataset):
+        return DatasetDict({str(source.split or UNSPLIT): source})
+    if isinstance(source, DatasetDict):
+        return source
+    if not isinstance(source, (str, Path)) or not str(source):
+        raise DataError(
+            f"dataset: expected a Hub id, a path, 'zoo:NAME' or a datasets.Dataset, found {type(source).__name__} "
+            f"{source!r:.60}; a streamed dataset has to be loaded first"
+        )
+    text = str(source)
+    if isinstance(source, str) and text.startswith("zoo:"):
+        from ..zoo import load_task  # the tasks are built on this room
+
+        return load_task(text.removeprefix("zoo:"))
+    path = Path(text).expanduser()
+    with _plain_output(), _as_data_error(text):
+        if path.exists():
+            return _open_path(path, text, config, cache_dir)
+        if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text) or path.suffix == ".parquet":
+            raise DataError(
+                f"dataset {text!r}: expected a folder, a parquet file or a Hub dataset id such as 'org/name', "
+                "found no such path; check the spelling"
+            )
+        return _open_hub(text, config, revision, token, cache_dir)
+
+
+def dataset_revision(dataset: Dataset) -> str | None:
+    """The commit a dataset from the Hub was read at; None for any other."""
+    # The datasets library names the folder of its cached copy after the commit.
+    folders = {Path(file["filename"]).parent.name for file in dataset.cache_files}
+    commits = {folder for folder in folders if re.fullmatch("[0-9a-f]{40}", folder)}
+    return commits.pop() if len(commits) == 1 else None
+
+
+def _open_path(path: Path, name: str, config: str | None, cache_dir: str | Path | None) -> DatasetDict:
+    if path.is_file():
+        if path.suffix != ".parquet":
+            raise DataError(
+                f"dataset {name!r}: expected a folder or a .parquet file, found a file {path.name!r}; "
+                "pass the folder that holds the class folders"
+            )
+        return _open_parquet({UNSPLIT: [path]}, cache_dir)
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        saved = datasets.load_from_disk(str(path))
+        return saved if isinstance(saved, DatasetDict) else DatasetDict({str(saved.split or UNSPLIT): saved})
+    parquet = _visible_files(path, (".parquet",), path / config if config else path)
+    if parquet:
+        return _open_parquet(_by_split(parquet, path / config if config else path, name), cache_dir)
+    return _open_class_folders(path, name)
+
+
+def _open_parquet(files: dict[str, list[Path]], cache_dir: str | Path | None) -> DatasetDict:
+    data_files = {split: [str(file) for file in paths] for split, paths in files.items()}
+    cache = str(cache_dir) if cache_dir else None
+    return datasets.load_dataset("parquet", data_files=data_files, cache_dir=cache)
+
+
+def _by_split(files: list[Path], root: Path, name: str) -> dict[str, list[Path]]:
+    """Parquet files by the split their name or folder says: ``test-00000-of-00001.parquet``, ``test/0.parquet``."""
+    splits: dict[str | None, list[Path]] = {}
+    for file in files:
+        words = [re.split(r"[-_. ]", part)[0].lower() for part in reversed(file.relative_to(root).parts)]
+        splits.setdefault(next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None), []).append(file)
+    unnamed = splits.pop(None, [])
+    if unnamed and splits:
+        raise DataError(
+            f"dataset {name!r}: expected a split in the name of every parquet file, found {unnamed[0].name!r} beside "
+            f"files of {', '.join(map(repr, splits))}; rename it, for example train-0.parquet"
+        )
+    return {UNSPLIT: unnamed} if unnamed else {str(split): paths for split, paths in splits.items()}
+
+
+def _open_class_folders(root: Path, name: str) -> DatasetDict:
+    """Images in class folders, read here rather than by ``imagefolder``: that takes a class called "train" or
+    a file called ``cat_test.png`` for a split, and numbers the classes of each split apart."""
+    roots = _split_folders(root, name) or {UNSPLIT: root}
+    classes = sorted({folder.name for split_root in roots.values() for folder in _visible_folders(split_root)})
+    loaded = DatasetDict()
+    for split, split_root in roots.items():
+        files = {folder.name: _visible_files(folder, IMAGE_SUFFIXES) for folder in _visible_folders(split_root)}
+        if not any(files.values()):
+            continue
+        features = Features({"image": ImageFeature(), "label": ClassLabel(names=classes)})
+        rows = [(str(file), classes.index(label)) for label, paths in files.items() for file in paths]
+        columns = {"image": [file for file, _ in rows], "label": [label for _, label in rows]}
+        loaded[split] = Dataset.from_dict(columns, features=features, split=split)
+    if loaded:
+        return loaded
+    if _visible_files(root, IMAGE_SUFFIXES):
+        raise DataError(
+            f"dataset {name!r}: expected a folder per class, found images without class folders; "
+            "labels are the names of the folders: move each image into the folder of its class"
+        )
+    raise DataError(
+        f"dataset {name!r}: expected class folders of images, parquet files or a saved dataset, found none of them; "
+        f"images end in {', '.join(IMAGE_SUFFIXES)}"
+    )
+
+
+def _split_folders(root: Path, name: str) -> dict[str, Path]:
+    """The folders that are splits; none where the folders are the classes themselves."""
+    folders = _visible_folders(root)
+    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
+    others = [folder for folder in folders if folder not in named]
+    # A class may be called "train", but then it holds images and stands beside other classes.
+    if not named or (others and not any(_visible_folders(folder) for folder in named)):
+        return {}
+    strangers = [folder.name for folder in others if _visible_files(folder, IMAGE_SUFFIXES)]
+    if strangers:
+        raise DataError(
+            f"dataset {name!r}: expected either splits or classes as folders, found images in {strangers[0]!r} beside "
+            f"the split {named[0].name!r}; move it out, or pass a folder with one kind only"
+        )
+    splits: dict[str, Path] = {}
+    for folder in named:
+        first = splits.setdefault(SPLIT_NAMES[folder.name.lower()], folder)
+        if first is not folder:
+            raise DataError(
+                f"dataset {name!r}: expected one folder for each split, found {first.name!r} and {folder.name!r}; "
+                "rename or remove one"
+            )
+    return splits
+
+
+def _open_hub(
+    name: str, config: str | None, revision: str | None, token: str | bool | None, cache_dir: str | Path | None
+) -> DatasetDict:
+    arguments = {
+        "name": config,
+        "revision": revision,
+        "token": token,
+        "cache_dir": str(cache_dir) if cache_dir else None,
+    }
+    if _reachable(name, revision, token):
+        return datasets.load_dataset(name, **arguments)
+    # The library itself retries for half a minute before it looks in its cache; told to be offline it looks at once.
+    with _offline():
+        try:
+            loaded = datasets.load_dataset(name, **arguments)
+        except ConnectionError as error:
+            raise DataError(
+                f"dataset {name!r}: expected the Hub to answer or a cached copy, found no connection and nothing in "
+                "the cache; go online once (unset HF_HUB_OFFLINE), or pass a local folder or parquet file"
+            ) from error
+    if revision is not None and any(dataset_revision(split) != revision for split in loaded.values()):
+        raise DataError(
+            f"dataset {name!r}: expected revision {revision!r}, found no connection and a cached copy of "
+            f"{dataset_revision(next(iter(loaded.values())))}; go online once, or pass that commit or no revision"
+        )
+    return loaded
+
+
+def _reachable(name: str, revision: str | None, token: str | bool | None) -> bool:
+    """One short question, no retries. A definite answer (no such dataset, not allowed) is raised, not returned."""
+    try:
+        HfApi(token=token).dataset_info(name, revision=revision, timeout=10)
+    except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code < 500:
+            raise DataError(
+                f"dataset {name!r}"
+                + (f" at revision {revision!r}" if revision else "")
+                + ": expected a dataset on the "
+                f"Hub, found status {error.response.status_code}: it does not exist, or is private or gated; "
+                "check the id and the revision, and pass a token"
+            ) from error
+        return False
+    except NETWORK_ERRORS:
+        return False
+    return True
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _plain_output() -> Iterator[None]:
+    """No redrawn progress bars where nobody watches."""
+    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
+        yield
+        return
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()
+
+
+@contextmanager
+def _as_data_error(name: str) -> Iterator[None]:
+    try:
+        yield
+    except LIBRARY_ERRORS as error:
+        detail = " ".join(str(error.__cause__ or error).split())[:300]
+        hint = "; pass one of them as config (--config)" if "Config name is missing" in detail else ""
+        raise DataError(
+            f"dataset {name!r}: expected a readable dataset, found {type(error).__name__}: {detail}{hint}"
+        ) from error
+
+
+def _visible_folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _visible_files(root: Path, suffixes: Iterable[str], below: Path | None = None) -> list[Path]:
+    start = below if below is not None else root
+    if not start.is_dir():
+        raise DataError(
+            f"dataset {str(root)!r}: expected a sub-folder {start.name!r}, found none; leave out config or correct it"
+        )
+    wanted = tuple(suffixes)
+    files = (path for path in start.rglob("*") if path.suffix.lower() in wanted and path.is_file())
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts))

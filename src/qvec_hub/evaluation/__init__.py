@@ -1,0 +1,17 @@
+"""How good is a model on a dataset, in exact counts."""
+
+from .images import PreprocessedImages, image_backend, load_processor, preprocess
+from .metric import ImageClassificationMetric
+from .result import EvalResult
+from .runner import evaluate, predict
+
+__all__ = [
+    "EvalResult",
+    "ImageClassificationMetric",
+    "PreprocessedImages",
+    "evaluate",
+    "image_backend",
+    "load_processor",
+    "predict",
+    "preprocess",
+]

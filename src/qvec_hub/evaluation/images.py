@@ -1,0 +1,220 @@
+"""From images to pixel values: the checkpoint's own processor, in batches, once if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
+from transformers import AutoImageProcessor, BaseImageProcessor
+
+from ..data import class_names, read_images
+from ..errors import DataError, QVecError
+
+__all__ = ["ImageBatches", "PreprocessedImages", "image_backend", "load_processor", "preprocess", "rows_to_take"]
+
+# HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
+UNREACHABLE: tuple[type[BaseException], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+CHUNK = 8  # images a processor call: larger ones are slower, their intermediate arrays leave the caches
+
+
+@dataclass(frozen=True)
+class PreprocessedImages:
+    """Images decoded and preprocessed once, to be shown to many models.
+
+    pixel_values: float32 ``(n, channels, height, width)``. labels: int64 ``(n,)``, the dataset's ids.
+    names: class names by id, or None. image_backend: what resized them, see `image_backend`.
+    split: the split they were taken from, if known.
+    """
+
+    pixel_values: Tensor
+    labels: Tensor
+    names: list[str] | None
+    image_backend: str
+    split: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class ImageBatches(torch.utils.data.Dataset):
+    """What a DataLoader reads: whole batches of the chosen rows, as ``{"pixel_values", "position"}``."""
+
+    def __init__(self, images: Dataset | PreprocessedImages, rows: Sequence[int], processor: Any, mode: str) -> None:
+        self.images, self.rows, self.processor, self.mode = images, rows, processor, mode
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, positions: list[int]) -> dict[str, Any]:
+        rows = [self.rows[position] for position in positions]
+        if isinstance(self.images, PreprocessedImages):
+            pixels = self.images.pixel_values[rows]
+        else:
+            try:
+                pixels = pixel_values(self.images, rows, self.processor, self.mode)
+            except QVecError as error:
+                if get_worker_info() is None:
+                    raise
+                return {"error": error}  # raised in a worker, it would arrive with a traceback for a message
+        return {"pixel_values": pixels, "position": torch.as_tensor(positions)}
+
+    def loader(self, batch_size: int, num_workers: int) -> DataLoader:
+        """Batches in order; they are final when they leave `__getitems__`."""
+        # A generator of its own: without one, each pass would draw a number from the caller's random state.
+        own = {"collate_fn": _as_it_is, "generator": torch.Generator()}
+        return DataLoader(self, batch_size=batch_size, num_workers=num_workers, **own)  # type: ignore[arg-type]
+
+
+def preprocess(
+    dataset: Dataset,
+    processor: Any,
+    *,
+    mode: str = "RGB",
+    limit: int | None = None,
+    num_workers: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> PreprocessedImages:
+    """Decode and preprocess a dataset from `qvec_hub.data.load_images` into one tensor in memory.
+
+    A 224 × 224 colour image takes 0.6 MB.
+
+    Args:
+        processor: as for `evaluate`.
+        mode: ``"RGB"``, or ``"L"`` for models of one channel.
+        limit: take so many images, evenly spread over the dataset.
+        num_workers: processes that decode; 0 decodes in this one.
+        progress: called now and then with the number of images done since the last call.
+
+    Raises:
+        DataError: an image cannot be decoded.
+        QVecError: the processor does not yield images of one size.
+    """
+    rows = rows_to_take(len(dataset), limit)
+    if not rows:
+        raise DataError("dataset: expected images, found no rows")
+    pixels: Tensor | None = None
+    for batch in ImageBatches(dataset, rows, processor, mode).loader(4 * CHUNK, num_workers):
+        if "error" in batch:
+            raise batch["error"]
+        part = batch["pixel_values"]
+        if pixels is None:
+            pixels = part.new_empty(len(rows), *part.shape[1:])
+        if part.shape[1:] != pixels.shape[1:]:
+            raise _uneven(pixels, part)
+        pixels[batch["position"]] = part
+        if progress is not None:
+            progress(len(part))
+    assert pixels is not None
+    labels = torch.as_tensor(np.asarray(dataset.with_format("numpy")["label"][:]))[rows]
+    split = str(dataset.split) if dataset.split else None
+    return PreprocessedImages(pixels, labels, class_names(dataset), image_backend(processor), split)
+
+
+def pixel_values(dataset: Dataset, rows: Sequence[int], processor: Any, mode: str) -> Tensor:
+    """Rows of a dataset as the processor makes them: float ``(len(rows), channels, height, width)``."""
+    parts: list[Tensor] = []
+    for start in range(0, len(rows), CHUNK):
+        images = read_images(dataset, rows[start : start + CHUNK], mode=mode)
+        try:
+            parts.append(torch.as_tensor(processor(images=images, return_tensors="pt")["pixel_values"]))
+        except (ValueError, RuntimeError, TypeError, KeyError) as error:
+            raise QVecError(
+                f"image processor {type(processor).__name__}: expected pixel_values of one size for images of mode "
+                f"{mode}, found {type(error).__name__}: {error}; pass a fitting one as processor="
+            ) from error
+        if parts[-1].shape[1:] != parts[0].shape[1:]:
+            raise _uneven(parts[0], parts[-1])
+    return torch.cat(parts)
+
+
+def load_processor(model: Any, source: str | Path | None = None) -> Any:
+    """The image processor saved with a checkpoint: in `source`, else where the model was loaded from.
+
+    Raises:
+        QVecError: when there is none.
+    """
+    config = getattr(model, "config", None)
+    name = str(source or getattr(config, "_name_or_path", "") or "")
+    if not name:
+        raise QVecError("model: expected an image processor with it, found a model made in memory; pass processor=")
+    where: dict[str, Any] = {"revision": getattr(config, "_commit_hash", None) if source is None else None}
+    if not Path(name).is_dir():
+        where["local_files_only"] = not _reachable(name)
+    try:
+        # Pillow everywhere: the pixels, and so the counts, must not depend on whether torchvision is installed.
+        return AutoImageProcessor.from_pretrained(name, backend="pil", **where)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        processor = _by_its_old_name(name, where)
+        if processor is not None:
+            return processor
+        raise QVecError(
+            f"model {name!r}: expected an image processor (preprocessor_config.json) with it, found none that loads "
+            f"({' '.join(str(error).split())[:200]}); pass processor="
+        ) from error
+
+
+def image_backend(processor: Any) -> str:
+    """What a processor computes with: ``"pil"``, ``"torchvision"``, or ``"custom"`` for a callable of one's own."""
+    backend = getattr(processor, "backend", None)
+    if isinstance(backend, str):
+        return backend
+    if not isinstance(processor, BaseImageProcessor):
+        return "custom"
+    return "torchvision" if type(processor).__name__.endswith("Fast") else "pil"
+
+
+def rows_to_take(n: int, limit: int | None) -> list[int]:
+    """At most `limit` of `n` rows, evenly spread: the first ones are often all of one class.
+
+    Raises:
+        QVecError: a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise QVecError(f"limit: expected a number of images of at least 1, found {limit}")
+    if limit is None or limit >= n:
+        return list(range(n))
+    return [i * n // limit for i in range(limit)]
+
+
+def _by_its_old_name(name: str, where: dict[str, Any]) -> Any | None:
+    """Checkpoints of 2022 call their processor ``ViTFeatureExtractor``, which transformers 5 no longer knows."""
+    try:
+        values, _ = BaseImageProcessor.get_image_processor_dict(name, **where)
+    except (OSError, ValueError):
+        return None
+    if values.get("image_processor_type") != "ViTFeatureExtractor":
+        return None
+    from transformers import ViTImageProcessor  # warns at once where torchvision is missing, so not for everybody
+
+    return ViTImageProcessor.from_dict({**values, "image_processor_type": "ViTImageProcessor"})
+
+
+def _reachable(name: str) -> bool:
+    """One short question: transformers itself retries for two minutes before it gives up."""
+    try:
+        HfApi().model_info(name, timeout=10)
+    except HfHubHTTPError as error:
+        return error.response is not None and error.response.status_code < 500
+    except UNREACHABLE:
+        return False
+    return True
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _uneven(one: Tensor, other: Tensor) -> QVecError:
+    return QVecError(
+        f"image processor: expected pixel_values of one size, found {tuple(one.shape[1:])} and "
+        f"{tuple(other.shape[1:])}; set a fixed size (height and width) or a centre crop in the processor"
+    )
