@@ -1,16 +1,13 @@
 """Tiny models and image sets: everything here runs in seconds on one core."""
 
 import gc
-import importlib.util
 import shutil
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from PIL import Image as Picture
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
@@ -84,21 +81,3 @@ def images(count, seed, classes=CLASSES):
 @pytest.fixture(scope="session")
 def dataset():
     return DatasetDict({"train": images(22, 0), "validation": images(9, 1)})
-
-
-@pytest.fixture(scope="session", autouse=True)
-def other_rooms():
-    """Until qvec_hub.data is merged: the least that train_donor needs of it."""
-    monkeypatch = pytest.MonkeyPatch()
-    if importlib.util.find_spec("qvec_hub.data") is None:
-        data = types.ModuleType("qvec_hub.data")
-        data.load_image_splits = lambda source, **columns: (
-            source if isinstance(source, DatasetDict) else load_dataset("imagefolder", data_dir=str(source))
-        )
-        data.read_images = lambda dataset, rows, name=None: [
-            image.convert("RGB") for image in dataset[list(rows)]["image"]
-        ]
-        data.class_names = lambda dataset: getattr(dataset.features["label"], "names", None)
-        monkeypatch.setitem(sys.modules, "qvec_hub.data", data)
-    yield
-    monkeypatch.undo()

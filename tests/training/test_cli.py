@@ -47,7 +47,9 @@ def test_json_is_the_only_thing_on_stdout(qvec, base, folder, tmp_path):
     assert result["classes"] == 3
     assert set(result["scores"]) == {"fp", "ptq", "own_qat"}
     assert result["scores"]["fp"].keys() == {"n", "correct", "top1"}
-    assert (tmp_path / "out" / "vector" / "qvec_config.json").exists()
+    about = json.loads((tmp_path / "out" / "vector" / "qvec_config.json").read_text())
+    assert about["donor"]["task"] == "lamps"
+    assert about["donor"]["dataset"] is None  # a path of this machine
     assert "qat: step 6 of 6" in err
 
 

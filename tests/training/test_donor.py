@@ -228,7 +228,7 @@ def test_a_head_of_another_size_in_a_folder_is_replaced(tiny_vit, processor, dat
     [
         ({"base": "no/such/folder"}, QVecError, "no/such/folder"),
         ({"base": nn.Linear(2, 2)}, QVecError, "expected a transformers model, .* found Linear"),
-        ({"base": ViTModel(ViTConfig(**TINY))}, QVecError, "loaded from nowhere; pass processor="),
+        ({"base": ViTModel(ViTConfig(**TINY))}, QVecError, "made in memory; pass processor="),
         ({"grid": "int9"}, GridError, "bits"),
         ({"train_split": "training"}, DataError, "split 'training' with labels, found train, validation"),
         ({"validation_split": "test"}, DataError, "split 'test'"),
@@ -245,7 +245,7 @@ def test_bad_input_is_named(base, dataset, tmp_path, what, error, message):
 
 def test_a_base_without_an_image_processor_says_what_to_do(own_base, dataset, tmp_path):
     (own_base / "preprocessor_config.json").unlink()
-    with pytest.raises(QVecError, match=r"expected an image processor .* pass processor="):
+    with pytest.raises(QVecError, match=r"expected an image processor .*pass processor="):
         train_donor(own_base, dataset, tmp_path / "out", recipe=QUICK)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,15 +14,17 @@ from accelerate import PartialState
 from datasets import Dataset, DatasetDict
 from transformers import AutoModelForImageClassification, PreTrainedModel, TrainerCallback
 
+from ..data import class_names, dataset_revision, load_image_splits
 from ..errors import DataError, QVecError
+from ..evaluation.images import load_processor
 from ..grids import Grid
 from .folder import check_free, publish, read_record, start_record, write_record
-from .pixels import Pixels, load_processor
+from .pixels import Pixels
 from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
 from .recipe import TrainingRecipe
 from .run import Score, evaluate, train, warn_of_endless_warmup
-from .start import base_name, locate, starting_model
+from .start import base_name, starting_model
 
 __all__ = ["Donor", "train_donor"]
 
@@ -97,20 +100,19 @@ def train_donor(
     """
     grid, recipe, out = Grid.parse(grid), recipe or TrainingRecipe(), Path(out)
     known_as = base_name(base)
-    check_free(out, resume)
-    name = task or _dataset_name(dataset)
+    finished = check_free(out, resume)
     splits, classes = _load(dataset, train_split, validation_split, image_column, label_column)
-    processor = processor or _processor_of(base)
     start = starting_model(base, classes, recipe.seed)
+    processor = processor or load_processor(start)
     strip_qat_(prepare_qat_(start, grid))  # so that a model it cannot be done to fails now, not after the first run
-    data = {split: Pixels(images, processor, f"{name}, {split}") for split, images in splits.items()}
+    data = {split: Pixels(images, processor, f"{_dataset_name(dataset)}, {split}") for split, images in splits.items()}
     _check_fit(start, data["train"], known_as)
     warn_of_endless_warmup(recipe, len(data["train"]))
     settings = {"base": known_as, "grid": grid.to_dict(), "recipe": recipe.to_dict(), "classes": classes}
     start_record(out, {**settings, "train_images": len(data["train"])}, resume)
 
     for run in ("fp", "qat"):
-        if (out / run).exists():
+        if run in finished:
             continue
         model = copy.deepcopy(start)
         if run == "qat":
@@ -119,8 +121,10 @@ def train_donor(
         if run == "qat":
             strip_qat_(model)
         publish(out / run, lambda folder, model=model: _save(model, processor, folder))  # type: ignore[misc]
-    if not (out / "vector").exists():
-        about = {"task": name, "dataset": str(dataset) if isinstance(dataset, str | Path) else None}
+        if PartialState().is_main_process:
+            shutil.rmtree(out / CHECKPOINTS / run, ignore_errors=True)  # three times the model's size
+    if "vector" not in finished:
+        about = {"task": task or _task_name(dataset), **_dataset_source(dataset, splits["train"])}
         publish(out / "vector", lambda folder: _extract(start, out, about, recipe, grid).save_pretrained(folder))
     scores = _scores(out, data["validation"], recipe, grid) if "validation" in data else {}
     if PartialState().is_main_process:
@@ -129,21 +133,10 @@ def train_donor(
     return Donor(out / "fp", out / "qat", out / "vector", classes, len(data["train"]), scores)
 
 
-def _processor_of(base: str | Path | PreTrainedModel) -> Any:
-    if isinstance(base, PreTrainedModel) and not base.config._name_or_path:
-        raise QVecError(
-            f"base: expected an image processor with the {type(base).__name__}, found a model that was loaded from "
-            "nowhere; pass processor="
-        )
-    return load_processor(*locate(base_name(base)))
-
-
 def _load(
     dataset: Any, train_split: str, validation_split: str | None, image_column: str | None, label_column: str | None
 ) -> tuple[dict[str, Dataset], list[str]]:
     """The splits "train" and, if there is one, "validation"; and the class names by id."""
-    from ..data import class_names, load_image_splits
-
     found = load_image_splits(dataset, image_column=image_column, label_column=label_column)
     for wanted in (train_split, validation_split):
         if wanted is not None and wanted not in found:
@@ -166,6 +159,17 @@ def _load(
 
 def _dataset_name(dataset: Any) -> str:
     return str(dataset) if isinstance(dataset, str | Path) else "(in memory)"
+
+
+def _task_name(dataset: Any) -> str | None:
+    """``org/eurosat``, ``photos/eurosat`` and ``zoo:eurosat`` are called ``eurosat``."""
+    return re.split("[/:]", str(dataset).rstrip("/"))[-1] if isinstance(dataset, str | Path) else None
+
+
+def _dataset_source(dataset: Any, train: Dataset) -> dict[str, str | None]:
+    """Where others find the dataset; a path of this machine means nothing to them."""
+    public = isinstance(dataset, str) and not Path(dataset).expanduser().exists()
+    return {"dataset": dataset if public else None, "dataset_revision": dataset_revision(train)}
 
 
 def _check_fit(model: PreTrainedModel, data: Pixels, base: str) -> None:

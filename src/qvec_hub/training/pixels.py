@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset as ImageDataset
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import AutoImageProcessor
 
+from ..data import read_images
 from ..errors import QVecError
 
-__all__ = ["Pixels", "collate", "load_processor"]
+__all__ = ["Pixels", "collate"]
 
 MEMORY = 4 * 2**30  # bytes of pixel values to keep: 7,000 images of 224 x 224
 CHUNK = 64  # images preprocessed at a time
@@ -56,8 +55,6 @@ class Pixels(Dataset):
         return [{"pixel_values": values, "labels": self.labels[row]} for values, row in zip(pixels, rows, strict=True)]
 
     def _make(self, rows: Sequence[int]) -> Tensor:
-        from ..data import read_images
-
         images = read_images(self.images, rows, name=self.name)
         try:
             return self.processor(images, return_tensors="pt")["pixel_values"]  # (rows, channels, height, width)
@@ -73,24 +70,3 @@ def collate(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
         "pixel_values": torch.stack([example["pixel_values"] for example in examples]),  # (batch, channels, h, w)
         "labels": torch.tensor([example["labels"] for example in examples]),  # (batch,)
     }
-
-
-def load_processor(source: str | Path, revision: str | None = None) -> Any:
-    """The image processor that comes with a model.
-
-    Raises:
-        QVecError: when there is none.
-    """
-    try:
-        # Always Pillow: the pixels must not depend on whether torchvision is installed.
-        return AutoImageProcessor.from_pretrained(source, revision=revision or "main", backend="pil")
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise QVecError(
-            f"base '{source}': expected an image processor (preprocessor_config.json) beside the weights, found none "
-            f"that loads ({_short(error)}); save one into the folder with processor.save_pretrained(), or pass "
-            "processor= in Python"
-        ) from error
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -70,6 +70,7 @@ def prepare_qat_(model: Model, grid: Grid | str) -> Model:
 
     Raises:
         GridError: when the grid does not exist.
+        MisfitError: when it cannot be told which part of the model is the backbone.
         QVecError: when the model is prepared already, has no linear layer in its backbone, or has
             layers of another kind in their place (quantized or adapted ones).
     """
