@@ -53,7 +53,8 @@ def test_half_precision_is_rounded_in_float32_and_cast_once() -> None:
 
 GRIDS = [
     "int2", "int3-tensor", "int4-group16", "int3-group7-mse", "int2-channel-mse", "int2-tensor-mse",
-    "int3-channel-mse-affine", "int4-group10-absmax-affine", "int4-channel-hqq-affine", "int2-group32-hqq-affine", "int8-channel-mse",
+    "int3-channel-mse-affine", "int4-group10-absmax-affine", "int4-channel-hqq-affine",
+    "int2-group32-hqq-affine", "int8-channel-mse",
 ]  # fmt: skip
 
 

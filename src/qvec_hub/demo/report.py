@@ -1,0 +1,68 @@
+"""The demo's table and its picture of accuracy against scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .run import DemoSettings, Measurement
+
+__all__ = ["HEADER", "draw", "table"]
+
+HEADER = ["receiver", "FP", "RTN", "+ one donor", "+ mean of others", "+ random", "own QAT"]
+METHODS = ["fp", "rtn", "donor", "mean", "random", "own_qat"]
+
+
+def table(rows: Sequence[Measurement]) -> list[list[str]]:
+    """One line per receiver and their mean: ``accuracy (correct/n)``. One donor: all other tasks' donors, pooled."""
+    receivers = list(dict.fromkeys(row.receiver for row in rows))
+    lines = []
+    for receiver in receivers:
+        cells = [_pooled(rows, receiver, method) for method in METHODS]
+        lines.append([receiver, *(f"{correct / n:.3f} ({correct}/{n})" for correct, n in cells)])
+    means = [_mean(rows, receivers, method) for method in METHODS]
+    return [*lines, ["mean", *(f"{value:.3f}" for value in means)]]
+
+
+def draw(rows: Sequence[Measurement], settings: DemoSettings, path: Path) -> None:
+    """Accuracy against scale, one panel a receiver: the mean of the others, single donors, and the control."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    receivers = list(dict.fromkeys(row.receiver for row in rows))
+    figure, axes = plt.subplots(1, len(receivers), figsize=(3.1 * len(receivers), 3.4), sharey=True, squeeze=False)
+    for axis, receiver in zip(axes[0], receivers, strict=True):
+        for method, colour, label in [
+            ("mean curve", "#0072b2", "mean of the other donors"),
+            ("random curve", "#999999", "random, same norm"),
+        ]:
+            curve = sorted((r.scale, r.correct / r.n) for r in rows if (r.receiver, r.method) == (receiver, method))
+            axis.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
+        single = [row for row in rows if (row.receiver, row.method) == (receiver, "donor")]
+        axis.plot(
+            [row.scale for row in single], [row.correct / row.n for row in single],
+            color="#d55e00", marker="D", markersize=4, linestyle="none", label="one donor",
+        )  # fmt: skip
+        for method, style, label in [("fp", "-", "FP"), ("own_qat", "--", "own QAT"), ("rtn", ":", "RTN")]:
+            correct, n = _pooled(rows, receiver, method)
+            axis.axhline(correct / n, color="black", linewidth=0.9, linestyle=style, label=label)
+        axis.set(title=receiver, xlabel="scale λ", ylim=(0, 1.02))
+        axis.grid(alpha=0.25)
+    axes[0][0].set_ylabel(f"test accuracy at {settings.weights}")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=6, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _pooled(rows: Sequence[Measurement], receiver: str, method: str) -> tuple[int, int]:
+    chosen = [row for row in rows if (row.receiver, row.method) == (receiver, method)]
+    return sum(row.correct for row in chosen), sum(row.n for row in chosen)
+
+
+def _mean(rows: Sequence[Measurement], receivers: Sequence[str], method: str) -> float:
+    cells = [_pooled(rows, receiver, method) for receiver in receivers]
+    return sum(correct / n for correct, n in cells) / len(cells)
