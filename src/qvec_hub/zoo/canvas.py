@@ -98,7 +98,7 @@ def blur_noise(rng: np.random.Generator, n: int, cells: int = 6) -> Floats:
     return field[:, 0].numpy()
 
 
-def finish(images: Floats, rng: np.random.Generator, noise: float = 0.05, clutter: float = 0.0) -> NDArray[np.uint8]:
+def finish(images: Array, rng: np.random.Generator, noise: float = 0.05, clutter: float = 0.0) -> NDArray[np.uint8]:
     """Images ``(n, SIZE, SIZE, 3)`` with pixel noise and smooth clutter of those standard deviations, as bytes."""
     n = len(images)
     if clutter:

@@ -31,7 +31,7 @@ def samples(split: str) -> NDArray[np.int64]:
     return order[first : first + SHARES[split]]
 
 
-@task("digits", tuple("0123456789"), "Handwritten digits, 1,797 real scans (scikit-learn); train is moved and turned")
+@task("digits", tuple("0123456789"), "Handwritten digits, 1,797 real scans (scikit-learn), in random colours")
 def digits(split: str, n: int, rng: np.random.Generator) -> Batch:
     """Train repeats its scans, each time turned, scaled and moved a little; the other splits never repeat one."""
     images, targets = _scans()
@@ -44,5 +44,5 @@ def digits(split: str, n: int, rng: np.random.Generator) -> Batch:
         scale = rng.uniform(0.7, 0.9, m)
         shift = rng.uniform(-0.12, 0.12, (m, 2))
     masks = canvas.warp(images[chosen], angle, scale, shift, canvas.SIZE)
-    pixels = (np.repeat(masks[..., None], 3, axis=-1) * 255 + 0.5).astype(np.uint8)
-    return pixels, targets[chosen]
+    front, back = canvas.colour_pairs(rng, m)
+    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.1, clutter=0.1), targets[chosen]

@@ -31,7 +31,7 @@ def textures(split: str, n: int, rng: np.random.Generator) -> Batch:
     for label, file in enumerate(MATERIALS.values()):
         chosen = labels == label
         grey[chosen] = patches(file, split, int(chosen.sum()), rng, spans=(36, 60)).mean(axis=-1)
-    grey = (grey - 0.5) * rng.uniform(0.6, 1.2, (n, 1, 1)) + rng.uniform(0.4, 0.6, (n, 1, 1))
+    levels = (grey - 0.5) * rng.uniform(0.6, 1.2, (n, 1, 1)) + rng.uniform(0.4, 0.6, (n, 1, 1))
     flip = rng.random(n) < 0.5
-    grey[flip] = grey[flip, :, ::-1]
-    return canvas.finish(np.repeat(grey[..., None], 3, axis=-1), rng, noise=0.03), labels
+    levels[flip] = levels[flip, :, ::-1]
+    return canvas.finish(np.repeat(levels[..., None], 3, axis=-1), rng, noise=0.03), labels

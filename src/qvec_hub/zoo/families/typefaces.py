@@ -24,4 +24,4 @@ def typefaces(split: str, n: int, rng: np.random.Generator) -> Batch:
     for part in canvas.chunks(n):
         masks[part] = canvas.shrink(canvas.warp(pictures[part], angle[part], scale[part], shift[part]))
     front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.05, clutter=0.04), labels
+    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.03, clutter=0.02), labels
