@@ -225,7 +225,7 @@ def test_the_float_model_is_never_whole_in_memory(vector, receiver_folder: Path)
     """After the load nothing but packed weights and small tensors is alive."""
     model = qv.from_pretrained(receiver_folder, vector=vector, weights="int3")
     quantizer = model.hf_quantizer
-    assert quantizer.vector is None
+    assert quantizer.stream is None
     assert not quantizer.layers
     copy.deepcopy(model)
 

@@ -134,8 +134,10 @@ class Quantized(NamedTuple):
     shift: Tensor | None
 
 
-def quantize(weight: Tensor, grid: Grid) -> Quantized:
+def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
     """Round a weight ``(out, in, …)`` to nearest on the grid.
+
+    With `overwrite` the memory of `weight` serves as scratch: fresh memory would cost more than the work.
 
     Raises:
         GridError: when the weight holds NaN or infinity, or is not a floating tensor of two or more dimensions.
@@ -149,12 +151,12 @@ def quantize(weight: Tensor, grid: Grid) -> Quantized:
     finite = torch.isfinite(scale) if shift is None else torch.isfinite(scale) & torch.isfinite(shift)
     if not bool(finite.all()):
         raise GridError(f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity")
-    codes = _codes(units, scale, shift, grid)
-    # Signed bytes, then the offset in wrapping byte arithmetic: a quarter of the memory traffic of floats.
-    stored = codes.to(torch.int8).view(torch.uint8).sub_(grid.qmin % 256) if grid.symmetric else codes.to(torch.uint8)
+    values = _codes(units, scale, shift, grid, out=units if overwrite else None)
+    # Through signed bytes, the fastest conversion there is; the offset is added with wrap-around.
+    codes = values.to(torch.int8).view(torch.uint8) if grid.symmetric else values.to(torch.uint8)
     shape = scale_shape(weight.shape, grid)
     return Quantized(
-        _from_units(stored, weight.shape, grid),
+        _from_units(codes.sub_(grid.qmin % 256), weight.shape, grid),
         scale.reshape(shape),
         None if shift is None else shift.reshape(shape),
     )
@@ -290,10 +292,11 @@ def _fit(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     return RANGE_RULES[grid.range](units, grid)
 
 
-def _codes(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
-    """Integer codes qmin…qmax as float32, a fresh tensor of the units' shape."""
-    scaled = units / scale if shift is None else (units + shift).div_(scale)
-    return scaled.round_().clamp_(grid.qmin, grid.qmax)
+def _codes(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, out: Tensor | None = None) -> Tensor:
+    """Integer codes qmin…qmax as float32 of the units' shape, in fresh memory or in `out`."""
+    if shift is not None:
+        units = torch.add(units, shift, out=out)
+    return torch.div(units, scale, out=out).round_().clamp_(grid.qmin, grid.qmax)
 
 
 def _values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ import hashlib
 import statistics
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,11 +32,10 @@ def probe(name: str, tensor: Tensor) -> Tensor:
 
     Positions come from SHA-256 rather than a random generator, so that they never change.
     """
-    digest = b"".join(hashlib.sha256(f"{name}:{i}".encode()).digest() for i in range(SAMPLES * 8 // 32))
-    words = [int.from_bytes(digest[8 * i : 8 * i + 8], "little") for i in range(SAMPLES)]
+    stream = b"".join(hashlib.sha256(f"{name}:{i}".encode()).digest() for i in range(SAMPLES * 8 // 32))
     flat = tensor.detach().reshape(-1)
-    positions = torch.tensor([word % flat.numel() for word in words], device=flat.device)
-    return flat[positions].float().cpu()
+    positions = np.frombuffer(stream, dtype="<u8") % flat.numel()
+    return flat[torch.from_numpy(positions.astype(np.int64)).to(flat.device)].float().cpu()
 
 
 def similarity(base: Mapping[str, Tensor], receiver: Mapping[str, Tensor]) -> float | None:

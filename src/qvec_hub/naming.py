@@ -9,14 +9,13 @@ model's checkpoint on the Hub without the head class's prefix
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import PrefixChange, WeightRenaming, revert_weight_conversion
+from transformers.core_model_loading import PrefixChange, WeightRenaming, apply_renamings
 
 from .errors import MisfitError
 
@@ -64,10 +63,8 @@ def canonical_names(model: PreTrainedModel) -> dict[str, str]:
     # The transforms are built afresh: those remembered by the model depend on the names it was loaded from.
     transforms = get_model_conversion_mapping(model, add_legacy=False)
     renamings = [t for t in transforms if isinstance(t, WeightRenaming) and not isinstance(t, PrefixChange)]
-    shim: Any = SimpleNamespace(_weight_conversions=renamings, config=model.config)
-    # Renaming moves values untouched, so each name can travel as its own value.
-    renamed = revert_weight_conversion(shim, cast(Any, {name: name for name in names}))
-    canonical = {name: new.removeprefix(prefix) for new, name in cast("dict[str, str]", renamed).items()}
+    backwards = [renaming.reverse_transform() for renaming in reversed(renamings)]
+    canonical = {name: apply_renamings(name, cast(Any, backwards)).removeprefix(prefix) for name in names}
     return {name: canonical[name] for name in names if not canonical[name].startswith(_UNUSED)}
 
 

@@ -63,10 +63,10 @@ def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_
     return refuse_stranger(vector, {n: probe(n, tensors[n]) for n in vector.lineage or {} if n in tensors})
 
 
-def add_scaled(tensor: Tensor, delta: Tensor, scale: float) -> Tensor:
+def add_scaled(tensor: Tensor, delta: Tensor, scale: float, out: Tensor | None = None) -> Tensor:
     """``tensor + scale * delta`` in float32, rounded twice as the formula says (no fused multiply-add)."""
     delta = delta.to(tensor.device)
-    return tensor.float() + (delta if scale == 1.0 else delta * scale)
+    return torch.add(tensor.float(), delta if scale == 1.0 else delta * scale, out=out)
 
 
 def resolve_scale(scale: float | str, vector: QuantizationVector) -> float:

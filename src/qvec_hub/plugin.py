@@ -24,11 +24,11 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from .artifact import Source
 from .errors import ArtifactError, QVecError
 from .grids import Grid
-from .lineage import probe
 from .merge import merge
 from .naming import canonical_names
-from .patch import add_scaled, refuse_misfit, refuse_stranger, resolve_scale
+from .patch import refuse_misfit, refuse_stranger, resolve_scale
 from .quanto import METHOD, PackedLinear, quantization_record, swap_linears_
+from .streaming import WeightStream
 from .vector import QuantizationVector
 
 __all__ = ["METHOD", "QVecConfig", "QVecQuantizer", "VectorLike", "open_vector"]
@@ -98,11 +98,9 @@ class QVecQuantizer(HfQuantizer):
 
     def __init__(self, quantization_config: QVecConfig, **kwargs: Any) -> None:
         super().__init__(copy.copy(quantization_config), **kwargs)  # the caller may use the same config again
-        self.vector: QuantizationVector | None = None
-        self.scale = 1.0
+        self.stream: WeightStream | None = None
         self.canonical: dict[str, str] = {}  # run-time name -> canonical name, of tensors the vector changes
         self.layers: dict[str, PackedLinear] = {}
-        self.probes: dict[str, Tensor] = {}
         self.pending: set[str] = set()
         self.failure: Exception | None = None
 
@@ -114,7 +112,7 @@ class QVecQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
-                self._open_vector(model)
+                self.stream = self._open_stream(model)
         self.layers = swap_linears_(model, self.quantization_config.grid)
         for layer in self.layers.values():
             layer._is_hf_initialized = True  # nothing to draw at random: a weight that does not arrive is an error
@@ -124,21 +122,22 @@ class QVecQuantizer(HfQuantizer):
         self.pending = {f"{name}.weight" for name in self.layers} | set(self.canonical)
         return model
 
-    def _open_vector(self, model: PreTrainedModel) -> None:
+    def _open_stream(self, model: PreTrainedModel) -> WeightStream:
         config = self.quantization_config
-        self.vector = open_vector(config.vector)
-        if self.vector is None:
-            return
-        self.scale = resolve_scale(config.scale, self.vector)
+        vector = open_vector(config.vector)
+        if vector is None:
+            return WeightStream(None, 1.0)
+        scale = resolve_scale(config.scale, vector)
         self.canonical = canonical_names(model)
         state = model.state_dict()
-        refuse_misfit(self.vector, model, {new: tuple(state[name].shape) for name, new in self.canonical.items()})
-        if self.vector.config.grid != config.grid:
+        refuse_misfit(vector, model, {new: tuple(state[name].shape) for name, new in self.canonical.items()})
+        if vector.config.grid != config.grid:
             warnings.warn(
-                f"the vector was trained on {self.vector.config.grid.name} and is used on {config.grid.name}; "
+                f"the vector was trained on {vector.config.grid.name} and is used on {config.grid.name}; "
                 "vectors transfer poorly to another grid",
                 stacklevel=2,
             )
+        return WeightStream(vector, scale)
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
         # Only the tensors this plugin changes: for these transformers leaves the shape check to us.
@@ -158,23 +157,23 @@ class QVecQuantizer(HfQuantizer):
                 f"{name}: the checkpoint holds shape {tuple(tensor.shape)}, its config.json asks for "
                 f"{tuple(expected.shape)}; the receiver's files do not belong together"
             )
-        if self.vector is not None and name in self.canonical:
-            canonical = self.canonical[name]
-            if self.vector.lineage and canonical in self.vector.lineage:
-                self.probes[canonical] = probe(canonical, tensor)
-            tensor = add_scaled(tensor, self.vector[canonical], self.scale).to(expected.dtype)
         layer = self.layers.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
+        assert self.stream is not None
+        canonical = self.canonical.get(name, name)
         if layer is None:
-            return {name: tensor}
-        layer.register_parameter("weight", torch.nn.Parameter(tensor, requires_grad=False))
-        layer.freeze()
+            return {name: self.stream.patched(canonical, tensor, expected.dtype)}
+        self.stream.put(layer, canonical, tensor, expected.dtype)
         return {}
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
-        if self.pre_quantized:
+        if self.stream is None:
             return model
+        stream, self.stream, self.layers = self.stream, None, {}
+        self.canonical = {}
         if self.failure is not None:
+            stream.close()
             raise self.failure
+        stream.finish()
         if self.pending:
             some = ", ".join(sorted(self.pending)[:4])
             raise ArtifactError(
@@ -182,21 +181,15 @@ class QVecQuantizer(HfQuantizer):
                 "random; expected a complete checkpoint"
             )
         config = self.quantization_config
-        if self.vector is not None:
+        config.scale = stream.scale
+        if stream.vector is not None:
             if config.check_lineage:
-                refuse_stranger(self.vector, self.probes)
-            config.vector, config.scale = self.vector.provenance(), self.scale
-        else:
-            config.scale = 1.0
-        self._release(model)
-        return model
-
-    def _release(self, model: PreTrainedModel) -> None:
-        """Drop what only the load needed; copy the few tensors that still pin the checkpoint's memory mapping."""
-        self.vector, self.canonical, self.layers, self.probes = None, {}, {}, {}
-        for parameter in model.parameters():
+                refuse_stranger(stream.vector, stream.probes)
+            config.vector = stream.vector.provenance()
+        for parameter in model.parameters():  # the few tensors that still pin the checkpoint's memory mapping
             if parameter.device.type == "cpu":
                 parameter.data = parameter.data.clone()
+        return model
 
     def is_serializable(self) -> bool:
         return True

@@ -9,7 +9,7 @@ of them, made when somebody asks for ``layer.weight``.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +26,11 @@ from .version import __version__
 
 __all__ = [
     "METHOD",
+    "Packed",
     "PackedLinear",
     "PackedWeight",
     "pack_linears_",
+    "pack_weight",
     "packed_layers",
     "quantization_record",
     "quantize_",
@@ -115,6 +117,24 @@ def packed_layers(model: nn.Module) -> list[PackedLinear]:
     return [module for module in model.modules() if isinstance(module, PackedLinear) and module.frozen]
 
 
+class Packed(NamedTuple):
+    """What a frozen layer keeps: dense codes (uint8), scales and shifts (float32, see `grids.Quantized`)."""
+
+    data: Tensor
+    scale: Tensor
+    shift: Tensor | None
+
+
+def pack_weight(weight: Tensor, grid: Grid, overwrite: bool = False) -> Packed:
+    """Round a weight to the grid and pack its codes; with `overwrite` the weight's memory serves as scratch.
+
+    Raises:
+        GridError: when the weight holds NaN or infinity.
+    """
+    codes, scale, shift = quantize(weight, grid, overwrite)
+    return Packed(pack(codes, grid.bits, overwrite=True), scale, shift)
+
+
 class PackedWeight(QTensor):
     """A weight ``(out, in)`` as packed codes and scales: quanto's quantized tensor for any grid.
 
@@ -189,6 +209,9 @@ class PackedLinear(QLinear):
         linear.weight, linear.bias = weight, self.bias
         return linear.train(self.training)
 
+    def reset_parameters(self) -> None:
+        """Nothing to draw at random: the parameters come from the layer this one replaces."""
+
     @property
     def frozen(self) -> bool:
         return PACKED in self._buffers
@@ -210,8 +233,8 @@ class PackedLinear(QLinear):
         """The weight on the grid: packed when frozen, else rounded now (see `qvec_hub.prepare_qat_` to train)."""
         if self.frozen:
             return self.weight
-        codes, scale, shift = quantize(self.weight.detach(), self.grid)
-        return PackedWeight(self.grid, codes.shape, pack(codes, self.grid.bits), scale, shift, self.weight.dtype)
+        weight = self.weight
+        return PackedWeight(self.grid, weight.shape, *pack_weight(weight.detach(), self.grid), weight.dtype)
 
     def freeze(self) -> None:
         """Replace the float weight by packed codes and scales.
@@ -220,21 +243,21 @@ class PackedLinear(QLinear):
             GridError: when the weight holds NaN or infinity; the layer is unchanged then.
         """
         if not self.frozen:
-            codes, scale, shift = quantize(self.weight.detach(), self.grid)
-            self._hold(pack(codes, self.grid.bits), scale, shift)
+            self.hold(pack_weight(self.weight.detach(), self.grid))
 
     def reserve(self) -> None:
         """Freeze without a weight: empty buffers of the right shapes on the weight's device, to be loaded into."""
         shape, device = self.weight.shape, self.weight.device
         scale = torch.empty(scale_shape(shape, self.grid), device=device)
         codes = torch.empty(packed_size(shape.numel(), self.grid.bits), dtype=torch.uint8, device=device)
-        self._hold(codes, scale, None if self.grid.symmetric else torch.empty_like(scale))
+        self.hold(Packed(codes, scale, None if self.grid.symmetric else torch.empty_like(scale)))
 
-    def _hold(self, packed: Tensor, scale: Tensor, shift: Tensor | None) -> None:
+    def hold(self, packed: Packed) -> None:
+        """Keep this weight in the place of the float one."""
         self._parameters.pop("weight", None)
-        self.register_buffer(PACKED, packed)
-        self.register_buffer(SCALE, scale)
-        self.register_buffer(SHIFT, shift)
+        self.register_buffer(PACKED, packed.data)
+        self.register_buffer(SCALE, packed.scale)
+        self.register_buffer(SHIFT, packed.shift)
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.frozen:

@@ -127,34 +127,29 @@ class Computed(Mapping[str, Tensor]):
 
 
 class TensorFiles(Mapping[str, Tensor]):
-    """Float32 tensors in safetensors files, each memory-mapped when asked for.
-
-    The mapping lives as long as the tensor that came out of it: a caller who goes through a vector tensor by
-    tensor never holds more than one in memory.
-    """
+    """Float32 tensors in safetensors files, memory-mapped: a tensor is read when it is used."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._files = files
+        self._handles: dict[Path, Any] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for path in dict.fromkeys(files.values()):
-            with _opened(path) as handle:
-                for name in handle.keys():  # noqa: SIM118  (a handle cannot be iterated)
-                    header = handle.get_slice(name)
-                    if header.get_dtype() != "F32":
-                        raise ArtifactError(f"{path}: {name} is {header.get_dtype()}, expected F32")
-                    self.shapes[name] = tuple(header.get_shape())
+            handle = self._handles[path] = _open(path)
+            for name in handle.keys():  # noqa: SIM118  (a handle cannot be iterated)
+                header = handle.get_slice(name)
+                if header.get_dtype() != "F32":
+                    raise ArtifactError(f"{path}: {name} is {header.get_dtype()}, expected F32")
+                self.shapes[name] = tuple(header.get_shape())
         if self.shapes.keys() != files.keys():
             odd = sorted(self.shapes.keys() ^ files.keys())
             raise ArtifactError(f"{artifact.INDEX_FILE} and the shards differ in {', '.join(odd[:4])}")
 
     def __getitem__(self, name: str) -> Tensor:
-        path = self._files[name]
-        with _opened(path) as handle:
-            tensor: Tensor = handle.get_tensor(name)
+        tensor: Tensor = self._handles[self._files[name]].get_tensor(name)
         return tensor
 
     def paths(self) -> list[Path]:
-        return list(dict.fromkeys(self._files.values()))
+        return list(self._handles)
 
     def __contains__(self, name: object) -> bool:
         return name in self._files
@@ -235,8 +230,7 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
         if foreign:
             raise ArtifactError(f"{index}: expected shards named qvec-00001-of-0000N.safetensors, found {foreign[0]!r}")
         return {name: folder / file for name, file in files.items()}
-    with _opened(single) as handle:
-        return dict.fromkeys(handle.keys(), single)
+    return dict.fromkeys(_open(single).keys(), single)
 
 
 def _write_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -255,15 +249,13 @@ def _write_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[
 def _read_lineage(path: Path) -> dict[str, Tensor] | None:
     if not path.exists():
         return None
-    with _opened(path) as handle:
-        return {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
+    handle = _open(path)
+    return {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Any:
     try:
-        with safe_open(path, framework="pt") as handle:
-            yield handle
+        return safe_open(path, framework="pt")
     except FileNotFoundError:
         raise ArtifactError(f"{path}: is missing; fetch or extract the vector again") from None
     except (SafetensorError, OSError) as error:

@@ -43,7 +43,11 @@ def demo(
     draw(rows, settings, picture)
     seconds = time.perf_counter() - start
     if as_json:
-        emit({"weights": weights, "seconds": seconds, "picture": str(picture), "rows": [asdict(r) for r in rows]}, "", True)
+        emit(
+            {"weights": weights, "seconds": seconds, "picture": str(picture), "rows": [asdict(r) for r in rows]},
+            "",
+            True,
+        )
         return
     print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows))
     print(

@@ -63,9 +63,7 @@ def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> l
     for number, task in enumerate(settings.tasks, 1):
         say(f"[{number}/{len(settings.tasks)}] {task}: training a plain and a quantization-aware model")
         data = zoo.load_task(task, train=settings.images)
-        donor = train_donor(
-            zoo.base_path(), data, out / task, grid=settings.weights, recipe=settings.recipe, task=task
-        )
+        donor = train_donor(zoo.base_path(), data, out / task, grid=settings.weights, recipe=settings.recipe, task=task)
         vectors[task] = QuantizationVector.from_pretrained(donor.vector)
     rows: list[Measurement] = []
     for task in settings.tasks:
