@@ -69,6 +69,10 @@ def load_once(variant: str, folder: Path) -> None:
     import transformers.models.vit.modeling_vit
 
     image = torch.randn(1, 3, 224, 224)
+    for path in folder.glob("*/*.safetensors"):  # both variants find their files in the page cache
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
     start = time.perf_counter()

@@ -103,16 +103,19 @@ class WeightStream:
 class PageRelease:
     """Gives the pages of tensors that are mapped from a file back to the system; others are left alone."""
 
+    WORTHWHILE = 1 << 20  # bytes
+
     def __init__(self) -> None:
         self._mapped: list[tuple[int, int]] = []
+        self._madvise = _madvise() if sys.platform.startswith("linux") else None
 
     def __call__(self, tensor: Tensor) -> None:
-        if not sys.platform.startswith("linux") or tensor.device.type != "cpu" or not tensor.is_contiguous():
+        if self._madvise is None or tensor.device.type != "cpu" or tensor.nbytes < self.WORTHWHILE:
             return
         page = mmap.PAGESIZE
         start, stop = -(-tensor.data_ptr() // page) * page, (tensor.data_ptr() + tensor.nbytes) // page * page
-        if start < stop and self._is_file(start, stop):
-            _madvise()(start, stop - start, mmap.MADV_DONTNEED)  # clean pages: the file still has them
+        if tensor.is_contiguous() and self._is_file(start, stop):
+            self._madvise(start, stop - start, mmap.MADV_DONTNEED)  # clean pages: the file still has them
 
     def _is_file(self, start: int, stop: int) -> bool:
         if not any(low <= start and stop <= high for low, high in self._mapped):
