@@ -60,6 +60,10 @@ def number_or_word(text: str) -> float | str:
 
 def main() -> None:
     """Run the command line: bad input ends in one line on stderr and exit code 1, bad usage in 2."""
+    if not console.is_terminal:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # a bar in a log file is noise
     try:
         app()
     except QVecError as error:

@@ -15,7 +15,7 @@ __all__ = ["demo"]
 @app.command(epilog="Example: qvec demo --out demo_output")
 def demo(
     out: Annotated[Path, typer.Option(help="A new folder for models, vectors and the picture.")] = Path("demo_output"),
-    weights: Annotated[str, typer.Option(help="The grid of donors and receivers.")] = "int2",
+    weights: Annotated[str, typer.Option(help="The grid of donors and receivers.")] = "int2-channel-mse",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train small donors, share their vectors with each other's tasks at 2 bits, and count what it brings.
