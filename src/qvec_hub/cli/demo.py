@@ -49,7 +49,7 @@ def demo(
             True,
         )
         return
-    print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows))
+    print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows, settings))
     print(
         f"One donor: the vectors of the other {len(settings.tasks) - 1} tasks, one at a time at scale "
         f"{settings.donor_scale:g}, pooled. Mean and random control: scale {settings.mean_scale:g}. "

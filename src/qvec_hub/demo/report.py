@@ -13,8 +13,9 @@ HEADER = ["receiver", "FP", "RTN", "+ one donor", "+ mean of others", "+ random"
 METHODS = ["fp", "rtn", "donor", "mean", "random", "own_qat"]
 
 
-def table(rows: Sequence[Measurement]) -> list[list[str]]:
+def table(rows: Sequence[Measurement], settings: DemoSettings) -> list[list[str]]:
     """One line per receiver and their mean: ``accuracy (correct/n)``. One donor: all other tasks' donors, pooled."""
+    rows = [row for row in rows if row.method not in ("mean", "random") or row.scale == settings.mean_scale]
     receivers = list(dict.fromkeys(row.receiver for row in rows))
     lines = []
     for receiver in receivers:
@@ -35,10 +36,12 @@ def draw(rows: Sequence[Measurement], settings: DemoSettings, path: Path) -> Non
     figure, axes = plt.subplots(1, len(receivers), figsize=(3.1 * len(receivers), 3.4), sharey=True, squeeze=False)
     for axis, receiver in zip(axes[0], receivers, strict=True):
         for method, colour, label in [
-            ("mean curve", "#0072b2", "mean of the other donors"),
-            ("random curve", "#999999", "random, same norm"),
+            ("mean", "#0072b2", "mean of the other donors"),
+            ("random", "#999999", "random, same norm"),
         ]:
-            curve = sorted((r.scale, r.correct / r.n) for r in rows if (r.receiver, r.method) == (receiver, method))
+            measured = [row for row in rows if (row.receiver, row.method) == (receiver, method)]
+            nothing = [row for row in rows if (row.receiver, row.method) == (receiver, "rtn")]  # that is scale 0
+            curve = sorted([(0.0, r.correct / r.n) for r in nothing] + [(r.scale, r.correct / r.n) for r in measured])
             axis.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
         single = [row for row in rows if (row.receiver, row.method) == (receiver, "donor")]
         axis.plot(

@@ -29,7 +29,7 @@ class DemoSettings:
     noise along, so it is added at half weight; averaging removes most of that, so the mean is added whole.
     """
 
-    tasks: tuple[str, ...] = ("glyphs-latin", "shapes", "counting", "digits", "textures")
+    tasks: tuple[str, ...] = ("glyphs-latin", "glyphs-greek", "shapes", "counting", "textures")
     weights: str = "int2-channel-mse"
     images: int = 3000
     recipe: TrainingRecipe = field(
@@ -37,7 +37,8 @@ class DemoSettings:
     )
     donor_scale: float = 0.5
     mean_scale: float = 1.0
-    curve: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+    mean_curve: tuple[float, ...] = (0.25, 0.5, 0.75, 1.5, 2.0)  # for the picture, beside mean_scale
+    random_curve: tuple[float, ...] = (0.5, 1.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Measurement:
     """One number: `correct` of `n` test images of `receiver`, treated by `method` at `scale`."""
 
     receiver: str
-    method: str  # fp, rtn, donor, mean, random, own_qat; curves: "donor curve", "mean curve", "random curve"
+    method: str  # fp, rtn, donor, mean, random or own_qat
     scale: float
     n: int
     correct: int
@@ -98,13 +99,12 @@ def _measure(
     yield count("fp", None, 1.0)
     yield count("rtn", None, 1.0, weights=grid)
     yield count("own_qat", own, 1.0, weights=grid)
-    yield count("random", noise, settings.mean_scale, weights=grid)
     for name, vector in others.items():
         yield count("donor", vector, settings.donor_scale, name, grid)
-    yield count("mean", mean, settings.mean_scale, weights=grid)
-    for scale in settings.curve:
-        yield count("mean curve", mean, scale, weights=grid)
-        yield count("random curve", noise, scale, weights=grid)
+    for scale in (settings.mean_scale, *settings.mean_curve):
+        yield count("mean", mean, scale, weights=grid)
+    for scale in (settings.mean_scale, *settings.random_curve):
+        yield count("random", noise, scale, weights=grid)
 
 
 def _round_trip(
