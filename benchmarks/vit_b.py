@@ -21,7 +21,7 @@ import torch
 
 from _machine import environment, write_result
 
-VARIANTS = ("float32", "int3", "quanto-int4", "hqq-3bit")
+VARIANTS = ("float32", "int3", "quanto-int4")
 
 
 def prepare(folder: Path) -> None:
@@ -51,10 +51,7 @@ def load(variant: str, folder: Path) -> torch.nn.Module:
         import qvec_hub as qv
 
         return qv.from_pretrained(folder / "receiver", vector=folder / "vector", weights="int3")
-    if variant == "quanto-int4":
-        config = transformers.QuantoConfig("int4", modules_to_not_convert=["classifier"])
-    else:
-        config = transformers.HqqConfig(nbits=3, group_size=64, skip_modules=["classifier"])
+    config = transformers.QuantoConfig("int4", modules_to_not_convert=["classifier"])
     return Auto.from_pretrained(folder / "receiver", quantization_config=config)
 
 
@@ -77,7 +74,7 @@ def load_once(variant: str, folder: Path) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
     start = time.perf_counter()
     model = load(variant, folder)
-    with torch.inference_mode():
+    with torch.no_grad():
         model(image)
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "peak_mb": resident("VmHWM") - before}))
@@ -105,7 +102,7 @@ def measure_forward(variants: list[str], folder: Path, batch: int, runs: int) ->
     models = {variant: load(variant, folder).eval() for variant in variants}
     images = torch.randn(batch, 3, 224, 224)
     found: dict[str, list[float]] = {variant: [] for variant in variants}
-    with torch.inference_mode():
+    with torch.no_grad():
         for run in range(runs + 2):
             for variant, model in models.items():
                 start = time.perf_counter()
