@@ -90,4 +90,5 @@ def vector_folder(vector: qv.QuantizationVector, tmp_path: Path) -> Path:
 def pixels() -> torch.Tensor:
     return torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(9))
 
+
 pytest_plugins = ["tests.cli_fixture"]
