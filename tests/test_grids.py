@@ -117,24 +117,27 @@ def test_mse_comes_close_to_brute_force(bits: int) -> None:
 def quantos_hqq(weight: torch.Tensor) -> torch.Tensor:
     """The shift HqqOptimizer finds, from quanto's own operators; its class itself needs a C++ compiler on a CPU."""
     scale, shift = MaxOptimizer()(weight, qint4, axis=0)
-    settings, best = HqqOptimizer(), None
-    beta, candidate = settings.beta, shift
+    settings = HqqOptimizer()
+
+    def codes_and_error(shift: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        codes = torch.ops.quanto.quantize_affine(weight, 4, 0, None, scale, shift)
+        return codes, weight - (codes * scale - shift)
+
+    codes, error = codes_and_error(shift)
+    best, beta = float(error.abs().mean()), settings.beta
     for _ in range(settings.iters):
-        codes = torch.ops.quanto.quantize_affine(weight, 4, 0, None, scale, candidate)
-        error = weight - (codes * scale - candidate)
-        if best is not None and not float(error.abs().mean()) < best:
+        target = weight - shrink_lp_op(error, beta, settings.lp_norm)
+        candidate = (codes * scale - target).mean(dim=-1, keepdim=True)
+        codes, error = codes_and_error(candidate)
+        if not float(error.abs().mean()) < best:
             break
-        if best is not None:
-            beta *= settings.kappa
-        best, shift = float(error.abs().mean()), candidate
-        codes = torch.ops.quanto.quantize_affine(weight, 4, 0, None, scale, candidate)
-        shrunk = shrink_lp_op(error, beta, settings.lp_norm)
-        candidate = (codes * scale - (weight - shrunk)).mean(dim=-1, keepdim=True)
+        best, shift, beta = float(error.abs().mean()), candidate, beta * settings.kappa
     return shift
 
 
-def test_affine_absmax_and_hqq_are_quantos() -> None:
-    weight = torch.randn(12, 128)
+@pytest.mark.parametrize("seed", range(5))
+def test_affine_absmax_and_hqq_are_quantos(seed: int) -> None:
+    weight = torch.randn(12, 128, generator=torch.Generator().manual_seed(seed))
     scale, shift = MaxOptimizer()(weight, qint4, axis=0)
     ours = quantize(weight, Grid(4, symmetric=False))
     assert torch.allclose(ours.scale, scale)
