@@ -18,7 +18,7 @@ from torch import Tensor
 __all__ = ["MIN_SIMILARITY", "probe", "similarity", "sketch"]
 
 SAMPLES = 64
-# Measured on the zoo: fine-tunes of one base agree at 0.9 and above, other bases stay below 0.1.
+# Measured on the zoo: ten fine-tunes of its base agree at 0.996 and above, five random starts at 0.16 and below.
 MIN_SIMILARITY = 0.5
 
 

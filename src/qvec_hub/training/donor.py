@@ -192,7 +192,7 @@ def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
 def _extract(
     start: PreTrainedModel, out: Path, about: dict[str, str | None], recipe: TrainingRecipe, grid: Grid
 ) -> Any:
-    from .. import QuantizationVector
+    from ..vector import QuantizationVector
 
     # The start is the base under another head, loaded already, and it knows its Hub commit.
     return QuantizationVector.extract(
