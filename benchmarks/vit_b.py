@@ -4,6 +4,9 @@
 
 Every figure is a ratio of two things measured in turn (A B A B …) in one run; medians are reported. Loads
 run in fresh processes, from the call of ``from_pretrained`` to the first prediction of one image.
+
+``quanto-int4`` is transformers' own QuantoConfig: on a CPU it needs a C++ compiler, and it fails under
+inference_mode, hence no_grad. HQQ at 3 bits is missing: transformers 5.23 cannot quantize with it while loading.
 """
 
 from __future__ import annotations
