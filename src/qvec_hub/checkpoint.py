@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForImageClassification, PreTrained
 from .errors import ArtifactError, MisfitError
 from .naming import canonical_names
 
-__all__ = ["is_folder", "load_classifier", "load_config", "split_revision"]
+__all__ = ["first_line", "is_folder", "load_classifier", "load_complete", "load_config", "split_revision"]
 
 HubArguments = dict[str, Any]  # revision, token, cache_dir, local_files_only
 
@@ -52,7 +52,7 @@ def load_config(source: str | Path, **hub: Any) -> Any:
         return AutoConfig.from_pretrained(source, **hub)
     except (OSError, ValueError, KeyError, HFValidationError, OfflineModeIsEnabled) as error:
         raise ArtifactError(
-            f"{source}: no transformers model config could be read ({_first_line(error)}); expected a folder or a "
+            f"{source}: no transformers model config could be read ({first_line(error)}); expected a folder or a "
             "Hub repo id with config.json and model.safetensors"
         ) from error
 
@@ -73,17 +73,26 @@ def load_classifier(
         return source
     config = load_config(source, **{k: kwargs[k] for k in _HUB_KEYS if k in kwargs})
     kwargs.setdefault("dtype", torch.float32)
+    return load_complete(source, head_required, config=config, **kwargs)
+
+
+def load_complete(source: str | Path, head_required: bool, **kwargs: Any) -> PreTrainedModel:
+    """transformers' ``from_pretrained``, but with an error where weights would be random or of another shape.
+
+    Raises:
+        ArtifactError: as `load_classifier`.
+    """
     try:
         model, info = AutoModelForImageClassification.from_pretrained(
-            source, config=config, use_safetensors=True, **TELL_ALL, **kwargs
+            source, use_safetensors=True, **TELL_ALL, **kwargs
         )
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
-            f"{source}: model.safetensors is missing or unreadable ({_first_line(error)}); only intact safetensors "
+            f"{source}: model.safetensors is missing or unreadable ({first_line(error)}); only intact safetensors "
             "files are read"
         ) from error
     except (RuntimeError, ValueError) as error:
-        raise ArtifactError(f"{source}: not a loadable image classifier ({_first_line(error)})") from error
+        raise ArtifactError(f"{source}: not a loadable image classifier ({first_line(error)})") from error
     refuse_missing(source, model, info, head_required)
     return model
 
@@ -117,6 +126,6 @@ def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any],
         )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

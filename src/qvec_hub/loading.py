@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from transformers import AutoModelForImageClassification, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import cached_file
 
-from .checkpoint import TELL_ALL, load_classifier, load_config, refuse_missing
+from .checkpoint import load_classifier, load_complete, load_config
 from .errors import ArtifactError, QVecError
 from .folders import new_folder
 from .grids import Grid
@@ -83,13 +82,4 @@ def save_model(model: PreTrainedModel, folder: str | Path, processor_from: str |
 def _load(source: str | Path, config: QVecConfig | None, **kwargs: Any) -> PreTrainedModel:
     if config is not None:
         kwargs["quantization_config"] = config
-    try:
-        model, info = AutoModelForImageClassification.from_pretrained(
-            source, use_safetensors=True, **TELL_ALL, **kwargs
-        )
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{source}: model.safetensors is missing or unreadable ({error})") from error
-    except (RuntimeError, ValueError) as error:
-        raise ArtifactError(f"{source}: not a loadable image classifier ({error})") from error
-    refuse_missing(source, model, info, head_required=True)
-    return model
+    return load_complete(source, head_required=True, **kwargs)

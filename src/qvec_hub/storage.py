@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import artifact
 from .artifact import Revision, TensorSummary, VectorConfig
-from .checkpoint import is_folder, split_revision
+from .checkpoint import first_line, is_folder, split_revision
 from .errors import ArtifactError
 from .folders import new_folder
 
@@ -64,7 +64,7 @@ def locate(
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         at = f" at revision {revision}" if revision else ""
         raise ArtifactError(
-            f"{repo_id}{at}: could not be fetched from the Hub ({_first_line(error)}); check the name, your token and "
+            f"{repo_id}{at}: could not be fetched from the Hub ({first_line(error)}); check the name, your token and "
             "the network, or pass a local folder"
         ) from error
     return folder, Revision(repo_id, folder.name if _COMMIT.fullmatch(folder.name) else revision)
@@ -225,7 +225,7 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
             weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             files = {str(name): str(file) for name, file in weight_map.items()}
         except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
-            raise ArtifactError(f"{index}: not an index of shards ({_first_line(error)})") from error
+            raise ArtifactError(f"{index}: not an index of shards ({first_line(error)})") from error
         foreign = sorted({file for file in files.values() if not _SHARD.fullmatch(file)})
         if foreign:
             raise ArtifactError(f"{index}: expected shards named qvec-00001-of-0000N.safetensors, found {foreign[0]!r}")
@@ -260,7 +260,7 @@ def _open(path: Path) -> Any:
         raise ArtifactError(f"{path}: is missing; fetch or extract the vector again") from None
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
-            f"{path}: truncated or not a safetensors file ({_first_line(error)}); fetch or extract the vector again"
+            f"{path}: truncated or not a safetensors file ({first_line(error)}); fetch or extract the vector again"
         ) from error
 
 
@@ -272,7 +272,3 @@ def _refuse_heads(tensors: Mapping[str, Tensor], where: str) -> None:
 
 def _owned(name: str) -> bool:
     return bool(_SHARD.fullmatch(name)) or name in (artifact.CONFIG_FILE, artifact.INDEX_FILE, artifact.LINEAGE_FILE)
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

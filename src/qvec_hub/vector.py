@@ -128,7 +128,7 @@ class QuantizationVector:
         storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage)
 
     def names(self) -> list[str]:
-        """Canonical tensor names, in the model's order."""
+        """Canonical tensor names."""
         return list(self._tensors)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
