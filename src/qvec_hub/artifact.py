@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 from .errors import ArtifactError
 from .grids import Grid
 
-__all__ = ["CONFIG_FILE", "INDEX_FILE", "LINEAGE_FILE", "TENSOR_FILE", "TENSOR_PATTERN", "VectorConfig"]
+__all__ = ["CARD_FILE", "CONFIG_FILE", "INDEX_FILE", "LINEAGE_FILE", "TENSOR_FILE", "TENSOR_PATTERN", "VectorConfig"]
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "qvec_config.json"
@@ -24,6 +24,7 @@ TENSOR_FILE = "qvec.safetensors"
 TENSOR_PATTERN = "qvec{suffix}.safetensors"  # suffix is empty, or -00001-of-0000N above MAX_SHARD_BYTES
 INDEX_FILE = "qvec.safetensors.index.json"
 LINEAGE_FILE = "lineage.safetensors"
+CARD_FILE = "README.md"
 MAX_SHARD_BYTES = 5 * 10**9
 MAX_CONFIG_BYTES = 1 << 20  # a real config has some kilobytes; anything larger is not one
 

@@ -10,10 +10,11 @@ from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
-from .errors import ArtifactError, MisfitError
+from .artifact import Revision
+from .errors import ArtifactError, MisfitError, first_line
 from .naming import canonical_names
 
-__all__ = ["first_line", "is_folder", "load_classifier", "load_complete", "load_config", "split_revision"]
+__all__ = ["is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
 
 HubArguments = dict[str, Any]  # revision, token, cache_dir, local_files_only
 
@@ -28,6 +29,8 @@ def is_folder(source: str | Path) -> bool:
     if path.is_dir():
         return True
     text = str(source)
+    if text.startswith("hf://"):
+        return False
     if path.exists():
         raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
     if isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text:
@@ -35,10 +38,14 @@ def is_folder(source: str | Path) -> bool:
     return False
 
 
-def split_revision(source: str) -> tuple[str, str | None]:
-    """``"org/name@revision"`` -> ``("org/name", "revision")``."""
-    repo_id, _, revision = source.partition("@")
-    return repo_id, revision or None
+def known_origin(model: object, revision: str | None = None) -> Revision:
+    """Where in the Hub a model came from, as far as it knows; a path of this machine means nothing elsewhere."""
+    if isinstance(model, PreTrainedModel):
+        config: Any = model.config
+        model, revision = config._name_or_path, getattr(config, "_commit_hash", None)
+    if not isinstance(model, str) or Path(model).is_dir() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+        return Revision()
+    return Revision(model, revision)
 
 
 def load_config(source: str | Path, **hub: Any) -> Any:
@@ -124,8 +131,3 @@ def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any],
             f"({', '.join(missing[:4])}{', …' if len(missing) > 4 else ''}) and would be random; "
             "expected a complete checkpoint"
         )
-
-
-def first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -4,7 +4,16 @@ Every message names the thing that is wrong (a file, a tensor, an argument), wha
 what was found, and what to do. Anything else that escapes the package is a bug.
 """
 
-__all__ = ["ArtifactError", "DataError", "GridError", "LineageError", "MisfitError", "QVecError"]
+__all__ = [
+    "ArtifactError",
+    "DataError",
+    "GridError",
+    "HubError",
+    "LineageError",
+    "MisfitError",
+    "QVecError",
+    "first_line",
+]
 
 
 class QVecError(Exception):
@@ -19,6 +28,10 @@ class GridError(QVecError):
     """A grid that does not exist, or a weight that no grid can represent (NaN, infinity)."""
 
 
+class HubError(QVecError):
+    """The Hub refused, was not reached, or broke off: no such repository, no right, no network."""
+
+
 class MisfitError(QVecError):
     """Tensors of a vector and of a model differ in name or shape."""
 
@@ -29,3 +42,9 @@ class LineageError(QVecError):
 
 class DataError(QVecError):
     """A dataset that cannot be found or read, or does not match the model: no labels, other classes."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

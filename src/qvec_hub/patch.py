@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -42,7 +43,8 @@ def patch_(
     refuse_unsuitable(vector, model, check_lineage)
     for name, tensor in backbone_tensors(model).items():
         tensor.copy_(add_scaled(tensor, vector[name], number))
-    setattr(model, PATCH_RECORD, {"vector": vector.provenance(), "scale": number})
+    base = asdict(vector.config.base_model)
+    setattr(model, PATCH_RECORD, {"vector": vector.provenance(), "scale": number, "base_model": base})
     return model
 
 

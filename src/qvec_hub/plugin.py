@@ -22,12 +22,14 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .artifact import Source
+from .checkpoint import known_origin
 from .errors import ArtifactError, QVecError
 from .grids import Grid
 from .merge import merge
 from .naming import canonical_names
 from .patch import refuse_misfit, refuse_stranger, resolve_scale
-from .quanto import METHOD, PackedLinear, quantization_record, swap_linears_
+from .quanto import PackedLinear, swap_linears_
+from .record import METHOD, push_with_card_, quantization_record
 from .streaming import WeightStream
 from .vector import QuantizationVector
 
@@ -46,6 +48,8 @@ class QVecConfig(QuantizationConfigMixin):
         weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`.
         scale: what the vector is multiplied by: a number or ``"recommended"``.
         check_lineage: refuse a receiver that does not descend from the vector's base.
+        token, cache_dir, local_files_only: for fetching vectors, as in `QuantizationVector.from_pretrained`; never
+            saved.
 
     Raises:
         QVecError: when an argument is not one of these.
@@ -57,6 +61,10 @@ class QVecConfig(QuantizationConfigMixin):
         weights: str | Grid | dict[str, Any] = "int3",
         scale: float | str = "recommended",
         check_lineage: bool = True,
+        *,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
         **unknown: Any,
     ) -> None:
         self.quant_method = METHOD  # type: ignore[assignment]  # transformers compares it as a string
@@ -64,6 +72,9 @@ class QVecConfig(QuantizationConfigMixin):
         self.vector = vector
         self.scale = scale
         self.check_lineage = check_lineage
+        self.hub = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        self.base_model = unknown.pop("base_model", None)  # these two come from a saved config.json or are found out
+        self.receiver = unknown.pop("receiver", None)
         for key in ("quant_method", "qvec_hub_version"):  # of a saved config.json
             unknown.pop(key, None)
         if unknown:
@@ -71,7 +82,7 @@ class QVecConfig(QuantizationConfigMixin):
 
     def to_dict(self) -> dict[str, Any]:
         """What goes into ``config.json``: provenance instead of tensors."""
-        return quantization_record(self.grid, _provenance(self.vector), self.scale)
+        return quantization_record(self.grid, _provenance(self.vector), self.scale, self.base_model, self.receiver)
 
 
 def open_vector(vector: Any, **hub: Any) -> QuantizationVector | None:
@@ -124,7 +135,7 @@ class QVecQuantizer(HfQuantizer):
 
     def _open_stream(self, model: PreTrainedModel) -> WeightStream:
         config = self.quantization_config
-        vector = open_vector(config.vector)
+        vector = open_vector(config.vector, **config.hub)
         if vector is None:
             return WeightStream(None, 1.0)
         scale = resolve_scale(config.scale, vector)
@@ -166,6 +177,7 @@ class QVecQuantizer(HfQuantizer):
         return {}
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        push_with_card_(model)
         if self.stream is None:
             return model
         stream, self.stream, self.layers = self.stream, None, {}
@@ -182,10 +194,12 @@ class QVecQuantizer(HfQuantizer):
             )
         config = self.quantization_config
         config.scale = stream.scale
+        config.receiver = asdict(known_origin(model))
         if stream.vector is not None:
             if config.check_lineage:
                 refuse_stranger(stream.vector, stream.probes)
             config.vector = stream.vector.provenance()
+            config.base_model = asdict(stream.vector.config.base_model)
         for parameter in model.parameters():  # the few tensors that still pin the checkpoint's memory mapping
             if parameter.device.type == "cpu":
                 parameter.data = parameter.data.clone()

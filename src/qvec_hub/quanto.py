@@ -20,19 +20,17 @@ from transformers import PreTrainedModel
 
 from .errors import GridError, MisfitError
 from .grids import Grid, quantize, scale_shape
-from .naming import PATCH_RECORD, backbone_linears
+from .naming import backbone_linears
 from .packing import pack, packed_size, unpack
-from .version import __version__
+from .record import remember_
 
 __all__ = [
-    "METHOD",
     "Packed",
     "PackedLinear",
     "PackedWeight",
     "pack_linears_",
     "pack_weight",
     "packed_layers",
-    "quantization_record",
     "quantize_",
     "swap_linears_",
     "unpack_weight",
@@ -41,7 +39,6 @@ __all__ = [
 for _bits in (3, 5, 6, 7):
     qtypes.setdefault(f"qint{_bits}", qint(_bits))
 
-METHOD = "qvec"  # the name transformers knows this quantization by
 PACKED, SCALE, SHIFT = "weight_packed", "weight_scale", "weight_shift"
 
 
@@ -57,30 +54,18 @@ def quantize_(model: PreTrainedModel, grid: Grid | str) -> PreTrainedModel:
     grid = Grid.parse(grid)
     swapped = swap_linears_(model, grid)
     pack_linears_(model, swapped)
-    patch = getattr(model, PATCH_RECORD, {"vector": None, "scale": 1.0})
-    _own_config(model).quantization_config = quantization_record(grid, **patch)
+    _own_config(model)
+    remember_(model, grid)
     return model
 
 
-def _own_config(model: PreTrainedModel) -> Any:
-    """A copy of the model's config in its place: models built from one config must not share what follows."""
+def _own_config(model: PreTrainedModel) -> None:
+    """Put a copy of the model's config in its place: models built from one config must not share what follows."""
     shared = model.config
     config = copy.deepcopy(shared)
     for module in model.modules():
         if getattr(module, "config", None) is shared:
             module.config = config  # type: ignore[assignment]
-    return config
-
-
-def quantization_record(grid: Grid, vector: list[dict[str, Any]] | None, scale: float | str) -> dict[str, Any]:
-    """What ``config.json`` says of a quantized model: enough to load it and to know how it was made."""
-    return {
-        "quant_method": METHOD,
-        "qvec_hub_version": __version__,
-        "grid": grid.to_dict(),
-        "vector": vector,
-        "scale": scale,
-    }
 
 
 def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]:

@@ -1,4 +1,4 @@
-"""Vector artifacts on disk and in the Hub's cache: finding, reading, checking and writing them."""
+"""Vector artifacts on disk: reading, checking and writing them."""
 
 from __future__ import annotations
 
@@ -14,60 +14,20 @@ from typing import Any
 
 import huggingface_hub
 import torch
-from huggingface_hub import snapshot_download, split_torch_state_dict_into_shards
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from . import artifact
-from .artifact import Revision, TensorSummary, VectorConfig
-from .checkpoint import first_line, is_folder, split_revision
-from .errors import ArtifactError
+from .artifact import TensorSummary, VectorConfig
+from .errors import ArtifactError, first_line
 from .folders import new_folder
 
-__all__ = ["Computed", "locate", "read", "shape_of", "summarize", "write"]
+__all__ = ["Computed", "read", "shape_of", "summarize", "write"]
 
 _HEADS = re.compile(r"(^|\.)(classifier|cls_classifier|distillation_classifier|head|fc_norm)\.")
 _SHARD = re.compile(r"qvec(-\d{5}-of-\d{5})?\.safetensors")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def locate(
-    source: str | Path,
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | Path | None,
-    local_files_only: bool,
-) -> tuple[Path, Revision]:
-    """The local folder of a vector, fetched from the Hub if need be, and the repository and commit it is.
-
-    Raises:
-        ArtifactError: when there is no such folder or repository, or it cannot be reached.
-    """
-    if is_folder(source):
-        return Path(source).expanduser(), Revision()
-    repo_id, pinned = split_revision(str(source))
-    revision = revision or pinned
-    wanted = [artifact.CONFIG_FILE, artifact.INDEX_FILE, artifact.LINEAGE_FILE, "qvec*.safetensors", "README.md"]
-    try:
-        folder = Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                allow_patterns=wanted,
-            )
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        at = f" at revision {revision}" if revision else ""
-        raise ArtifactError(
-            f"{repo_id}{at}: could not be fetched from the Hub ({first_line(error)}); check the name, your token and "
-            "the network, or pass a local folder"
-        ) from error
-    return folder, Revision(repo_id, folder.name if _COMMIT.fullmatch(folder.name) else revision)
 
 
 def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Tensor] | None]:

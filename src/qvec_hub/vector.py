@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import CommitInfo
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from . import storage
-from .artifact import FORMAT_VERSION, Donor, Encoding, Revision, Source, VectorConfig
-from .checkpoint import load_classifier
+from .artifact import FORMAT_VERSION, Donor, Encoding, Source, VectorConfig
+from .checkpoint import known_origin, load_classifier
+from .download import locate, way_out
 from .errors import ArtifactError, MisfitError, QVecError
 from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
+from .remote import Place
 from .version import __version__
 
 __all__ = ["QuantizationVector"]
@@ -40,11 +43,11 @@ class QuantizationVector:
         config: VectorConfig,
         tensors: Mapping[str, Tensor],
         lineage: Mapping[str, Tensor] | None = None,
-        origin: Revision | None = None,
+        origin: Place | None = None,
     ) -> None:
         self.config = config
         self.lineage = lineage
-        self.origin = origin or Revision()
+        self.origin = origin  # where in the Hub it was loaded from, if it was
         self._tensors = tensors
 
     @classmethod
@@ -81,7 +84,7 @@ class QuantizationVector:
             qvec_hub_version=__version__,
             model_type=loaded["qat"].config.model_type,
             architecture=architecture(loaded["qat"].config),
-            base_model=_reference(base),
+            base_model=known_origin(base),
             donor=_donor(donor, finetuned, qat),
             recipe=_recipe(recipe),
             grid=Grid.parse(grid),
@@ -107,25 +110,56 @@ class QuantizationVector:
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
+        subfolder: str | None = None,
     ) -> QuantizationVector:
-        """Open a vector from a folder or a Hub repository (``"org/name"`` or ``"org/name@revision"``).
+        """Open a vector from a folder or the Hub.
 
         The tensors' hash is checked once per file; they are read later, one by one, as they are used.
 
+        Args:
+            source: a folder, ``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"``.
+            subfolder: where in the repository or folder the vector lies, if not at its root.
+
         Raises:
-            ArtifactError: when it cannot be found or is not exactly what the format says.
+            ArtifactError: when there is no such vector, or it is not exactly what the format says.
+            HubError: when the Hub refuses or cannot be reached, and the vector is not in the cache.
         """
-        folder, origin = storage.locate(source, revision, token, cache_dir, local_files_only)
-        config, tensors, lineage = storage.read(folder)
+        folder, origin = locate(source, revision, token, cache_dir, local_files_only, subfolder)
+        try:
+            config, tensors, lineage = storage.read(folder)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}{way_out(origin)}") from error
         return cls(config, tensors, lineage, origin)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the artifact; the folder holds either its old content or the complete new vector.
+        """Write the artifact and its card; the folder holds either its old vector or the complete new one.
+
+        Sections that somebody wrote into the card by hand stay.
 
         Raises:
             ArtifactError: when the folder cannot be written, or a tensor holds NaN or infinity.
         """
+        from .hub import write_card  # above this room: a vector only knows the way there
+
         storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage)
+        write_card(Path(folder).expanduser())
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> CommitInfo:
+        """Publish the vector with its card, in one commit; see `qvec_hub.hub.push_vector` for the options.
+
+        Args:
+            options: private, token, revision, create_pr, commit_message, subfolder, rows, license, card, replace.
+
+        Returns:
+            The commit's URL.
+
+        Raises:
+            HubError: when the Hub refuses or the connection breaks; the repository is then as it was.
+            MisfitError: when the repository holds a vector of another base, or a model.
+        """
+        from .hub import push_vector
+
+        return push_vector(self, repo_id, **options)
 
     def names(self) -> list[str]:
         """Canonical tensor names."""
@@ -191,7 +225,10 @@ class QuantizationVector:
 
     def sources(self) -> list[Source]:
         """What the vector is made of: itself, or the ingredients of a sum with their weights."""
-        return self.config.sources or [Source(self.origin.repo_id, self.origin.revision, 1.0)]
+        if self.config.sources:
+            return self.config.sources
+        place = self.origin
+        return [Source(None, None, 1.0) if place is None else Source(place.repo_id, place.revision, 1.0)]
 
     def provenance(self) -> list[dict[str, Any]]:
         """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
@@ -258,18 +295,8 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else tuple(value)
 
 
-def _reference(model: object, revision: str | None = None) -> Revision:
-    """Where a model came from, as far as it knows."""
-    if isinstance(model, PreTrainedModel):
-        config: Any = model.config
-        model, revision = config._name_or_path, getattr(config, "_commit_hash", None)
-    if not isinstance(model, str) or Path(model).is_dir() or model.count("/") != 1 or model.startswith((".", "/", "~")):
-        return Revision()  # a path of this machine means nothing elsewhere
-    return Revision(model, revision)
-
-
 def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:
-    known = Donor(finetuned=_reference(finetuned), qat=_reference(qat))
+    known = Donor(finetuned=known_origin(finetuned), qat=known_origin(qat))
     if donor is None or isinstance(donor, Donor):
         return donor or known
     values = {**asdict(known), **donor}

@@ -9,8 +9,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForImageClassification, PreTrainedModel, set_seed
 
-from ..checkpoint import is_folder, split_revision
+from ..checkpoint import is_folder
 from ..errors import ArtifactError, QVecError
+from ..remote import split_revision
 
 __all__ = ["base_name", "locate", "starting_model"]
 
