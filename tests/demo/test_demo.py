@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
+from qvec_hub.bench import read_rows
 from qvec_hub.controls import random_like
-from qvec_hub.demo import DemoSettings, draw, run_demo, table
+from qvec_hub.demo import ROWS_FILE, DemoSettings, draw, run_demo, table
 from qvec_hub.training import TrainingRecipe
 
 
@@ -19,13 +20,27 @@ def test_a_small_demo(tmp_path: Path) -> None:
     )
     lines: list[str] = []
     rows = run_demo(tmp_path / "out", settings, lines.append)
-    assert {row.method for row in rows} == {"fp", "rtn", "donor", "mean", "random", "own_qat"}
-    assert all(0 <= row.correct <= row.n for row in rows)
-    assert {row.donor for row in rows if row.receiver == "digits" and row.method == "donor"} == {"counting"}
+    assert read_rows(tmp_path / "out" / ROWS_FILE) == rows
+    for receiver, other in [("digits", "counting"), ("counting", "digits")]:
+        mine = [row for row in rows if row.receiver == receiver]
+        kinds = [(row.method, row.control, row.merge, row.scale, row.scale_policy) for row in mine]
+        assert kinds == [
+            ("fp", None, None, None, None),
+            ("ptq", None, None, None, None),
+            ("own_qat", None, None, None, None),
+            ("qvec", None, None, 0.5, None),
+            ("qvec", None, "mean", 1.0, "unit"),
+            ("qvec", None, "mean", 0.5, None),
+            ("qvec", "random", "mean", 1.0, "unit"),
+            ("qvec", "random", "mean", 2.0, None),
+        ]
+        assert {donor.repo for row in mine for donor in row.donors} == {other}
+        assert {(row.dataset, row.split, row.seed) for row in mine} == {(f"zoo:{receiver}", "test", recipe.seed)}
+        assert mine[3].correct == mine[5].correct  # a mean of one donor is that donor
     lines_of_table = table(rows, settings)
     assert [line[0] for line in lines_of_table] == ["digits", "counting", "mean"]
-    (digits,) = (row for row in rows if (row.receiver, row.method) == ("digits", "rtn"))
-    assert f"({digits.correct}/{digits.n})" in lines_of_table[0][2]
+    cells = [rows[i] for i in (0, 1, 3, 4, 6, 2)]
+    assert lines_of_table[0][1:] == [f"{row.top1:.3f} ({row.correct}/{row.n})" for row in cells]
     draw(rows, settings, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
     assert "identical logits" in lines[-1]

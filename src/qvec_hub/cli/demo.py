@@ -14,7 +14,9 @@ __all__ = ["demo"]
 
 @app.command(epilog="Example: qvec demo --out demo_output")
 def demo(
-    out: Annotated[Path, typer.Option(help="A new folder for models, vectors and the picture.")] = Path("demo_output"),
+    out: Annotated[Path, typer.Option(help="A new folder for models, vectors, rows and the picture.")] = Path(
+        "demo_output"
+    ),
     weights: Annotated[str, typer.Option(help="The grid of donors and receivers.")] = "int2-channel-mse",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -24,9 +26,8 @@ def demo(
     """
     import shutil
     import time
-    from dataclasses import asdict
 
-    from ..demo import DemoSettings, draw, run_demo, table
+    from ..demo import ROWS_FILE, DemoSettings, draw, run_demo, table
     from ..demo.report import HEADER
     from ..errors import QVecError
 
@@ -43,17 +44,15 @@ def demo(
     draw(rows, settings, picture)
     seconds = time.perf_counter() - start
     if as_json:
-        emit(
-            {"weights": weights, "seconds": seconds, "picture": str(picture), "rows": [asdict(r) for r in rows]},
-            "",
-            True,
-        )
+        found = {"weights": weights, "seconds": seconds, "picture": str(picture)}
+        emit({**found, "rows": [row.to_dict() for row in rows]}, "", True)
         return
     print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows, settings))
     print(
         f"One donor: the vectors of the other {len(settings.tasks) - 1} tasks, one at a time at scale "
         f"{settings.donor_scale:g}, pooled. Mean and random control: scale {settings.mean_scale:g}. "
-        f"No receiver image was used for any of it but own QAT.\nPicture: {picture}\n{seconds:.0f} seconds"
+        "No receiver image was used for any of it but own QAT.\n"
+        f"Picture: {picture}\nRows: {out / ROWS_FILE}\n{seconds:.0f} seconds"
     )
 
 

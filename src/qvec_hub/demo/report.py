@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .run import DemoSettings, Measurement
+from ..bench import Row
+from .run import DemoSettings
 
 __all__ = ["HEADER", "draw", "table"]
 
 HEADER = ["receiver", "FP", "RTN", "+ one donor", "+ mean of others", "+ random", "own QAT"]
-METHODS = ["fp", "rtn", "donor", "mean", "random", "own_qat"]
+COLUMNS = ["fp", "ptq", "donor", "mean", "random", "own_qat"]
 
 
-def table(rows: Sequence[Measurement], settings: DemoSettings) -> list[list[str]]:
+def table(rows: Sequence[Row], settings: DemoSettings) -> list[list[str]]:
     """One line per receiver and their mean: ``accuracy (correct/n)``. One donor: all other tasks' donors, pooled."""
-    rows = [row for row in rows if row.method not in ("mean", "random") or row.scale == settings.mean_scale]
+    rows = [row for row in rows if _column(row) not in ("mean", "random") or row.scale == settings.mean_scale]
     receivers = list(dict.fromkeys(row.receiver for row in rows))
     lines = []
     for receiver in receivers:
-        cells = [_pooled(rows, receiver, method) for method in METHODS]
+        cells = [_pooled(rows, receiver, column) for column in COLUMNS]
         lines.append([receiver, *(f"{correct / n:.3f} ({correct}/{n})" for correct, n in cells)])
-    means = [_mean(rows, receivers, method) for method in METHODS]
+    means = [_mean(rows, receivers, column) for column in COLUMNS]
     return [*lines, ["mean", *(f"{value:.3f}" for value in means)]]
 
 
-def draw(rows: Sequence[Measurement], settings: DemoSettings, path: Path) -> None:
+def draw(rows: Sequence[Row], settings: DemoSettings, path: Path) -> None:
     """Accuracy against scale, one panel a receiver: the mean of the others, single donors, and the control."""
     import matplotlib
 
@@ -35,21 +36,20 @@ def draw(rows: Sequence[Measurement], settings: DemoSettings, path: Path) -> Non
     receivers = list(dict.fromkeys(row.receiver for row in rows))
     figure, axes = plt.subplots(1, len(receivers), figsize=(3.1 * len(receivers), 3.4), sharey=True, squeeze=False)
     for axis, receiver in zip(axes[0], receivers, strict=True):
-        for method, colour, label in [
+        for column, colour, label in [
             ("mean", "#0072b2", "mean of the other donors"),
             ("random", "#999999", "random, same norm"),
         ]:
-            measured = [row for row in rows if (row.receiver, row.method) == (receiver, method)]
-            nothing = [row for row in rows if (row.receiver, row.method) == (receiver, "rtn")]  # that is scale 0
-            curve = sorted([(0.0, r.correct / r.n) for r in nothing] + [(r.scale, r.correct / r.n) for r in measured])
+            measured = [*_of(rows, receiver, "ptq"), *_of(rows, receiver, column)]  # without a vector is scale 0
+            curve = sorted((row.scale or 0.0, row.top1) for row in measured)
             axis.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
-        single = [row for row in rows if (row.receiver, row.method) == (receiver, "donor")]
+        single = _of(rows, receiver, "donor")
         axis.plot(
-            [row.scale for row in single], [row.correct / row.n for row in single],
+            [row.scale for row in single], [row.top1 for row in single],
             color="#d55e00", marker="D", markersize=4, linestyle="none", label="one donor",
         )  # fmt: skip
-        for method, style, label in [("fp", "-", "FP"), ("own_qat", "--", "own QAT"), ("rtn", ":", "RTN")]:
-            correct, n = _pooled(rows, receiver, method)
+        for column, style, label in [("fp", "-", "FP"), ("own_qat", "--", "own QAT"), ("ptq", ":", "RTN")]:
+            correct, n = _pooled(rows, receiver, column)
             axis.axhline(correct / n, color="black", linewidth=0.9, linestyle=style, label=label)
         axis.set(title=receiver, xlabel="scale λ", ylim=(0, 1.02))
         axis.grid(alpha=0.25)
@@ -61,11 +61,22 @@ def draw(rows: Sequence[Measurement], settings: DemoSettings, path: Path) -> Non
     plt.close(figure)
 
 
-def _pooled(rows: Sequence[Measurement], receiver: str, method: str) -> tuple[int, int]:
-    chosen = [row for row in rows if (row.receiver, row.method) == (receiver, method)]
+def _column(row: Row) -> str:
+    """Where a row belongs in the table; with two tasks, the mean of the others is a mean of one."""
+    if row.method != "qvec":
+        return row.method
+    return row.control or ("donor" if row.merge is None else "mean")
+
+
+def _of(rows: Sequence[Row], receiver: str, column: str) -> list[Row]:
+    return [row for row in rows if (row.receiver, _column(row)) == (receiver, column)]
+
+
+def _pooled(rows: Sequence[Row], receiver: str, column: str) -> tuple[int, int]:
+    chosen = _of(rows, receiver, column)
     return sum(row.correct for row in chosen), sum(row.n for row in chosen)
 
 
-def _mean(rows: Sequence[Measurement], receivers: Sequence[str], method: str) -> float:
-    cells = [_pooled(rows, receiver, method) for receiver in receivers]
+def _mean(rows: Sequence[Row], receivers: Sequence[str], column: str) -> float:
+    cells = [_pooled(rows, receiver, column) for receiver in receivers]
     return sum(correct / n for correct, n in cells) / len(cells)

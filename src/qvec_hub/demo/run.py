@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import zoo
+from ..bench import DonorUse, Row, append_row
 from ..controls import random_like
 from ..errors import QVecError
 from ..evaluation import evaluate, load_processor, preprocess
@@ -18,7 +19,10 @@ from ..merge import merge
 from ..training import TrainingRecipe, train_donor
 from ..vector import QuantizationVector
 
-__all__ = ["DemoSettings", "Measurement", "run_demo"]
+__all__ = ["ROWS_FILE", "SUITE", "DemoSettings", "run_demo"]
+
+SUITE, SUITE_VERSION = "demo", "1"
+ROWS_FILE = "rows.jsonl"
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,28 @@ class DemoSettings:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One number: `correct` of `n` test images of `receiver`, treated by `method` at `scale`."""
+class OpenDonor:
+    """A task's vector, and its name in the rows."""
 
-    receiver: str
-    method: str  # fp, rtn, donor, mean, random or own_qat
-    scale: float
-    n: int
-    correct: int
-    donor: str | None = None
+    vector: QuantizationVector
+    use: DonorUse
 
 
-def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> list[Measurement]:
+def vector_source(out: Path, task: str) -> str | Path:
+    """Where the vector of a task is loaded from."""
+    return out / task / "vector"
+
+
+def open_donor(out: Path, task: str) -> OpenDonor:
+    """The vector of a task; it goes by its Hub id, or by the task's name before it has one."""
+    vector = QuantizationVector.from_pretrained(vector_source(out, task))
+    return OpenDonor(vector, DonorUse(vector.origin.repo_id or task, vector.origin.revision))
+
+
+def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> list[Row]:
     """Make the donors in `out` and measure every receiver with the vectors of the *other* tasks.
+
+    Each row is appended to ``rows.jsonl`` in `out` as soon as it is counted.
 
     Args:
         say: called with one line at each step.
@@ -64,57 +77,66 @@ def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> l
     """
     if len(settings.tasks) < 2:
         raise QVecError("demo: expected at least two tasks, so that one can help the other")
-    vectors = {}
+    donors = {}
     for number, task in enumerate(settings.tasks, 1):
         say(f"[{number}/{len(settings.tasks)}] {task}: training a plain and a quantization-aware model")
         data = zoo.load_task(task, train=settings.images)
-        donor = train_donor(zoo.base_path(), data, out / task, grid=settings.weights, recipe=settings.recipe, task=task)
-        vectors[task] = QuantizationVector.from_pretrained(donor.vector)
-    rows: list[Measurement] = []
+        train_donor(zoo.base_path(), data, out / task, grid=settings.weights, recipe=settings.recipe, task=task)
+        donors[task] = open_donor(out, task)
+    rows: list[Row] = []
     for task in settings.tasks:
         say(f"measuring receiver {task} at {settings.weights}")
-        others = {name: vector for name, vector in vectors.items() if name != task}
-        rows.extend(_measure(task, out / task / "fp", vectors[task], others, settings))
-    _round_trip(out, settings, vectors, say)
+        others = [donor for name, donor in donors.items() if name != task]
+        for row in _measure(task, out / task / "fp", donors[task].vector, others, settings):
+            append_row(out / ROWS_FILE, row)
+            rows.append(row)
+    _round_trip(out, settings, say)
     return rows
 
 
 def _measure(
-    task: str,
-    receiver: Path,
-    own: QuantizationVector,
-    others: dict[str, QuantizationVector],
-    settings: DemoSettings,
-) -> Iterator[Measurement]:
+    task: str, receiver: Path, own: QuantizationVector, others: Sequence[OpenDonor], settings: DemoSettings
+) -> Iterator[Row]:
     images = preprocess(zoo.load_task(task)["test"], load_processor(None, receiver))
 
-    def count(method: str, vector: Any, scale: float, donor: str | None = None, weights: str | None = None) -> Any:
-        model = from_pretrained(receiver, vector=vector, weights=weights, scale=scale)
+    def count(method: str, vector: QuantizationVector | None = None, scale: float = 1.0, **about: Any) -> Row:
+        grid = None if method == "fp" else settings.weights
+        model = from_pretrained(receiver, vector=vector, weights=grid, scale=scale)
         result = evaluate(model, images, batch_size=250, progress=False)
-        return Measurement(task, method, scale, result.n, result.correct, donor)
+        if method == "qvec":
+            about |= {"scale": scale, "scale_policy": "unit" if scale == 1 else None}
+        return Row.of(
+            result,
+            suite=SUITE,
+            suite_version=SUITE_VERSION,
+            receiver=task,
+            dataset=f"zoo:{task}",
+            method=method,
+            grid=grid,
+            seed=settings.recipe.seed,
+            **about,
+        )
 
-    grid = settings.weights
-    mean = merge(list(others.values()))
+    mean = merge([donor.vector for donor in others])
+    parts = [replace(donor.use, weight=1 / len(others)) for donor in others]
     noise = random_like(mean)
-    yield count("fp", None, 1.0)
-    yield count("rtn", None, 1.0, weights=grid)
-    yield count("own_qat", own, 1.0, weights=grid)
-    for name, vector in others.items():
-        yield count("donor", vector, settings.donor_scale, name, grid)
+    yield count("fp")
+    yield count("ptq")
+    yield count("own_qat", own)  # the receiver plus its own vector is its own QAT model
+    for donor in others:
+        yield count("qvec", donor.vector, settings.donor_scale, donors=[donor.use])
     for scale in (settings.mean_scale, *settings.mean_curve):
-        yield count("mean", mean, scale, weights=grid)
+        yield count("qvec", mean, scale, donors=parts, merge="mean")
     for scale in (settings.mean_scale, *settings.random_curve):
-        yield count("random", noise, scale, weights=grid)
+        yield count("qvec", noise, scale, donors=parts, merge="mean", control="random")
 
 
-def _round_trip(
-    out: Path, settings: DemoSettings, vectors: dict[str, QuantizationVector], say: Callable[[str], None]
-) -> None:
+def _round_trip(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> None:
     """What a deployer does: load with vectors, save, load again; the logits must be the same to the last bit."""
     task = settings.tasks[0]
     receiver, saved = out / task / "fp", out / f"{task}-{settings.weights}"
-    folders = [out / name / "vector" for name in settings.tasks if name != task]
-    model = from_pretrained(receiver, vector=folders, weights=settings.weights, scale=settings.mean_scale)
+    sources = [vector_source(out, name) for name in settings.tasks if name != task]
+    model = from_pretrained(receiver, vector=sources, weights=settings.weights, scale=settings.mean_scale)
     save_model(model, saved, processor_from=receiver)
     again = from_pretrained(saved)
     pixels = torch.randn(8, *_input_shape(model), generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,17 @@
+"""The benchmark: what was counted, as rows, and what the rows say about a donor."""
+
+from .evidence import Evidence, Mean, Pair, evidence
+from .rows import CONTROLS, SCALE_POLICIES, DonorUse, Row, append_row, read_rows
+
+__all__ = [
+    "CONTROLS",
+    "SCALE_POLICIES",
+    "DonorUse",
+    "Evidence",
+    "Mean",
+    "Pair",
+    "Row",
+    "append_row",
+    "evidence",
+    "read_rows",
+]
