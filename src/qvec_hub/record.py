@@ -50,7 +50,7 @@ def push_with_card_(model: PreTrainedModel) -> None:
 
     On this one object, for transformers' own method would overwrite any card with a generic one.
     """
-    model.push_to_hub = partial(_publish, model)  # type: ignore[method-assign]
+    model.push_to_hub = partial(_publish, model)  # type: ignore[assignment]
 
 
 def _publish(model: PreTrainedModel, repo_id: str, **options: Any) -> Any:

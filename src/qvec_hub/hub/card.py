@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def write_card(folder: Path) -> None:
     path = folder / CARD_FILE
     existing = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     config = VectorConfig.read(folder / CONFIG_FILE)
-    text = vector_card(config, f"your-name/{folder.name}", tensor_bytes(folder), existing=existing)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config.donor.task or 'merged'}-{config.grid.name}-qvec").strip("-")
+    text = vector_card(config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing)
     partial = folder / f".{CARD_FILE}.partial"
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

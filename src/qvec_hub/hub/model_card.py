@@ -65,9 +65,9 @@ def _made(grid: Grid, with_vector: bool) -> str:
     if not with_vector:
         return f"Plain post-training quantization: {rounded}."
     return (
-        "The vector, the difference of a quantization-aware and a plain fine-tune of the same base on another task, was "
-        f"multiplied by λ and added to the float weights; then {rounded}. Head, biases, norms and embeddings were not "
-        "rounded. `config.json` records the same, with the commit of every vector."
+        "The vector, the difference of a quantization-aware and a plain fine-tune of the same base on another task, "
+        f"was multiplied by λ and added to the float weights; then {rounded}. Head, biases, norms and embeddings were "
+        "not rounded. `config.json` records the same, with the commit of every vector."
     )
 
 

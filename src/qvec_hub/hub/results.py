@@ -91,13 +91,15 @@ def _items(value: Any) -> list[dict[str, Any]]:
 
 def _counted(dataset: str, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], str, float, int] | None:
     """Setting, method, scale and count of one metric; None when it is not of our form."""
-    method, receiver, grid = (arguments.get(key) for key in ("method", "receiver", "grid"))
-    n, correct, seed, scale = (arguments.get(key) for key in ("n", "correct", "seed", "scale"))
-    if not all(isinstance(value, str) for value in (method, receiver, grid)):
+    names = [arguments.get(key) for key in ("receiver", "method", "grid")]
+    counts = [arguments.get(key) for key in ("seed", "n", "correct")]
+    scale = arguments.get("scale")
+    if not all(isinstance(name, str) for name in names) or isinstance(scale, bool):
         return None
-    if any(isinstance(value, bool) or not isinstance(value, int) for value in (n, correct, seed)):
+    if any(isinstance(count, bool) or not isinstance(count, int) for count in counts):
         return None
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= correct <= n or n < 1:
+    (receiver, method, grid), (seed, n, correct) = map(str, names), map(int, counts)  # type: ignore[arg-type]
+    if not isinstance(scale, (int, float)) or n < 1 or not 0 <= correct <= n:
         return None
     try:
         return (receiver, dataset, Grid.parse(grid), seed, n), method, float(scale), correct
