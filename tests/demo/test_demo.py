@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
-from qvec_hub.bench import read_rows
+from qvec_hub.bench import Row, read_rows
 from qvec_hub.controls import random_like
 from qvec_hub.demo import ROWS_FILE, DemoSettings, draw, run_demo, table
 from qvec_hub.training import TrainingRecipe
 
 
 @pytest.mark.filterwarnings("ignore:.*warm.*:UserWarning")  # two steps of training end within any warm-up
-def test_a_small_demo(tmp_path: Path) -> None:
+def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     recipe = TrainingRecipe(epochs=1, learning_rate=1e-3, warmup_steps=1)
     settings = DemoSettings(
         tasks=("digits", "counting"), images=200, recipe=recipe, mean_curve=(0.5,), random_curve=(2.0,)
@@ -47,6 +47,10 @@ def test_a_small_demo(tmp_path: Path) -> None:
     counted = qv.evaluate(tmp_path / "out" / "counting" / "fp", "zoo:counting", progress=False)
     (fp,) = (row for row in rows if (row.receiver, row.method) == ("counting", "fp"))
     assert (counted.n, counted.correct) == (fp.n, fp.correct)
+    monkeypatch.setattr("qvec_hub.demo.run_demo", lambda *_: rows)  # once is enough: what the command prints of it
+    printed = json.loads(qvec("demo", "--out", "other", "--json").stdout)
+    assert [Row.from_dict(values) for values in printed["rows"]] == rows
+    assert f"({rows[0].correct}/{rows[0].n})" in qvec("demo", "--out", "other").stdout
 
 
 def test_the_random_control_has_the_norms_and_nothing_else(vector) -> None:
