@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -243,5 +242,5 @@ def _provenance(vector: Any) -> list[dict[str, Any]] | None:
         elif isinstance(item, QuantizationVector):
             sources.extend(item.provenance())
         else:
-            sources.append(asdict(Source(str(item), None, 1.0 / len(items))))
+            sources.append(Source(str(item), None, 1.0 / len(items)).to_dict())
     return sources

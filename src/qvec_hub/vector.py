@@ -23,6 +23,7 @@ from .errors import ArtifactError, MisfitError, QVecError
 from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
+from .schema import REPO_ID
 from .version import __version__
 
 __all__ = ["QuantizationVector"]
@@ -195,7 +196,7 @@ class QuantizationVector:
 
     def provenance(self) -> list[dict[str, Any]]:
         """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
-        listed = [asdict(source) for source in self.sources()]
+        listed = [source.to_dict() for source in self.sources()]
         if not self.config.sources and self.config.tensors is not None:
             listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
         return listed
@@ -263,7 +264,7 @@ def _reference(model: object, revision: str | None = None) -> Revision:
     if isinstance(model, PreTrainedModel):
         config: Any = model.config
         model, revision = config._name_or_path, getattr(config, "_commit_hash", None)
-    if not isinstance(model, str) or Path(model).is_dir() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+    if not isinstance(model, str) or Path(model).is_dir() or not REPO_ID.accepts(model):
         return Revision()  # a path of this machine means nothing elsewhere
     return Revision(model, revision)
 
