@@ -7,14 +7,17 @@ and a newer format version is refused by number.
 from __future__ import annotations
 
 import json
-import math
-import warnings
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
+from . import schema
 from .errors import ArtifactError
 from .grids import Grid
+from .schema import COUNTABLE, NAME, REPO_ID, REVISION, SHA256, SIZES, SUBFOLDER
+from .untrusted import parse_json, read_file
 
 __all__ = ["CARD_FILE", "CONFIG_FILE", "INDEX_FILE", "LINEAGE_FILE", "TENSOR_FILE", "TENSOR_PATTERN", "VectorConfig"]
 
@@ -33,45 +36,50 @@ MAX_CONFIG_BYTES = 1 << 20  # a real config has some kilobytes; anything larger 
 class Revision:
     """A repository at a commit; either may be unknown."""
 
-    repo_id: str | None = None
-    revision: str | None = None
+    repo_id: str | None = field(default=None, metadata={"rule": REPO_ID})
+    revision: str | None = field(default=None, metadata={"rule": REVISION})
 
 
 @dataclass(frozen=True)
 class Donor:
     """The task a vector was made from, and the two models it is the difference of."""
 
-    task: str | None = None
-    dataset: str | None = None
-    dataset_revision: str | None = None
+    task: str | None = field(default=None, metadata={"rule": NAME})
+    dataset: str | None = field(default=None, metadata={"rule": NAME})
+    dataset_revision: str | None = field(default=None, metadata={"rule": REVISION})
     finetuned: Revision = field(default_factory=Revision)
     qat: Revision = field(default_factory=Revision)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One ingredient of a merged vector."""
+    """One ingredient of a merged vector; `subfolder` says where in the repository it is, when not at its root."""
 
-    repo_id: str | None
-    revision: str | None
+    repo_id: str | None = field(metadata={"rule": REPO_ID})
+    revision: str | None = field(metadata={"rule": REVISION})
     weight: float
+    subfolder: str | None = field(default=None, metadata={"rule": SUBFOLDER, "optional": True})
+
+    def to_dict(self) -> dict[str, Any]:
+        values: dict[str, Any] = schema.to_json(self)
+        return values
 
 
 @dataclass(frozen=True)
 class Encoding:
     """How the tensors are stored."""
 
-    name: str = "float32"
+    name: str = field(default="float32", metadata={"rule": NAME})
 
 
 @dataclass(frozen=True)
 class TensorSummary:
     """Content of the tensor files: sha256 is over the raw bytes of all tensors in order of their names."""
 
-    count: int
-    parameters: int
-    norm: float
-    sha256: str
+    count: int = field(metadata={"rule": COUNTABLE})
+    parameters: int = field(metadata={"rule": COUNTABLE})
+    norm: float = field(metadata={"rule": COUNTABLE})
+    sha256: str = field(metadata={"rule": SHA256})
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,9 @@ class VectorConfig:
     """``qvec_config.json``. `tensors` is None only while a vector has never been saved."""
 
     format_version: int
-    qvec_hub_version: str
-    model_type: str
-    architecture: dict[str, Any]
+    qvec_hub_version: str = field(metadata={"rule": NAME})
+    model_type: str = field(metadata={"rule": NAME})
+    architecture: dict[str, Any] = field(metadata={"rule": SIZES})
     base_model: Revision
     donor: Donor
     recipe: dict[str, Any]
@@ -92,10 +100,18 @@ class VectorConfig:
     sources: list[Source]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        values: dict[str, Any] = schema.to_json(self)
+        return values
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+        """The text of the file.
+
+        Raises:
+            ArtifactError: when `read` would refuse it: a recipe with NaN or a path, a task of two lines.
+        """
+        text = _dump(self.to_dict, "the vector's config", indent=2) + "\n"
+        VectorConfig.from_dict(parse_json(text.encode(), "the vector's config"), "the vector's config")
+        return text
 
     @classmethod
     def read(cls, path: Path) -> VectorConfig:
@@ -104,18 +120,12 @@ class VectorConfig:
         Raises:
             ArtifactError: when the file is missing, not JSON, of a newer format, or not what the format says.
         """
-        try:
-            if path.stat().st_size > MAX_CONFIG_BYTES:
-                raise ArtifactError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, so not a vector config")
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             raise ArtifactError(
                 f"{path.parent}: no {CONFIG_FILE} there, so not a quantization vector; "
                 "expected a folder made by save_pretrained or `qvec extract`"
-            ) from None
-        except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise ArtifactError(f"{path}: not readable as JSON ({error}); fetch or extract the vector again") from error
-        return cls.from_dict(values, str(path))
+            )
+        return cls.from_dict(parse_json(read_file(path, MAX_CONFIG_BYTES), path), str(path))
 
     @classmethod
     def from_dict(cls, values: Any, where: str = CONFIG_FILE) -> VectorConfig:
@@ -127,7 +137,7 @@ class VectorConfig:
                 f"{where}: format_version {version} is newer than {FORMAT_VERSION}, the newest this qvec_hub reads; "
                 "upgrade qvec_hub"
             )
-        config: VectorConfig = _build(cls, values, where, "")
+        config: VectorConfig = schema.build(cls, values, where)
         if config.format_version != FORMAT_VERSION:
             raise ArtifactError(f"{where}: format_version must be {FORMAT_VERSION}, found {config.format_version}")
         if config.tensors is None:
@@ -137,65 +147,11 @@ class VectorConfig:
     @staticmethod
     def part(cls: type, values: Any, where: str) -> Any:
         """One of the dataclasses above from a mapping, checked as strictly as a file."""
-        return _build(cls, json.loads(json.dumps(values)), where, "")
+        return schema.build(cls, parse_json(_dump(lambda: values, where).encode(), where), where)
 
 
-def _build(cls: Any, values: Any, where: str, prefix: str) -> Any:
-    """A dataclass from parsed JSON, every key and type checked."""
-    if not isinstance(values, dict):
-        raise ArtifactError(f"{where}: {prefix.rstrip('.')}: expected an object, found {_kind(values)}")
-    hints = get_type_hints(cls)
-    names = [f.name for f in fields(cls)]
-    missing = [prefix + name for name in names if name not in values]
-    if missing:
-        raise ArtifactError(f"{where}: missing {', '.join(missing)}; expected every key of format {FORMAT_VERSION}")
-    unknown = sorted(prefix + str(name) for name in values if name not in names)
-    if unknown:
-        warnings.warn(f"{where}: ignoring unknown keys {', '.join(unknown)}", stacklevel=4)
-    checked = {name: _value(hints[name], values[name], where, prefix + name) for name in names}
-    return cls(**checked)
-
-
-def _value(hint: Any, value: Any, where: str, name: str) -> Any:
-    if hint is Grid:
-        if not isinstance(value, dict):
-            raise ArtifactError(f"{where}: {name}: expected an object, found {_kind(value)}")
-        return Grid.from_dict(value)
-    if hint == (TensorSummary | None):
-        return None if value is None else _build(TensorSummary, value, where, f"{name}.")
-    if is_dataclass(hint):
-        return _build(hint, value, where, f"{name}.")
-    if hint == list[Source]:
-        if not isinstance(value, list):
-            raise ArtifactError(f"{where}: {name}: expected a list, found {_kind(value)}")
-        return [_build(Source, item, where, f"{name}[{i}].") for i, item in enumerate(value)]
-    if not isinstance(value, _JSON_TYPES[hint]) or isinstance(value, bool):
-        raise ArtifactError(f"{where}: {name}: expected {_WANTED[hint]}, found {_kind(value)}")
-    if hint is float:
-        if not math.isfinite(value):
-            raise ArtifactError(f"{where}: {name}: expected a finite number, found {value}")
-        return float(value)
-    if hint is int and value < 0:
-        raise ArtifactError(f"{where}: {name}: expected a count, found {value}")
-    return value
-
-
-_JSON_TYPES: dict[Any, Any] = {
-    str: str,
-    int: int,
-    float: (int, float),
-    dict[str, Any]: dict,
-    str | None: (str, type(None)),
-}
-_WANTED: dict[Any, str] = {
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    dict[str, Any]: "an object",
-    str | None: "a string or null",
-}
-
-
-def _kind(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _dump(values: Callable[[], Any], where: str, indent: int | None = None) -> str:
+    try:
+        return json.dumps(values(), indent=indent)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: expected values that JSON can hold ({error})") from error

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForImageClassification, PreTrained
 from .artifact import Revision
 from .errors import ArtifactError, MisfitError, first_line
 from .naming import canonical_names
+from .schema import REPO_ID
 
 __all__ = ["is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
 
@@ -43,7 +44,7 @@ def known_origin(model: object, revision: str | None = None) -> Revision:
     if isinstance(model, PreTrainedModel):
         config: Any = model.config
         model, revision = config._name_or_path, getattr(config, "_commit_hash", None)
-    if not isinstance(model, str) or Path(model).is_dir() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+    if not isinstance(model, str) or Path(model).is_dir() or not REPO_ID.accepts(model):
         return Revision()
     return Revision(model, revision)
 

@@ -17,11 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import GridError
+from .untrusted import printable
 
 __all__ = ["Grid", "Quantized", "dequantize", "fake_quantize", "quantize", "scale_shape"]
 
 MIN_SCALE = 1e-8  # the authors' lower clamp: an all-zero row keeps a finite scale
 GRANULARITIES = ("tensor", "channel", "group")
+MAX_GROUP_SIZE = 1 << 16  # rows are filled up to whole groups, and no linear layer of a ViT has rows this long
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,25 @@ class Grid:
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 8:
-            raise GridError(f"grid: bits must be an integer from 2 to 8, found {self.bits!r}")
+            raise GridError(f"grid: bits must be an integer from 2 to 8, found {_shown(self.bits)}")
         if self.granularity not in GRANULARITIES:
-            raise GridError(f"grid: granularity must be one of {_listed(GRANULARITIES)}, found {self.granularity!r}")
-        if self.range not in RANGE_RULES:
-            raise GridError(f"grid: range must be one of {_listed(RANGE_RULES)}, found {self.range!r}")
+            raise GridError(
+                f"grid: granularity must be one of {_listed(GRANULARITIES)}, found {_shown(self.granularity)}"
+            )
+        if self.range not in list(RANGE_RULES):  # a list, since what is found may have no hash
+            raise GridError(f"grid: range must be one of {_listed(RANGE_RULES)}, found {_shown(self.range)}")
         if not isinstance(self.symmetric, bool):
-            raise GridError(f"grid: symmetric must be true or false, found {self.symmetric!r}")
+            raise GridError(f"grid: symmetric must be true or false, found {_shown(self.symmetric)}")
         if self.granularity == "group":
             size = self.group_size
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise GridError(f"grid: granularity 'group' needs a group_size of at least 1, found {size!r}")
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_GROUP_SIZE:
+                raise GridError(
+                    f"grid: granularity 'group' needs a group_size from 1 to {MAX_GROUP_SIZE}, found {_shown(size)}"
+                )
         elif self.group_size is not None:
             raise GridError(
-                f"grid: group_size={self.group_size!r} goes only with granularity='group', found {self.granularity!r}"
+                f"grid: group_size={_shown(self.group_size)} goes only with granularity='group', "
+                f"found {self.granularity!r}"
             )
         if self.range == "hqq" and self.symmetric:
             raise GridError("grid: range 'hqq' optimizes the shift of an affine grid; pass symmetric=False")
@@ -94,7 +101,7 @@ class Grid:
         match = isinstance(spec, str) and _NAME.fullmatch(spec)
         if not match:
             raise GridError(
-                f"grid: expected a name such as 'int3' or 'int2-channel-mse', or a Grid, found {spec!r}; "
+                f"grid: expected a name such as 'int3' or 'int2-channel-mse', or a Grid, found {_shown(spec)}; "
                 "widths are int2 to int8"
             )
         size = match["size"]
@@ -108,10 +115,16 @@ class Grid:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Grid:
+        """A grid from the values `to_dict` gives; those left out take their defaults.
+
+        Raises:
+            GridError: when a key is unknown or the values name no grid.
+        """
         known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(str(key) for key in values if key not in known)
         if unknown:
-            raise GridError(f"grid: unknown keys {_listed(unknown)}; known are {_listed(sorted(known))}")
+            shown = ", ".join(printable(key, 60) for key in unknown[:8])
+            raise GridError(f"grid: unknown keys {shown}; known are {_listed(sorted(known))}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -359,10 +372,17 @@ def _from_units(units: Tensor, shape: torch.Size, grid: Grid) -> Tensor:
 
 
 _NAME = re.compile(
-    r"int(?P<bits>\d+)"
-    r"(?:-(?:(?P<granularity>tensor|channel)|group(?P<size>\d+)))?"
+    r"int(?P<bits>\d{1,9})"
+    r"(?:-(?:(?P<granularity>tensor|channel)|group(?P<size>\d{1,9})))?"
     r"(?:-(?P<range>(?!affine)[a-z]+))?(?P<affine>-affine)?"
 )
+
+
+def _shown(value: object) -> str:
+    try:
+        return printable(repr(value), 60)
+    except ValueError:  # an integer with more digits than Python prints
+        return f"a {type(value).__name__} beyond printing"
 
 
 def _listed(names: Any) -> str:

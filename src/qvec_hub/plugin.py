@@ -257,5 +257,5 @@ def _provenance(vector: Any) -> list[dict[str, Any]] | None:
         elif isinstance(item, QuantizationVector):
             sources.extend(item.provenance())
         else:
-            sources.append(asdict(Source(str(item), None, 1.0 / len(items))))
+            sources.append(Source(str(item), None, 1.0 / len(items)).to_dict())
     return sources

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from huggingface_hub.errors import (
 )
 
 from .errors import ArtifactError, HubError, first_line
+from .schema import SUBFOLDER
 from .version import __version__
 
 __all__ = ["LIBRARY", "Place", "TransportError", "hub_api", "hub_errors", "parse_place", "split_revision"]
@@ -32,8 +32,6 @@ LIBRARY: dict[str, Any] = {"library_name": "qvec_hub", "library_version": __vers
 
 # Base of every error of the HTTP library that huggingface_hub happens to use (httpx in 1.x, httpx2 in 2.x).
 TransportError: type[Exception] = HfHubHTTPError.__bases__[0]
-
-_SUBFOLDER = re.compile(r"(?!.*(^|/)\.\.?(/|$))[^/\\\x00-\x1f][^\\\x00-\x1f]*")
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def parse_place(source: str, revision: str | None = None, subfolder: str | None 
         if given and written and given != written:
             raise ArtifactError(f"{source}: names {what} {written!r}, but {what}={given!r} was asked for; give one")
     subfolder = (subfolder or inner or "").strip("/") or None
-    if subfolder and not _SUBFOLDER.fullmatch(subfolder):
+    if subfolder and not SUBFOLDER.accepts(subfolder):
         raise ArtifactError(f"{source}: subfolder {subfolder!r}: expected a relative path without '..'")
     return Place(repo_id, revision or pinned, subfolder)
 

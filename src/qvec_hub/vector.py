@@ -228,11 +228,13 @@ class QuantizationVector:
         if self.config.sources:
             return self.config.sources
         place = self.origin
-        return [Source(None, None, 1.0) if place is None else Source(place.repo_id, place.revision, 1.0)]
+        if place is None:
+            return [Source(None, None, 1.0)]
+        return [Source(place.repo_id, place.revision, 1.0, place.subfolder)]
 
     def provenance(self) -> list[dict[str, Any]]:
         """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
-        listed = [asdict(source) for source in self.sources()]
+        listed = [source.to_dict() for source in self.sources()]
         if not self.config.sources and self.config.tensors is not None:
             listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
         return listed

@@ -96,7 +96,7 @@ def _summary(where: object, vector: Any) -> dict[str, Any]:
         "norm": config.tensors.norm,
         "sha256": config.tensors.sha256,
         "lineage_sketch": vector.lineage is not None,
-        "sources": [vars(source) for source in config.sources],
+        "sources": [source.to_dict() for source in config.sources],
     }
 
 

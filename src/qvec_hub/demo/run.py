@@ -61,7 +61,8 @@ def vector_source(out: Path, task: str) -> str | Path:
 def open_donor(out: Path, task: str) -> OpenDonor:
     """The vector of a task; it goes by its Hub id, or by the task's name before it has one."""
     vector = QuantizationVector.from_pretrained(vector_source(out, task))
-    return OpenDonor(vector, DonorUse(vector.origin.repo_id or task, vector.origin.revision))
+    place = vector.origin
+    return OpenDonor(vector, DonorUse(place.repo_id, place.revision) if place else DonorUse(task))
 
 
 def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> list[Row]:

@@ -13,7 +13,9 @@ from transformers import PreTrainedModel
 from ..artifact import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, VectorConfig
 from ..bench import Evidence, Row, evidence
 from ..errors import ArtifactError, MisfitError
+from ..lineage import MIN_SIMILARITY, similarity
 from ..remote import LIBRARY, Place, hub_api, hub_errors, parse_place
+from ..tensor_files import read_lineage
 from ..vector import QuantizationVector
 from .card import tensor_bytes, vector_card
 from .commit import Destination, commit, open_destination
@@ -68,11 +70,11 @@ def push_vector(
         config = VectorConfig.read(folder / CONFIG_FILE)
         there = open_destination(api, place, private, create_pr)
         if not replace:
-            _refuse_replacement(there, config, token)
+            _refuse_replacement(there, vector, token)
         written = _evidence(config, there.place.repo_id, rows)
-        existing = card if card is not None else _remote_text(there, CARD_FILE, token)
+        existing = _remote_card(there, token) if card is None else card
         text = vector_card(
-            config, str(there.place.repo_id), tensor_bytes(folder), written, license=license, existing=existing or ""
+            config, there.place.repo_id, tensor_bytes(folder), written, license=license, existing=existing
         )
         (folder / CARD_FILE).write_text(text, encoding="utf-8")
         files: dict[str, Path | bytes] = {there.place.inside(path.name): path for path in sorted(folder.iterdir())}
@@ -104,9 +106,7 @@ def push_model(
     with tempfile.TemporaryDirectory(prefix="qvec-push-") as scratch:
         model.save_pretrained(scratch, max_shard_size=max_shard_size)
         there = open_destination(api, place, private, create_pr)
-        text = model_card(
-            model.config, there.place.repo_id, tags=tags, existing=_remote_text(there, CARD_FILE, token) or ""
-        )
+        text = model_card(model.config, there.place.repo_id, tags=tags, existing=_remote_card(there, token))
         (Path(scratch) / CARD_FILE).write_text(text, encoding="utf-8")
         files: dict[str, Path | bytes] = {path.name: path for path in sorted(Path(scratch).iterdir())}
         stale = [path for path in there.files if _is_weights(path) and path not in files]
@@ -129,7 +129,7 @@ def _evidence(config: VectorConfig, repo_id: str, rows: Iterable[Row] | None) ->
     return found
 
 
-def _refuse_replacement(there: Destination, config: VectorConfig, token: str | bool | None) -> None:
+def _refuse_replacement(there: Destination, vector: QuantizationVector, token: str | bool | None) -> None:
     """Raise when the push would put a vector in the place of something that is none of its kind."""
     place = there.place
     advice = "nothing was uploaded; choose another repository, or insist with replace=True (--replace)"
@@ -139,32 +139,57 @@ def _refuse_replacement(there: Destination, config: VectorConfig, token: str | b
             f"{place}: holds a model ({', '.join(models)}), whose card a vector's would replace; {advice}, or put the "
             "vector into a subfolder of it"
         )
-    old_text = _remote_text(there, CONFIG_FILE, token)
-    if old_text is None:
+    old = _remote_config(there, token)
+    if old is None:
         return
-    try:
-        old = VectorConfig.parse(old_text, f"{place}: {CONFIG_FILE}")
-    except ArtifactError:
-        return  # a broken vector is no loss
+    similar = _similarity(there, vector, token)
     for what, theirs, ours in [
-        ("base", old.base_model.repo_id, config.base_model.repo_id),
-        ("architecture", (old.model_type, old.architecture), (config.model_type, config.architecture)),
+        ("base", old.base_model.repo_id, vector.config.base_model.repo_id),
+        ("architecture", (old.model_type, old.architecture), (vector.config.model_type, vector.config.architecture)),
     ]:
         if theirs != ours:
             raise MisfitError(f"{place}: holds a vector of {what} {theirs}, this one is of {ours}; {advice}")
+    if similar is not None and similar < MIN_SIMILARITY:
+        raise MisfitError(
+            f"{place}: holds a vector of another base: similarity {similar:.3f} of the two bases' weights, expected at "
+            f"least {MIN_SIMILARITY}; {advice}"
+        )
 
 
-def _remote_text(there: Destination, name: str, token: str | bool | None) -> str | None:
-    """A small text file of the repository as we looked at it; None when there is none."""
+def _remote_config(there: Destination, token: str | bool | None) -> VectorConfig | None:
+    path = _remote_file(there, CONFIG_FILE, token)
+    try:
+        return VectorConfig.read(path) if path else None
+    except ArtifactError:
+        return None  # a broken vector is no loss
+
+
+def _similarity(there: Destination, vector: QuantizationVector, token: str | bool | None) -> float | None:
+    """Of the bases of two vectors, where both have a sketch."""
+    path = _remote_file(there, LINEAGE_FILE, token)
+    if path is None or not vector.lineage:
+        return None
+    try:
+        return similarity(read_lineage(path, None) or {}, vector.lineage)
+    except ArtifactError:
+        return None
+
+
+def _remote_file(there: Destination, name: str, token: str | bool | None) -> Path | None:
+    """A small file of the repository as we looked at it; None when there is none."""
     path = there.place.inside(name)
     if there.head is None or path not in there.files:
         return None
     with hub_errors(there.place, f"its {name} could not be read", "nothing was uploaded"):
         try:
-            local = hf_hub_download(there.place.repo_id, path, revision=there.head, token=token, **LIBRARY)
+            return Path(hf_hub_download(there.place.repo_id, path, revision=there.head, token=token, **LIBRARY))
         except EntryNotFoundError:
             return None
-    return Path(local).read_text(encoding="utf-8", errors="replace")
+
+
+def _remote_card(there: Destination, token: str | bool | None) -> str:
+    path = _remote_file(there, CARD_FILE, token)
+    return path.read_text(encoding="utf-8", errors="replace") if path else ""
 
 
 def _is_ours(place: Place, path: str) -> bool:

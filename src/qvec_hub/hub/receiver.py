@@ -17,7 +17,7 @@ from ..errors import ArtifactError, LineageError, QVecError
 from ..lineage import MIN_SIMILARITY, probe, similarity
 from ..naming import backbone_tensors
 from ..remote import LIBRARY, hub_errors, split_revision
-from ..storage import read_lineage
+from ..tensor_files import read_lineage
 from .listing import Listed
 from .metadata import hub_id, read_front
 from .sections import split_card
@@ -135,6 +135,6 @@ def _sketch(vector: Listed, token: str | bool | None) -> dict[str, Any] | None:
     try:
         with hub_errors(vector.repo_id, "its lineage could not be fetched"):
             path = hf_hub_download(vector.repo_id, LINEAGE_FILE, revision=vector.revision, token=token, **LIBRARY)
-        return read_lineage(Path(path))
+        return read_lineage(Path(path), None)
     except QVecError:
         return None  # without a sketch, or broken: another vector of the base may have one

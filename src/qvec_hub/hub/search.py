@@ -29,7 +29,7 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class SearchResult(Sequence[Listed]):  # type: ignore[misc]
+class SearchResult(Sequence[Listed]):
     """Vectors, the best evidence first, and apart from them the repositories that cannot be used."""
 
     vectors: tuple[Listed, ...]
@@ -99,9 +99,7 @@ def search(
     checked = _open_configs(usable[:VERIFIED], token)
     good = [*(vector for vector in checked if vector.broken is None), *usable[VERIFIED:]]
     broken += [vector for vector in checked if vector.broken is not None]
-    return SearchResult(
-        tuple(good[:limit]), tuple(broken), base_model=base, found_by=known.found_by if known else None
-    )
+    return SearchResult(tuple(good[:limit]), tuple(broken), base_model=base, found_by=known.found_by if known else None)
 
 
 def _may_fit(vector: Listed, base: str | None) -> bool:

@@ -1,0 +1,171 @@
+"""The tensor files of an artifact: which there are, and what is in them, refused before anything is trusted.
+
+safetensors checks that every byte of a file belongs to exactly one tensor. What it leaves open is checked here:
+the size of the header, names given twice, names that are none, shapes that are empty or absurd, other types.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from . import artifact
+from .checkpoint import first_line
+from .errors import ArtifactError
+from .lineage import SAMPLES
+from .untrusted import parse_json, printable, read_file, size_of
+
+__all__ = ["TensorFiles", "is_shard", "read_lineage", "tensor_files"]
+
+MAX_HEADER_BYTES = 2 << 20  # about 130 bytes a tensor; also of an index
+MAX_LINEAGE_BYTES = 16 << 20
+MAX_DIMENSIONS = 8
+MAX_NAME = 200
+_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
+_SHARD = re.compile(r"qvec(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
+_AGAIN = "fetch or extract the vector again"
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name may hold a vector's tensors."""
+    return _SHARD.fullmatch(name) is not None
+
+
+def tensor_files(folder: Path) -> dict[str, Path]:
+    """Tensor name -> file, by the index where there is one.
+
+    Raises:
+        ArtifactError: when the files are missing or unreadable, or the index names anything but shards beside it.
+    """
+    index, single = folder / artifact.INDEX_FILE, folder / artifact.TENSOR_FILE
+    if not os.path.lexists(index):
+        return dict.fromkeys(_open(single).keys(), single)
+    values = parse_json(read_file(index, MAX_HEADER_BYTES), index)
+    weight_map = values.get("weight_map") if isinstance(values, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ArtifactError(f"{index}: not an index of shards (no weight_map); {_AGAIN}")
+    for file in weight_map.values():
+        if not isinstance(file, str) or not is_shard(file):
+            raise ArtifactError(
+                f"{index}: expected shards named qvec-00001-of-0000N.safetensors, found {printable(repr(file), 60)}"
+            )
+    return {name: folder / file for name, file in weight_map.items()}
+
+
+class TensorFiles(Mapping[str, Tensor]):
+    """Float32 tensors in safetensors files, memory-mapped: a tensor is read when it is used.
+
+    Raises:
+        ArtifactError: when a file is no safetensors file, holds another type or an odd shape, or when the files hold
+            other tensors than `files` says.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        self._handles: dict[Path, Any] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        for path in dict.fromkeys(files.values()):
+            handle = self._handles[path] = _open(path)
+            for name in handle.keys():  # noqa: SIM118  (a handle cannot be iterated)
+                if files.get(name) != path:
+                    raise ArtifactError(f"{artifact.INDEX_FILE} and the shards differ: {name} is in {path.name}")
+                self.shapes[name] = _shape(handle, name, path)
+        missing = sorted(printable(name, 60) for name in files if name not in self.shapes)
+        if missing:
+            raise ArtifactError(f"{artifact.INDEX_FILE} and the shards differ in {', '.join(missing[:4])}; {_AGAIN}")
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor: Tensor = self._handles[self._files[name]].get_tensor(name)
+        return tensor
+
+    def paths(self) -> list[Path]:
+        return list(self._handles)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def read_lineage(path: Path, tensors: Collection[str] | None) -> dict[str, Tensor] | None:
+    """The sketch of the base, tensor name -> float32 ``(SAMPLES,)``; None when the artifact has none.
+
+    Args:
+        tensors: names of the vector's tensors, which it must be a sketch of; None when the vector is not at hand.
+
+    Raises:
+        ArtifactError: when it is not such a sketch.
+    """
+    if not os.path.lexists(path):
+        return None
+    size_of(path, MAX_LINEAGE_BYTES)
+    handle = _open(path)
+    sketch = {}
+    for name in handle.keys():  # noqa: SIM118
+        if tensors is not None and name not in tensors:
+            raise ArtifactError(f"{path}: sketches {name}, which is not in the vector; {_AGAIN}")
+        if _shape(handle, name, path) != (SAMPLES,):
+            raise ArtifactError(f"{path}: {name} has shape {_shape(handle, name, path)}, expected ({SAMPLES},)")
+        sample = sketch[name] = handle.get_tensor(name).clone()
+        if not math.isfinite(float(torch.dot(sample, sample))):  # or a similarity would be NaN
+            raise ArtifactError(f"{path}: {name} holds NaN, infinity or numbers beyond any weight; {_AGAIN}")
+    return sketch
+
+
+def _open(path: Path) -> Any:
+    _check_header(path)
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise _broken(path, first_line(error)) from error
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a header that cannot be one, or that says two things, before safetensors reads it."""
+    size = size_of(path)
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+                raise _broken(path, f"a header of {length} bytes in a file of {size}, at most {MAX_HEADER_BYTES}")
+            header = parse_json(file.read(length), path)
+    except OSError as error:
+        raise _broken(path, first_line(error)) from error
+    if not isinstance(header, dict):
+        raise _broken(path, "its header is not an object")
+    odd = [name for name in header if len(name) > MAX_NAME or not _NAME.fullmatch(name)]
+    if odd:
+        raise ArtifactError(
+            f"{path}: '{printable(odd[0], 60)}' is no tensor name; expected words joined by dots, at most {MAX_NAME} "
+            "characters"
+        )
+    if not header.keys() - {"__metadata__"}:
+        raise _broken(path, "it holds no tensors")
+
+
+def _shape(handle: Any, name: str, path: Path) -> tuple[int, ...]:
+    header = handle.get_slice(name)
+    if header.get_dtype() != "F32":
+        raise ArtifactError(f"{path}: {name} is {header.get_dtype()}, expected F32")
+    shape = tuple(header.get_shape())
+    if len(shape) > MAX_DIMENSIONS or 0 in shape:
+        raise ArtifactError(
+            f"{path}: {name} has shape {printable(shape, 60)}, expected up to {MAX_DIMENSIONS} dimensions, none empty"
+        )
+    return shape
+
+
+def _broken(path: Path, reason: str) -> ArtifactError:
+    return ArtifactError(f"{path}: truncated or not a safetensors file ({printable(reason)}); {_AGAIN}")
