@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import qvec_hub as qv
 from qvec_hub import artifact
-from qvec_hub.artifact import CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, TENSOR_FILE
+from qvec_hub.artifact import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, TENSOR_FILE
 from qvec_hub.naming import backbone_tensors
 
 from .conftest import fine_tuned, tiny_config
@@ -46,7 +46,8 @@ def test_save_and_load_keep_every_bit(vector, vector_folder: Path) -> None:
     assert all(torch.equal(loaded[name], vector[name]) for name in vector)
     assert loaded.shapes() == vector.shapes()
     assert loaded.config.tensors.norm == pytest.approx(vector.norm(), rel=1e-6)
-    assert {path.name for path in vector_folder.iterdir()} == {CONFIG_FILE, TENSOR_FILE, LINEAGE_FILE}
+    files = {path.name for path in vector_folder.iterdir()}
+    assert files == {CONFIG_FILE, TENSOR_FILE, LINEAGE_FILE, CARD_FILE}
     assert (vector_folder / LINEAGE_FILE).stat().st_size < 20_000
 
 
@@ -192,7 +193,7 @@ def test_saving_keeps_what_others_wrote(vector, vector_folder: Path) -> None:
     (vector_folder / "notes").mkdir()
     (vector_folder / "notes" / "a.txt").write_text("kept")
     (2 * vector).save_pretrained(vector_folder)
-    assert (vector_folder / "README.md").read_text() == "by hand"
+    assert "\n\nby hand\n\n## How to use it" in (vector_folder / "README.md").read_text()
     assert (vector_folder / "notes" / "a.txt").read_text() == "kept"
     assert qv.QuantizationVector.from_pretrained(vector_folder).norm() == pytest.approx(2 * vector.norm(), rel=1e-5)
     assert [path.name for path in vector_folder.parent.iterdir() if path.name.startswith(".")] == []

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import ArtifactError, DataError, GridError, LineageError, MisfitError, QVecError
+from .errors import ArtifactError, DataError, GridError, HubError, LineageError, MisfitError, QVecError
 from .grids import Grid, fake_quantize
 from .loading import from_pretrained
 from .merge import merge
@@ -16,6 +16,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .evaluation import EvalResult, evaluate
+    from .hub import search
     from .training import TrainingRecipe, train_donor
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "EvalResult",
     "Grid",
     "GridError",
+    "HubError",
     "LineageError",
     "MisfitError",
     "QVecConfig",
@@ -38,6 +40,7 @@ __all__ = [
     "patch_",
     "prepare_qat_",
     "quantize_",
+    "search",
     "strip_qat_",
     "train_donor",
 ]
@@ -46,6 +49,7 @@ __all__ = [
 _LAZY = {
     "EvalResult": ".evaluation",
     "evaluate": ".evaluation",
+    "search": ".hub",
     "TrainingRecipe": ".training",
     "train_donor": ".training",
 }

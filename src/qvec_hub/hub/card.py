@@ -17,7 +17,15 @@ from .results import read_evidence
 from .sections import MARK, join_card, merge_sections, split_card, split_sections
 from .text import linked, plain, sized, table
 
-__all__ = ["UNKNOWN_LICENSE", "fill_template", "merge_card", "tensor_bytes", "vector_card", "write_card"]
+__all__ = [
+    "UNKNOWN_LICENSE",
+    "combine_cards",
+    "fill_template",
+    "merge_card",
+    "tensor_bytes",
+    "vector_card",
+    "write_card",
+]
 
 UNKNOWN_LICENSE = "unknown"  # the Hub's own word; a licence is the author's to choose
 
@@ -48,9 +56,29 @@ def vector_card(
     chosen = license or known.get("license") or UNKNOWN_LICENSE
     if evidence is None and _describes(known, config.tensors.sha256):
         evidence = read_evidence(known, repo_id)
+    if evidence is None:
+        known.pop("model-index", None)
     data = merge_front(known, vector_data(config, repo_id, size, evidence, chosen))
     generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence)))
     return join_card(dump_front(data), merge_sections(text, generated))
+
+
+def combine_cards(older: str, newer: str) -> str:
+    """One card with what was written by hand in either; the newer one wins where both did.
+
+    Raises:
+        ArtifactError: when the metadata of one cannot be read.
+    """
+    if not older or not newer:
+        return older or newer
+    (old_front, old_text), (new_front, new_text) = split_card(older), split_card(newer)
+    old, new = read_front(old_front, "README.md"), read_front(new_front, "README.md")
+    sha256 = new[BLOCK].get("sha256") if isinstance(new.get(BLOCK), dict) else None
+    if not _describes(old, sha256):
+        old.pop("model-index", None)
+    if new.get("license") == UNKNOWN_LICENSE:
+        new.pop("license")
+    return join_card(dump_front(merge_front(old, new)), merge_sections(old_text, split_sections(new_text)))
 
 
 def merge_card(existing: str, data: dict[str, Any], text: str) -> str:
@@ -112,7 +140,8 @@ def _context(config: VectorConfig, repo_id: str, size: int, evidence: Evidence |
     }
 
 
-def _describes(front: dict[str, Any], sha256: str) -> bool:
+def _describes(front: dict[str, Any], sha256: str | None) -> bool:
+    """Whether a card's numbers were measured with these tensors."""
     block = front.get(BLOCK)
     return isinstance(block, dict) and block.get("sha256") == sha256
 

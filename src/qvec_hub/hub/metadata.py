@@ -98,8 +98,6 @@ def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> di
     kept = [tag for tag in theirs if isinstance(tag, str)] if isinstance(theirs, list) else []
     ours = [*generated.get("tags", [])]
     merged["tags"] = ours + [tag for tag in kept if tag not in ours and not is_grid_name(tag)]
-    if BLOCK in generated and "model-index" not in generated:
-        merged.pop("model-index", None)  # measured with other tensors
     return merged
 
 

@@ -17,7 +17,7 @@ from ..lineage import MIN_SIMILARITY, similarity
 from ..remote import LIBRARY, Place, hub_api, hub_errors, parse_place
 from ..tensor_files import read_lineage
 from ..vector import QuantizationVector
-from .card import tensor_bytes, vector_card
+from .card import combine_cards, tensor_bytes, vector_card
 from .commit import Destination, commit, open_destination
 from .model_card import model_card
 
@@ -52,7 +52,7 @@ def push_vector(
         rows: benchmark rows; those of this vector on other tasks make the card's table. None keeps what the card
             in the repository says of the same tensors.
         license: for the card, an id such as ``apache-2.0``; None keeps what the card says.
-        card: an existing card whose hand-written parts are kept; None takes the one in the repository.
+        card: an existing card; its hand-written parts are kept, beside those of the card in the repository.
         replace: put this vector in the place of one of another base, or beside a model's files.
 
     Returns:
@@ -72,7 +72,7 @@ def push_vector(
         if not replace:
             _refuse_replacement(there, vector, token)
         written = _evidence(config, there.place.repo_id, rows)
-        existing = _remote_card(there, token) if card is None else card
+        existing = combine_cards(_remote_card(there, token), card or "")
         text = vector_card(
             config, there.place.repo_id, tensor_bytes(folder), written, license=license, existing=existing
         )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 __all__ = ["MARK", "join_card", "merge_sections", "split_card", "split_sections"]
 
-MARK = "<!-- written by qvec_hub; remove this line to keep your own text here -->"
+MARK = "<!-- written by qvec_hub: take this line away to keep your own text -->"
 
 _FRONT = re.compile(r"\A(?:\ufeff)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$\n?", re.DOTALL | re.MULTILINE)
 _FENCE = re.compile(r"[ ]{0,3}(```+|~~~+)")
@@ -55,9 +55,14 @@ def merge_sections(existing: str, generated: Mapping[str, str]) -> str:
 
     Args:
         existing: the text of the card as it is, without its YAML.
-        generated: heading -> section as this package would write it now, each holding `MARK`.
+        generated: heading -> section as this package would write it now, each holding `MARK`. One without is written
+            by hand as well, and newer.
     """
-    theirs = {heading: body for heading, body in split_sections(existing).items() if body and MARK not in body}
+    theirs = {
+        heading: body
+        for heading, body in split_sections(existing).items()
+        if body and MARK not in body and MARK in generated.get(heading, MARK)
+    }
     if not theirs:
         return "\n\n".join(generated.values())
     was = [heading for heading, body in split_sections(existing).items() if body]
