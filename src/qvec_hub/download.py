@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def locate(
     def fetch(names: Iterable[str]) -> None:
         paths = [pinned.inside(name) for name in names]
         if not all((root / path).is_file() for path in paths):
-            _snapshot(pinned, paths, options)
+            _snapshot(pinned, paths, options, said=place)
         for path in paths:
             _refuse_corrupted(root / path, pinned, cache, cached_before)
 
@@ -81,17 +82,21 @@ def way_out(place: Place | None, cache_dir: str | Path | None = None) -> str:
     """What to do about a cached copy that is not intact; nothing for a local folder."""
     if place is None:
         return ""
-    where = f" --cache-dir {cache_dir}" if cache_dir and Path(cache_dir) != Path(constants.HF_HUB_CACHE) else ""
+    where = (
+        f" --cache-dir {shlex.quote(str(cache_dir))}"
+        if cache_dir and Path(cache_dir) != Path(constants.HF_HUB_CACHE)
+        else ""
+    )
     return (
         f". It is the cached copy of {place.repo_id} and was not used: remove it with `hf cache rm "
         f"model/{place.repo_id}{where}` and load again; if that does not help, {_OWNER}"
     )
 
 
-def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any]) -> Path:
-    """The folder of a commit in the cache, with these files in it. Raises HubError."""
+def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any], said: Place | None = None) -> Path:
+    """The folder of a commit in the cache, with these files in it. Raises HubError, of the place as it was said."""
     patterns = [glob.escape(path) for path in paths]
-    with hub_errors(place, "could not be fetched from the Hub"):
+    with hub_errors(said or place, "could not be fetched from the Hub"):
         return Path(snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **options))
 
 
