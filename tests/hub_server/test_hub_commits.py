@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from pathlib import Path
 
 import huggingface_hub as hf
 import pytest
@@ -58,9 +57,7 @@ def test_regular_and_large_files(hub, tmp_path):
         "deep/w.safetensors": weights,
         "image.png": b"\x89PNG\0\xff",
     }
-    large = {
-        each.path: each.lfs is not None for each in hf.list_repo_tree(REPO, recursive=True) if hasattr(each, "size")
-    }
+    large = {each.path: each.lfs is not None for each in hf.get_paths_info(REPO, list(hub.files(REPO)))}
     assert large == {"new.json": False, "deep/w.safetensors": True, "image.png": True}
     newest = hf.list_repo_commits(REPO)[0]
     assert (newest.commit_id, newest.title, newest.message) == (made.oid, "change", "and why")
@@ -206,6 +203,6 @@ def test_without_xet_an_open_file_is_what_works(hub, tmp_path, monkeypatch):
     path.write_bytes(b"weights")
     with pytest.raises(ConnectionError, match="404 Not Found"):
         commit(CommitOperationAdd("w.safetensors", str(path)))
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         commit(CommitOperationAdd("w.safetensors", file))
     assert hub.files(REPO)["w.safetensors"] == b"weights"
