@@ -164,10 +164,8 @@ class Store:
         date = self.now()
         oid = commit_id(folder_ids(files)[""], parents, author, date, f"{title}\n\n{message}")
         commit = Commit(oid, parents, title, message, author, date, dict(files))
-        self._write(
-            self._folder(repo) / "commits" / f"{oid}.json",
-            _json({**vars(commit), "files": {path: vars(entry) for path, entry in files.items()}}),
-        )
+        values = {**vars(commit), "files": {path: vars(entry) for path, entry in files.items()}}
+        self._write(self._folder(repo) / "commits" / f"{oid}.json", _json(values))
         self._commits[repo.kind, repo.id, oid] = commit
         return commit
 

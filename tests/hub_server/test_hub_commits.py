@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import huggingface_hub as hf
 import pytest
@@ -58,9 +58,7 @@ def test_regular_and_large_files(hub, tmp_path):
         "deep/w.safetensors": weights,
         "image.png": b"\x89PNG\0\xff",
     }
-    large = {
-        each.path: each.lfs is not None for each in hf.list_repo_tree(REPO, recursive=True) if hasattr(each, "size")
-    }
+    large = {each.path: each.lfs is not None for each in hf.get_paths_info(REPO, list(hub.files(REPO)))}
     assert large == {"new.json": False, "deep/w.safetensors": True, "image.png": True}
     newest = hf.list_repo_commits(REPO)[0]
     assert (newest.commit_id, newest.title, newest.message) == (made.oid, "change", "and why")
@@ -136,6 +134,25 @@ def test_parent(hub):
     assert hf.model_info(REPO).sha == made.oid
 
 
+def test_many_at_once(hub):
+    """Of those who build on the same commit one gets through; those who do not care all do."""
+    head = hf.model_info(REPO).sha
+
+    def attempt(name, **options):
+        try:
+            return commit(CommitOperationAdd(name, b"x"), **options).oid
+        except HfHubHTTPError as error:
+            return error.response.status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        strict = list(pool.map(lambda name: attempt(name, parent_commit=head), "abcdefgh"))
+        assert strict.count(412) == 7
+        free = list(pool.map(attempt, "ABCDEFGH"))
+    assert len(hf.list_repo_commits(REPO)) == 1 + 1 + 8
+    assert len(set(free)) == 8
+    assert len(hub.files(REPO)) == 3 + 1 + 8
+
+
 def test_missing_branch(hub):
     with pytest.raises(RevisionNotFoundError):
         commit(CommitOperationAdd("a", b"1"), revision="nowhere")
@@ -206,6 +223,6 @@ def test_without_xet_an_open_file_is_what_works(hub, tmp_path, monkeypatch):
     path.write_bytes(b"weights")
     with pytest.raises(ConnectionError, match="404 Not Found"):
         commit(CommitOperationAdd("w.safetensors", str(path)))
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         commit(CommitOperationAdd("w.safetensors", file))
     assert hub.files(REPO)["w.safetensors"] == b"weights"
