@@ -1,5 +1,6 @@
 """What the tests of publishing share: no waiting between attempts, vectors of two bases, and a look at the requests."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -53,3 +54,25 @@ def asked(hub):
 
 def same(one, other) -> bool:
     return set(one.names()) == set(other.names()) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def nonsense(hub):
+    """Has the hub answer requests for a path with status 200 and a body of our choice, until `nonsense()`."""
+    faults = hub._faults
+    app = faults.app
+
+    def say(path: str = "", body: bytes = b"") -> None:
+        async def answer(scope, receive, send) -> None:
+            if not path or not re.search(path, scope["path"]):
+                return await app(scope, receive, send)
+            while (await receive()).get("more_body"):
+                pass
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+        faults.app = answer
+
+    yield say
+    faults.app = app
