@@ -210,3 +210,32 @@ def test_configs_from_the_hub_keep_the_record(hub, published, tmp_path) -> None:
     assert saved["quant_method"] == "qvec"
     assert saved["vector"][0]["revision"] == published
     assert "token" not in saved
+
+
+NONSENSE = [
+    b"<html>",
+    b"null",
+    b"[]",
+    b"1",
+    b"{}",
+    b'{"model_type": 3}',
+    b'{"model_type": "vit", "id2label": 3}',
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("path", ["/resolve/.*/config.json", "/models/alice/vit", "/cdn/.*/model"])
+def test_receivers_that_are_nonsense(hub, published, nonsense, path: str) -> None:
+    """A proxy's page in the place of the Hub's answer, and a repository that holds such a page."""
+    for i, body in enumerate(NONSENSE):
+        options = {"cache_dir": hub.store.root / str(i)}
+        nonsense(path, body)
+        try:
+            qv.from_pretrained("alice/vit", weights="int3", **options)
+        except qv.QVecError as error:
+            assert str(error).startswith("alice/vit: ")  # noqa: PT017
+        nonsense()
+        qv.from_pretrained("alice/vit", weights="int3", **options)
+        hub.seed(f"alice/odd-{i}", {**hub.files("alice/vit"), "config.json": body})
+        with pytest.raises(qv.QVecError, match=f"^alice/odd-{i}: "):
+            qv.from_pretrained(f"alice/odd-{i}", weights="int3", **options)
