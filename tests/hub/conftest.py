@@ -1,10 +1,13 @@
 """What the tests of publishing share: no waiting between attempts, vectors of two bases, and a look at the requests."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import ViTForImageClassification
 
 import qvec_hub as qv
@@ -50,6 +53,17 @@ def asked(hub):
         return [record.path for record in hub.requests if record.method == method and part in record.path]
 
     return find
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """How long the client, and we, wait for an answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+            patch.setattr(constants, name, seconds)
+        patch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", seconds)
+        patch.setattr("qvec_hub.remote.PATIENCE_S", seconds)
+        yield
 
 
 def same(one, other) -> bool:

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 import qvec_hub as qv
 
 from ..hub_server import Fault
-from .conftest import same
+from .conftest import patience, same
 
 REPO = "alice/toys-qvec"
 load = qv.QuantizationVector.from_pretrained
@@ -18,12 +18,8 @@ LOOK, LIST = rf"/api/models/{REPO}(/revision/main)?(\?|$)", f"/api/models/{REPO}
 
 
 @pytest.fixture
-def seeded(hub, vector_files, monkeypatch):
-    """A vector in the Hub, and little patience here."""
-    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-    monkeypatch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.3)
-    monkeypatch.setattr("qvec_hub.remote.PATIENCE_S", 0.3)
+def seeded(hub, vector_files):
+    """A vector in the Hub."""
     hub.seed(REPO, vector_files)
     return hub
 
@@ -32,10 +28,10 @@ def leftovers() -> list[Path]:
     return [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.name.endswith((".incomplete", ".tmp"))]
 
 
-def refused(hub, vector, said: str, cache: str = "cache") -> None:
+def refused(hub, vector, said: str, cache: str = "cache", seconds: float = 10) -> None:
     """A load fails in our words and leaves nothing behind; when the fault is over the next one works."""
     options = {"cache_dir": Path(constants.HF_HUB_CACHE) / cache}
-    with pytest.raises(qv.HubError, match=f"toys-qvec.*{said}") as caught:
+    with patience(seconds), pytest.raises(qv.HubError, match=f"toys-qvec.*{said}") as caught:
         load(REPO, **options)
     assert "\n" not in str(caught.value)
     assert "<html" not in str(caught.value)
@@ -92,7 +88,7 @@ def test_a_disabled_repository(seeded, vector) -> None:
 def test_silence_and_broken_connections_for_good(seeded, vector, step: str) -> None:
     for kind in ("hang", "cut"):
         seeded.inject(Fault(kind, path=STEPS[step], seconds=20, times=None))
-        refused(seeded, vector, "the connection to http.* failed or broke", kind)
+        refused(seeded, vector, "the connection to http.* failed or broke", kind, seconds=0.08)
 
 
 def positions(size: int) -> list[int]:
@@ -134,7 +130,8 @@ def test_what_is_cached_bridges_a_failure(seeded, vector) -> None:
     seeded.clear_requests()
     for fault in ("status", "cut", "hang"):
         seeded.inject(Fault(fault, code=503, seconds=20))
-        assert same(load(REPO), vector)
+        with patience(1.0):
+            assert same(load(REPO), vector)
         seeded.clear_faults()
     assert len(seeded.requests) == 3  # no file was asked for
 
