@@ -1,4 +1,4 @@
-# make demo   the whole method on this machine, with a table and a picture
+# make demo   the whole method on this machine, published to and loaded from a Hub of its own; a table, a picture, cards
 # make test   the tests
 # make lint   ruff and mypy
 # make bench  speed and memory of ViT-B at 3 bits (minutes)
@@ -11,7 +11,8 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
-	$(BIN)/qvec demo --out demo_output
+	HF_HOME=$(CURDIR)/demo_hub/home $(BIN)/python -m tests.hub_server --root demo_hub/server --user qvec-hub -- \
+		$(BIN)/qvec demo --out demo_output --hub qvec-hub
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
@@ -31,4 +32,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo_output build .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo_output demo_hub build .pytest_cache .ruff_cache .mypy_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import torch
 from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
+from transformers.utils import CONFIG_NAME, cached_file
 
 from .artifact import Revision
 from .errors import ArtifactError, MisfitError, first_line
 from .naming import canonical_names
 from .schema import REPO_ID
 
-__all__ = ["is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
+__all__ = ["commit_in", "is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
 
 HubArguments = dict[str, Any]  # revision, token, cache_dir, local_files_only
 
@@ -49,15 +51,23 @@ def known_origin(model: object, revision: str | None = None) -> Revision:
     return Revision(model, revision)
 
 
+def commit_in(path: object) -> str | None:
+    """The commit that a file in the Hub's cache belongs to; None for any other file."""
+    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", str(path))
+    return found[1] if found else None
+
+
 def load_config(source: str | Path, **hub: Any) -> Any:
-    """The transformers config of a folder or repo id.
+    """The transformers config of a folder or repo id; of the latter, `_commit_hash` says which commit it is.
 
     Raises:
         ArtifactError: when there is none.
     """
     is_folder(source)
     try:
-        return AutoConfig.from_pretrained(source, **hub)
+        config = AutoConfig.from_pretrained(source, **hub)
+        config._commit_hash = commit_in(cached_file(str(source), CONFIG_NAME, **hub))
+        return config
     except (OSError, ValueError, KeyError, HFValidationError, OfflineModeIsEnabled) as error:
         raise ArtifactError(
             f"{source}: no transformers model config could be read ({first_line(error)}); expected a folder or a "
@@ -81,7 +91,11 @@ def load_classifier(
         return source
     config = load_config(source, **{k: kwargs[k] for k in _HUB_KEYS if k in kwargs})
     kwargs.setdefault("dtype", torch.float32)
-    return load_complete(source, head_required, config=config, **kwargs)
+    if config._commit_hash:
+        kwargs["revision"] = config._commit_hash  # config and weights of one commit, whatever is pushed meanwhile
+    model = load_complete(source, head_required, config=config, **kwargs)
+    model.config._commit_hash = config._commit_hash
+    return model
 
 
 def load_complete(source: str | Path, head_required: bool, **kwargs: Any) -> PreTrainedModel:

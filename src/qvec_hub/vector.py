@@ -161,6 +161,10 @@ class QuantizationVector:
 
         return push_vector(self, repo_id, **options)
 
+    def with_config(self, **changes: Any) -> QuantizationVector:
+        """The same tensors under another config: ``vec.with_config(scale=0.5)``."""
+        return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage)
+
     def names(self) -> list[str]:
         """Canonical tensor names."""
         return list(self._tensors)

@@ -1,8 +1,5 @@
 """Publishing through the real client over HTTP: what arrives, what is refused, what happens to what was there."""
 
-from pathlib import Path
-
-import pytest
 import torch
 from huggingface_hub import HfApi, ModelCard
 
