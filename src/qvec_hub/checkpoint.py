@@ -36,7 +36,8 @@ def is_folder(source: str | Path) -> bool:
         return False
     if path.exists():
         raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
-    if isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or not text:
+    slashes = text.partition("@")[0].count("/")  # a revision may hold more: org/name@refs/pr/1
+    if isinstance(source, Path) or text.startswith((".", "/", "~")) or slashes > 1 or not text:
         raise ArtifactError(f"{source!s}: no such folder")
     return False
 

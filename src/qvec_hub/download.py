@@ -1,39 +1,36 @@
-"""Fetching a vector from the Hub into its shared cache, and making sure that what lies there is what was announced."""
+"""Fetching a vector from the Hub into its shared cache, and making sure that what lies there is what was announced.
+
+What a repository says of itself is not believed: its listing is looked at first, and only files of a vector, in the
+sizes a vector can have, are fetched.
+"""
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
 from . import artifact
-from .artifact import VectorConfig
+from .artifact import MAX_CONFIG_BYTES, VectorConfig
 from .checkpoint import is_folder
-from .errors import ArtifactError
-from .remote import LIBRARY, Place, hub_api, hub_errors, parse_place
+from .errors import ArtifactError, HubError
+from .remote import LIBRARY, Place, hub_errors, parse_place
+from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 
 __all__ = ["locate", "way_out"]
 
-_DIGITS = "[0-9]" * 5
-_SHARDS = f"qvec-{_DIGITS}-of-{_DIGITS}.safetensors"
-_WANTED = (
-    artifact.CONFIG_FILE,
-    artifact.TENSOR_FILE,
-    _SHARDS,
-    artifact.INDEX_FILE,
-    artifact.LINEAGE_FILE,
-    artifact.CARD_FILE,
-)
-_SMALL_FILE = 64 << 20  # index, lineage and card together: far above any real one
-_HEADER_ROOM = 100 << 20  # the largest header safetensors reads
+_LIMITS = {
+    artifact.CONFIG_FILE: MAX_CONFIG_BYTES,
+    artifact.INDEX_FILE: MAX_HEADER_BYTES,
+    artifact.LINEAGE_FILE: MAX_LINEAGE_BYTES,
+}
+_OWNER = "tell the owner of the repository"
 
 
 def locate(
@@ -54,110 +51,150 @@ def locate(
         folder = Path(source).expanduser()
         return (folder / subfolder if subfolder else folder), None
     place = parse_place(str(source), revision, subfolder)
-    options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only, **LIBRARY}
-    root = _snapshot(place, place.revision, [artifact.CONFIG_FILE], options)
+    cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
+    options = {"token": token, "cache_dir": cache, "local_files_only": local_files_only, **LIBRARY}
+    cached_before = _blobs(cache, place)
+    root = _snapshot(place, [], options)  # fetches the listing only
     pinned = Place(place.repo_id, root.name, place.subfolder)
-    folder = root / place.subfolder if place.subfolder else root
-    if not (folder / artifact.CONFIG_FILE).exists():
+    files = _files(pinned, cache)
+    _refuse_half(place, files)
+
+    def fetch(names: Iterable[str]) -> None:
+        paths = [pinned.inside(name) for name in names]
+        if not all((root / path).is_file() for path in paths):
+            _snapshot(pinned, paths, options)
+        for path in paths:
+            _refuse_corrupted(root / path, pinned, cache, cached_before)
+
+    fetch([artifact.CONFIG_FILE])
+    config_path = root / pinned.inside(artifact.CONFIG_FILE)
+    try:
+        config = VectorConfig.read(config_path)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}{way_out(pinned, cache_dir)}") from error
+    _refuse_oversized(place, config, files)
+    fetch(files)
+    return config_path.parent, pinned
+
+
+def way_out(place: Place | None, cache_dir: str | Path | None = None) -> str:
+    """What to do about a cached copy that is not intact; nothing for a local folder."""
+    if place is None:
+        return ""
+    where = f" --cache-dir {cache_dir}" if cache_dir and Path(cache_dir) != Path(constants.HF_HUB_CACHE) else ""
+    return (
+        f". It is the cached copy of {place.repo_id} and was not used: remove it with `hf cache rm "
+        f"model/{place.repo_id}{where}` and load again; if that does not help, {_OWNER}"
+    )
+
+
+def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any]) -> Path:
+    """The folder of a commit in the cache, with these files in it. Raises HubError."""
+    patterns = [glob.escape(path) for path in paths]
+    with hub_errors(place, "could not be fetched from the Hub"):
+        return Path(snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **options))
+
+
+def _files(place: Place, cache: Path) -> dict[str, int]:
+    """Name -> size of the files of a vector that lie at the place, by the commit's listing.
+
+    Raises:
+        HubError: when the cache has no listing, so that nobody can tell whether it holds all files.
+    """
+    try:
+        listing = get_cached_repo_tree(place.repo_id, revision=place.revision, cache_dir=cache)
+    except CachedRepoTreeNotFoundError as error:
+        raise HubError(
+            f"{place}: the Hub was not asked or not reached, and the cache has files but no listing of the commit, so "
+            "some may be missing; go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
+        ) from error
+    sizes = {entry.path: entry.size for entry in listing}
+    prefix = place.inside("")
+    names = {path.removeprefix(prefix): size for path, size in sizes.items() if path.startswith(prefix)}
+    sharded = artifact.INDEX_FILE in names
+    return {
+        name: size
+        for name, size in names.items()
+        if name in _LIMITS or (is_shard(name) and (name != artifact.TENSOR_FILE) == sharded)
+    }
+
+
+def _refuse_half(place: Place, files: Mapping[str, int]) -> None:
+    if artifact.CONFIG_FILE not in files:
         raise ArtifactError(
             f"{place}: holds no {artifact.CONFIG_FILE}, so it is not a quantization vector; check the name, or name "
             "the folder inside it, as in hf://org/name/folder"
         )
-    _refuse_corrupted(folder, pinned)
-    with_way_out = way_out(pinned)
-    try:
-        config = VectorConfig.read(folder / artifact.CONFIG_FILE)
-    except ArtifactError as error:
-        raise ArtifactError(f"{error}{with_way_out}") from error
-    _complete(pinned, config, options)
-    _refuse_corrupted(folder, pinned)
-    return folder, pinned
-
-
-def way_out(place: Place | None) -> str:
-    """What to do about a cached copy that is not intact; nothing for a local folder."""
-    if place is None:
-        return ""
-    return (
-        f". It is the cached copy of {place.repo_id} and was not used: remove it with `hf cache rm "
-        f"model/{place.repo_id}` and load again; if that does not help, tell the owner of the repository"
-    )
-
-
-def _complete(place: Place, config: VectorConfig, options: dict[str, Any]) -> None:
-    """Fetch the rest of the commit, unless the cache holds it or its size is not what the config promises."""
-    try:
-        snapshot_download(
-            place.repo_id, revision=place.revision, allow_patterns=_patterns(place, _WANTED),
-            **{**options, "local_files_only": True},
-        )  # fmt: skip
-    except LocalEntryNotFoundError:
-        if not options["local_files_only"]:
-            _refuse_oversized(place, config, options["token"])
-        _snapshot(place, place.revision, _WANTED, options)
-
-
-def _snapshot(place: Place, revision: str | None, names: Sequence[str], options: dict[str, Any]) -> Path:
-    with hub_errors(place, "could not be fetched from the Hub"):
-        return Path(
-            snapshot_download(place.repo_id, revision=revision, allow_patterns=_patterns(place, names), **options)
-        )
-
-
-def _patterns(place: Place, names: Sequence[str]) -> list[str]:
-    # `*` would cross folders in these patterns, so every wanted name is spelled out.
-    prefix = f"{glob.escape(place.subfolder)}/" if place.subfolder else ""
-    return [prefix + name for name in names]
-
-
-def _refuse_oversized(place: Place, config: VectorConfig, token: str | bool | None) -> None:
-    """Raise before anything large is fetched, when the files are larger than a vector of this config can be."""
-    with hub_errors(place, "its files could not be listed"):
-        entries = list(hub_api(token).list_repo_tree(place.repo_id, place.subfolder, revision=place.revision))
-    assert config.tensors is not None
-    wanted = [
-        (entry.path, entry.size)
-        for entry in entries
-        if isinstance(entry, RepoFile)
-        and any(fnmatch.fnmatchcase(entry.path, pattern) for pattern in _patterns(place, _WANTED))
-    ]
-    allowed = 4 * config.tensors.parameters + _HEADER_ROOM + _SMALL_FILE
-    if (total := sum(size for _, size in wanted)) > allowed:
-        path, size = max(wanted, key=lambda entry: entry[1])
-        raise ArtifactError(
-            f"{place}: its files have {total:,} bytes (the largest, {path}, {size:,}), but a vector of "
-            f"{config.tensors.parameters:,} parameters, as its config promises, takes at most {allowed:,}; "
-            "nothing was fetched; tell the owner of the repository"
-        )
-    if not any(Path(path).match("qvec*.safetensors") for path, _ in wanted):
+    if not any(is_shard(name) for name in files):
         raise ArtifactError(
             f"{place}: holds {artifact.CONFIG_FILE} but no tensors, so its upload was never finished; "
-            "use another revision, or tell the owner of the repository"
+            f"use another revision, or {_OWNER}"
+        )
+    for name, limit in _LIMITS.items():
+        if files.get(name, 0) > limit:
+            raise ArtifactError(
+                f"{place}: {name} has {files[name]:,} bytes, expected at most {limit:,}; it was not fetched; {_OWNER}"
+            )
+
+
+def _refuse_oversized(place: Place, config: VectorConfig, files: Mapping[str, int]) -> None:
+    """Raise before tensors are fetched, when their files are larger or more than a vector of this config can have."""
+    assert config.tensors is not None
+    shards = {name: size for name, size in files.items() if is_shard(name)}
+    allowed = 4 * config.tensors.parameters + len(shards) * (8 + MAX_HEADER_BYTES)
+    if sum(shards.values()) > allowed or len(shards) > config.tensors.count:
+        largest = max(shards, key=lambda name: shards[name])
+        raise ArtifactError(
+            f"{place}: its {len(shards)} tensor files have {sum(shards.values()):,} bytes (the largest, {largest}, "
+            f"{shards[largest]:,}), but {config.tensors.count} tensors of {config.tensors.parameters:,} parameters, as "
+            f"its config promises, take at most {allowed:,}; they were not fetched; {_OWNER}"
         )
 
 
-def _refuse_corrupted(folder: Path, place: Place) -> None:
-    """Raise when a small cached file is not the one its name in the cache says.
+def _refuse_corrupted(path: Path, place: Place, cache: Path, cached_before: set[str]) -> None:
+    """Raise when a file in the cache is not the one its name there says, and keep nothing that arrived broken.
 
     The cache names files by what the Hub announced: the git SHA-1 of a small file, the SHA-256 of a large one.
-    Tensors are checked later, against the hash in the config.
+    Tensors that were there before are checked later, against the hash in the config.
     """
-    for name in (artifact.CONFIG_FILE, artifact.INDEX_FILE, artifact.LINEAGE_FILE):
-        path = folder / name
-        if not path.is_symlink():
-            continue  # absent, or a cache without links, which keeps no hash
-        announced = path.readlink().name
-        if not path.exists():
-            raise ArtifactError(f"{path}: its content is gone from the cache{way_out(place)}")
-        content = path.read_bytes() if path.stat().st_size <= _SMALL_FILE else b""
-        if re.fullmatch("[0-9a-f]{40}", announced):
-            found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        elif re.fullmatch("[0-9a-f]{64}", announced):
-            found = hashlib.sha256(content).hexdigest()
-        else:
-            continue  # not the Hub's own servers; no hash was announced
-        if found != announced:
-            raise ArtifactError(
-                f"{path}: is corrupted: the Hub announced the hash {announced[:12]}…, the file has {found[:12]}…"
-                f"{way_out(place)}"
-            )
+    if not path.is_symlink():
+        return  # a cache without links keeps no hash
+    announced = path.readlink().name
+    fresh = announced not in cached_before
+    if is_shard(path.name) and not fresh:
+        return
+    try:
+        found = _hash(path, announced)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}){way_out(place, cache)}") from error
+    if found == announced:
+        return
+    said = f"{path}: is corrupted: the Hub announced the hash {announced[:12]}…, the file has {found[:12]}…"
+    if not fresh:
+        raise ArtifactError(f"{said}{way_out(place, cache)}")
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    raise HubError(f"{said}; it arrived like that, was not used and not kept; load again")
+
+
+def _hash(path: Path, announced: str) -> str:
+    """A file's hash, of the kind that was announced; that itself where it is of neither kind, so not the Hub's."""
+    if re.fullmatch("[0-9a-f]{40}", announced):
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    elif re.fullmatch("[0-9a-f]{64}", announced):
+        digest = hashlib.sha256()
+    else:
+        return announced
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _blobs(cache: Path, place: Place) -> set[str]:
+    """Names of the contents that the cache holds of a repository, of whatever commit."""
+    folder = cache / f"models--{place.repo_id.replace('/', '--')}" / "blobs"
+    try:
+        return {path.name for path in folder.iterdir()}
+    except OSError:
+        return set()  # nothing there yet

@@ -139,7 +139,8 @@ class QVecQuantizer(HfQuantizer):
 
     def _open_stream(self, model: PreTrainedModel) -> WeightStream:
         config = self.quantization_config
-        vector = open_vector(config.vector, **config.hub)
+        hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
+        vector = open_vector(config.vector, **hub)
         if vector is None:
             return WeightStream(None, 1.0)
         scale = resolve_scale(config.scale, vector)

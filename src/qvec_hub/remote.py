@@ -1,13 +1,16 @@
-"""Talking to the Hub: how a place in it is spelled, and what its errors mean in our words."""
+"""Talking to the Hub: how a place in it is spelled, how long we wait for it, and what its errors mean in our words."""
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from huggingface_hub import HfApi, constants, parse_hf_uri
+from huggingface_hub import HfApi, constants, get_session, parse_hf_uri
 from huggingface_hub.errors import (
     DisabledRepoError,
     EntryNotFoundError,
@@ -21,14 +24,30 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
-from .errors import ArtifactError, HubError, first_line
-from .schema import SUBFOLDER
+from .errors import ArtifactError, HubError, QVecError, first_line
+from .schema import REVISION, SUBFOLDER
+from .untrusted import printable
 from .version import __version__
 
-__all__ = ["LIBRARY", "Place", "TransportError", "hub_api", "hub_errors", "parse_place", "split_revision"]
+__all__ = [
+    "LIBRARY",
+    "Place",
+    "Talk",
+    "TransportError",
+    "http_status",
+    "hub_api",
+    "hub_errors",
+    "parse_place",
+    "split_revision",
+]
 
 LIBRARY: dict[str, Any] = {"library_name": "qvec_hub", "library_version": __version__}  # who asks, for the Hub's logs
+
+# Without a byte from the Hub, or without one taken by it. The client itself would wait for ever; the Hub takes its
+# time over a commit of many large files.
+PATIENCE_S = 120.0
 
 # Base of every error of the HTTP library that huggingface_hub happens to use (httpx in 1.x, httpx2 in 2.x).
 TransportError: type[Exception] = HfHubHTTPError.__bases__[0]
@@ -47,8 +66,11 @@ class Place:
         return f"{self.subfolder}/{name}" if self.subfolder else name
 
     def __str__(self) -> str:
-        at = f"@{self.revision}" if self.revision else ""
-        return f"hf://{self.repo_id}{at}/{self.subfolder}" if self.subfolder else f"{self.repo_id}{at}"
+        if not self.subfolder:
+            return f"{self.repo_id}@{self.revision}" if self.revision else self.repo_id
+        # A slash in a branch's name would look like the beginning of the folder.
+        revision = quote(self.revision or "", safe="/" if (self.revision or "").startswith("refs/") else "")
+        return f"hf://{self.repo_id}{f'@{revision}' if revision else ''}/{self.subfolder}"
 
 
 def hub_api(token: str | bool | None = None) -> HfApi:
@@ -65,78 +87,154 @@ def split_revision(source: str) -> tuple[str, str | None]:
 def parse_place(source: str, revision: str | None = None, subfolder: str | None = None) -> Place:
     """``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"`` as a `Place`.
 
+    A slash in a branch's name is written ``%2F`` in the last form.
+
     Raises:
         ArtifactError: when the spelling is none of these, or says twice where to look and differs.
     """
-    if source.startswith("hf://"):
-        try:
-            uri = parse_hf_uri(source)
-        except HfUriError as error:
-            raise ArtifactError(f"{source}: not a place in the Hub ({first_line(error)})") from error
-        if uri.type != "model":
-            raise ArtifactError(f"{source}: is a {uri.type}; vectors live in model repositories")
-        repo_id, pinned, inner = uri.id, uri.revision, uri.path_in_repo.rstrip("/") or None
-    else:
-        (repo_id, pinned), inner = split_revision(source), None
+    repo_id, pinned, inner = _parse_uri(source) if source.startswith("hf://") else (*split_revision(source), None)
+    if source.endswith("@"):
+        raise ArtifactError(f"{source}: names no revision after the '@'; name one, or leave the '@' out")
     for what, given, written in [("revision", revision, pinned), ("subfolder", subfolder, inner)]:
         if given and written and given != written:
             raise ArtifactError(f"{source}: names {what} {written!r}, but {what}={given!r} was asked for; give one")
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ArtifactError(f"{source}: not a repo id ({first_line(error)}); expected 'org/name'") from error
+    revision = revision or pinned
+    if revision and not REVISION.accepts(revision):
+        raise ArtifactError(f"{source}: revision {printable(repr(revision))}: expected {REVISION.wanted}")
     subfolder = (subfolder or inner or "").strip("/") or None
     if subfolder and not SUBFOLDER.accepts(subfolder):
-        raise ArtifactError(f"{source}: subfolder {subfolder!r}: expected a relative path without '..'")
-    return Place(repo_id, revision or pinned, subfolder)
+        raise ArtifactError(f"{source}: subfolder {printable(repr(subfolder))}: expected {SUBFOLDER.wanted}")
+    return Place(repo_id, revision, subfolder)
+
+
+def _parse_uri(source: str) -> tuple[str, str | None, str | None]:
+    try:
+        uri = parse_hf_uri(source)
+    except HfUriError as error:
+        raise ArtifactError(f"{source}: not a place in the Hub ({first_line(error)})") from error
+    if uri.type != "model":
+        raise ArtifactError(f"{source}: is a {uri.type}; vectors live in model repositories")
+    return uri.id, uri.revision, uri.path_in_repo.rstrip("/") or None
+
+
+@dataclass
+class Talk:
+    """A conversation with the Hub. `state` is what to say of the repository when it ends in an error."""
+
+    state: str = ""
 
 
 @contextmanager
-def hub_errors(what: object, doing: str, nothing_changed: str = "") -> Iterator[None]:
-    """Turn whatever the client raises into a `HubError` that says what to do.
+def hub_errors(what: object, doing: str, state: str = "") -> Iterator[Talk]:
+    """Talk to the Hub: not without end, and with a `HubError` that says what to do when it goes wrong.
+
+    Whatever the client raises is turned into one, for an answer that makes no sense (a proxy's page, half a JSON
+    object) comes out of it as a KeyError, an AssertionError or the like. Keep code of our own out of the block.
 
     Args:
         what: the repository or place.
         doing: ``"could not be fetched"``.
-        nothing_changed: said after errors that leave the repository as it was.
+        state: of the repository after an error, such as ``"nothing was uploaded"``.
     """
+    talk = Talk(state)
+    try:
+        with _bounded():
+            yield talk
+    except QVecError:
+        raise
+    except Exception as error:
+        after = f"; {talk.state}" if talk.state else ""
+        raise HubError(f"{what}: {doing}: {_advice(error)}{after}") from error
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status of the answer that an error, or what caused it, is about."""
+    found = _cause(error, HfHubHTTPError)
+    return found.response.status_code if isinstance(found, HfHubHTTPError) else None
+
+
+class _Expected(logging.Filter):
+    """Leaves out what the client says of things that we do on purpose."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        return not text.startswith(("No files matched", "Uploading files as a binary IO buffer"))
+
+
+_LOGGERS = [logging.getLogger(f"huggingface_hub.{name}") for name in ("_commit_api", "_snapshot_download")]
+_expected = _Expected()
+_lock = threading.Lock()
+_talks = 0
+_unbounded: Any = None  # the client's session, if it had no limit of its own
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """For as long as anybody here talks to the Hub: a limit for the client's shared session, and less noise."""
+    global _talks, _unbounded
+    with _lock:
+        _talks += 1
+        session = get_session()
+        if session.timeout.read is None:
+            session.timeout, _unbounded = PATIENCE_S, session
+        for logger in _LOGGERS:
+            logger.addFilter(_expected)
     try:
         yield
-    except (TransportError, OSError, ValueError, RuntimeError) as error:
-        advice = _advice(error)
-        after = f"; {nothing_changed}" if nothing_changed else ""
-        raise HubError(f"{what}: {doing}: {advice}{after}") from error
+    finally:
+        with _lock:
+            _talks -= 1
+            if not _talks:
+                if _unbounded is not None:
+                    _unbounded.timeout, _unbounded = None, None
+                for logger in _LOGGERS:
+                    logger.removeFilter(_expected)
 
 
 def _advice(error: BaseException) -> str:
     """What happened, and what the user can do about it."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, GatedRepoError):
-        return "access must be granted first; ask for it on the repository's page, then log in with `hf auth login`"
-    if isinstance(error, DisabledRepoError):
-        return "the repository was disabled by the Hub; use another"
-    if isinstance(error, RepositoryNotFoundError) and status != 401:
-        return (
-            f"no such repository on {constants.ENDPOINT}, or a private one your token may not see; check the name, "
-            "log in with `hf auth login` or pass a token"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return "the repository has no such revision; name one of its branches, tags or full commit hashes"
-    if isinstance(error, LocalTokenNotFoundError):
-        return "no token was found; log in with `hf auth login` or pass one"
+    status = http_status(error)
     if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError)):
+        if status is not None or _cause(error, TransportError) is not None:
+            return f"{_advice(_root(error))}. The cache does not hold all of it either"
         return (
-            "the Hub was not asked or not reached, and the cache does not hold all of it "
-            f"({first_line(_root(error))}); go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
+            f"the Hub was not asked, and the cache does not hold all of it ({first_line(_root(error))}); "
+            "go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
         )
-    if isinstance(error, EntryNotFoundError):
-        return f"a file is missing in the repository ({first_line(error)})"
-    if isinstance(error, HFValidationError):
-        return f"not a repo id ({first_line(error)}); expected 'org/name'"
+    for kind, advice in _KNOWN.items():
+        if isinstance(error, kind):
+            return advice.format(endpoint=constants.ENDPOINT, detail=_detail(error))
     if status is not None:
-        return f"{_meaning(status)} ({first_line(error)})"
-    if isinstance(error, TransportError):
+        return f"{_meaning(status)} ({_detail(error)})"
+    broken = _cause(error, TransportError)
+    if broken is not None:
         return (
-            f"the connection to {constants.ENDPOINT} failed or broke ({type(error).__name__}: {first_line(error)}); "
+            f"the connection to {constants.ENDPOINT} failed or broke ({type(broken).__name__}: {first_line(broken)}); "
             "check the network and try again: what was transferred is not transferred twice"
         )
-    return f"{first_line(error)}; try again, and check the network and the disk"
+    if isinstance(error, OSError) or type(error) in (ValueError, RuntimeError):  # the client's own words
+        return f"{_detail(error)}; try again, and check the network and the disk"
+    return (
+        f"the answer of {constants.ENDPOINT} makes no sense ({type(error).__name__}: {_detail(error)}); "
+        "check HF_ENDPOINT and any proxy, and try again"
+    )
+
+
+_KNOWN: dict[type[Exception], str] = {
+    GatedRepoError: "access must be granted first; ask for it on the repository's page, then log in with "
+    "`hf auth login` or pass a token",
+    DisabledRepoError: "the repository was disabled by the Hub; use another",
+    RepositoryNotFoundError: "no such repository on {endpoint}, or a private one your token may not see; check the "
+    "name, log in with `hf auth login` or pass a token",
+    RevisionNotFoundError: "the repository has no such revision; name one of its branches, tags or commits",
+    LocalTokenNotFoundError: "no token was found; log in with `hf auth login` or pass one",
+    EntryNotFoundError: "a file is missing in the repository ({detail})",
+    HFValidationError: "not a repo id ({detail}); expected 'org/name'",
+}
 
 
 def _meaning(status: int) -> str:
@@ -152,7 +250,22 @@ def _meaning(status: int) -> str:
     return known.get(status, f"the Hub answered {status}; try again later" if status >= 500 else f"HTTP {status}")
 
 
+def _detail(error: BaseException) -> str:
+    """What the Hub, or else the client, says about it: one line, and not a whole page of HTML."""
+    refusal = _cause(error, HfHubHTTPError)
+    said = getattr(refusal, "server_message", None)
+    return printable(said.strip().splitlines()[0] if said and said.strip() else first_line(refusal or error))
+
+
+def _cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
+    """The error itself, or the first of its causes, that is of this kind."""
+    current: BaseException | None = error
+    while current is not None and not isinstance(current, kind):
+        current = current.__cause__
+    return current
+
+
 def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and not isinstance(error, HfHubHTTPError):
         error = error.__cause__
     return error

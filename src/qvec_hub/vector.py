@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from . import storage
-from .artifact import FORMAT_VERSION, Donor, Encoding, Source, VectorConfig
+from .artifact import CARD_FILE, FORMAT_VERSION, Donor, Encoding, Source, VectorConfig
 from .checkpoint import known_origin, load_classifier
 from .download import locate, way_out
 from .errors import ArtifactError, MisfitError, QVecError
@@ -44,10 +44,12 @@ class QuantizationVector:
         tensors: Mapping[str, Tensor],
         lineage: Mapping[str, Tensor] | None = None,
         origin: Place | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.config = config
         self.lineage = lineage
         self.origin = origin  # where in the Hub it was loaded from, if it was
+        self.folder = folder  # the same for a local folder
         self._tensors = tensors
 
     @classmethod
@@ -128,8 +130,8 @@ class QuantizationVector:
         try:
             config, tensors, lineage = storage.read(folder)
         except ArtifactError as error:
-            raise ArtifactError(f"{error}{way_out(origin)}") from error
-        return cls(config, tensors, lineage, origin)
+            raise ArtifactError(f"{error}{way_out(origin, cache_dir)}") from error
+        return cls(config, tensors, lineage, origin, folder if origin is None else None)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the artifact and its card; the folder holds either its old vector or the complete new one.
@@ -164,6 +166,11 @@ class QuantizationVector:
     def with_config(self, **changes: Any) -> QuantizationVector:
         """The same tensors under another config: ``vec.with_config(scale=0.5)``."""
         return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage)
+
+    def card(self) -> str:
+        """The card in the local folder that the vector was loaded from; empty where there is none."""
+        path = self.folder / CARD_FILE if self.folder else None
+        return path.read_text(encoding="utf-8", errors="replace") if path and path.is_file() else ""
 
     def names(self) -> list[str]:
         """Canonical tensor names."""

@@ -65,7 +65,9 @@ class Shelf:
         vector = QuantizationVector.from_pretrained(folder)
         donor = replace(vector.config.donor, dataset=f"zoo:{task}")
         if self.namespace is not None:
-            model = self._push_folder(self.out / task / "fp", self._id(task), "Upload model", _model_card(task, vector))
+            plain = self.out / task / "fp"
+            (plain / CARD_FILE).write_text(_model_card(task, vector), encoding="utf-8")
+            model = self._push_folder(plain, self._id(task), "Upload model")
             donor = replace(donor, finetuned=Revision(model.repo_id, model.revision))
         vector.with_config(donor=donor, scale=scale).save_pretrained(folder)
         if self.namespace is not None:
@@ -90,10 +92,8 @@ class Shelf:
     def _id(self, name: str) -> str:
         return f"{self.namespace}/zoo-s-{name}"
 
-    def _push_folder(self, folder: Path, repo_id: str, message: str, card: str | None = None) -> Revision:
-        files: dict[str, Path | bytes] = {path.name: path for path in sorted(folder.iterdir())}
-        if card is not None:
-            files[CARD_FILE] = card.encode()
+    def _push_folder(self, folder: Path, repo_id: str, message: str) -> Revision:
+        files = {path.name: path for path in sorted(folder.iterdir())}
         there = open_destination(hub_api(), Place(repo_id), None, create_pr=False)
         return Revision(repo_id, commit(hub_api(), there, files, message).oid)
 

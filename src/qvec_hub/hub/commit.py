@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RevisionNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from ..errors import HubError
-from ..remote import Place, TransportError, hub_errors
+from ..remote import Place, Talk, TransportError, http_status, hub_errors
 
-__all__ = ["Destination", "commit", "open_destination"]
+__all__ = ["Destination", "Stored", "commit", "open_destination", "same_content"]
 
 ATTEMPTS = 3
 WAIT_S = 2.0  # before the second attempt; doubled before the third
+UNTOUCHED = "nothing was uploaded"
+_PASSING = (408, 429)  # refusals that time heals
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+
+class Stored(NamedTuple):
+    """A file in the repository; its hash is the SHA-256 of a large file and the git SHA-1 of a small one."""
+
+    hash: str
+    size: int
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A branch of a repository as it was when we looked: its head, and the hash of every file at the place."""
+    """A branch of a repository as it was when we looked: its head, and the files directly at the place."""
 
     place: Place  # always with its full repo id
     head: str | None  # None: no commit yet
-    files: Mapping[str, str]  # path in the repository -> sha256 (large files) or git SHA-1 (small ones)
+    files: Mapping[str, Stored]  # by path in the repository
     private: bool
 
 
@@ -40,131 +51,189 @@ def open_destination(api: HfApi, place: Place, private: bool | None, create_pr: 
     Raises:
         HubError: when it may not be created or written to, or is public and `private` was asked for.
     """
-    with hub_errors(place, "could not be opened for writing", "nothing was uploaded"):
+    if place.revision and _COMMIT.fullmatch(place.revision):
+        raise HubError(f"{place}: is a commit, which cannot change; name a branch to push to")
+    with hub_errors(place, "could not be opened for writing", UNTOUCHED):
         repo_id = api.create_repo(place.repo_id, private=private, exist_ok=True).repo_id
-        place = Place(repo_id, place.revision, place.subfolder)
-        if place.revision and not create_pr and not place.revision.startswith("refs/"):
-            api.create_branch(repo_id, branch=place.revision, exist_ok=True)
         visible = not api.model_info(repo_id, expand=["private"]).private
     if private and visible:
         raise HubError(
-            f"{repo_id}: is a public repository, but private=True was asked for; nothing was uploaded. Make it "
-            "private in its settings, or choose another name"
+            f"{repo_id}: is a public repository, but private=True was asked for; {UNTOUCHED}. Make it private in its "
+            "settings, or choose another name"
         )
-    with hub_errors(place, "could not be looked at", "nothing was uploaded"):
-        return _look(api, place, not visible)
+    place = Place(repo_id, place.revision, place.subfolder)
+    with hub_errors(place, "could not be looked at", UNTOUCHED):
+        if place.revision and not create_pr and not place.revision.startswith("refs/"):
+            api.create_branch(repo_id, branch=place.revision, exist_ok=True)
+        try:
+            head = api.model_info(repo_id, revision=place.revision, expand=["sha"]).sha
+        except (RevisionNotFoundError, EntryNotFoundError):
+            if place.revision:
+                raise
+            head = None  # the Hub says this of a repository without a commit
+        return Destination(place, head, _files(api, place, head) if head else {}, not visible)
 
 
 def commit(
     api: HfApi,
     there: Destination,
-    files: Mapping[str, Path | bytes],
+    files: Mapping[str, Path],
     message: str,
     *,
+    description: str | None = None,
     stale: Sequence[str] = (),
     create_pr: bool = False,
 ) -> CommitInfo:
-    """Upload `files` (path in the repository -> file or content) and delete `stale` ones, in one commit.
+    """Upload `files` (path in the repository -> file) and delete `stale` ones, in one commit; none if nothing changes.
 
     Refused by the Hub when its head moved since we looked. What an attempt has transferred, the next one skips.
 
     Raises:
-        HubError: when it did not come about; the repository is then as it was.
+        HubError: when it did not come about; the repository is then as it was, or the message says that we cannot
+            tell.
     """
+    changed = {path: file for path, file in files.items() if not same_content(file, there.files.get(path))}
+    if there.head and not changed and not stale:
+        return _info(api, there, there.head, message)
 
-    def landed() -> CommitInfo | None:
-        return None if create_pr else _landed(api, there, files, message)
-
-    with ExitStack() as opened:
-
-        def attempt(by_handle: bool) -> CommitInfo:
-            additions = [CommitOperationAdd(path, _content(file, by_handle, opened)) for path, file in files.items()]
+    def attempt(by_handle: bool) -> CommitInfo:
+        with ExitStack() as opened:
+            additions = [
+                CommitOperationAdd(path, opened.enter_context(file.open("rb")) if by_handle else str(file))
+                for path, file in changed.items()
+            ]
             return api.create_commit(
                 there.place.repo_id,
-                [*additions, *(CommitOperationDelete(path) for path in stale)],
+                [*additions, *(CommitOperationDelete(path, is_folder=False) for path in stale)],
                 commit_message=message,
+                commit_description=description,
                 revision=there.place.revision,
                 create_pr=create_pr,
                 parent_commit=there.head,
             )
 
-        unfinished = "look at its pull requests before you try again" if create_pr else "the repository is as it was"
-        with hub_errors(there.place, "could not be pushed", unfinished):
-            return _persist(attempt, landed)
+    def made() -> CommitInfo | None:
+        look = _made_request if create_pr else _made_commit
+        return look(api, there, changed, stale, message)
+
+    with hub_errors(there.place, "could not be pushed", "the repository is as it was") as talk:
+        return _persist(attempt, made, talk)
 
 
-def _persist(attempt: Callable[[bool], CommitInfo], landed: Callable[[], CommitInfo | None]) -> CommitInfo:
-    """Try again where that can help. An answer that was lost is not a commit that was lost: look before repeating."""
+def _persist(attempt: Callable[[bool], CommitInfo], made: Callable[[], CommitInfo | None], talk: Talk) -> CommitInfo:
+    """Try again where that can help. An answer that was lost is no commit that was lost, so look before repeating.
+
+    Args:
+        attempt: makes the commit, given whether to hand over open files: the client sends those by plain HTTP (Git
+            LFS), and paths through its chunk storage where that is installed.
+        made: looks for the commit in the repository.
+    """
     by_handle, wait = False, WAIT_S
     for left in reversed(range(ATTEMPTS)):
         try:
-            return attempt(by_handle)
-        except (TransportError, OSError, RuntimeError) as error:
-            unsure = _status(error) is None or (_status(error) or 0) >= 500
-            if unsure and (done := landed()) is not None:
+            try:
+                return attempt(by_handle)
+            except Exception as error:
+                if by_handle or not _is_of_chunk_storage(error):
+                    raise
+                by_handle = True  # this hub has none, or it cannot be reached: nothing is wrong with plain HTTP
+                return attempt(by_handle)
+        except Exception as error:
+            status = http_status(error)
+            done = None
+            # A plain refusal leaves no doubt, but for the one by which a moved head is known: we may have moved it.
+            if status is None or status >= 500 or status in (409, 412):
+                done = _look(made, talk)
+            if done is not None:
                 return done
-            if not unsure or not left:
+            if not left or (status is not None and status < 500 and status not in _PASSING):
                 raise
-            by_handle = True  # past the chunk storage, whose service may be missing or not reachable
         time.sleep(wait)
         wait *= 2
     raise AssertionError("unreachable")
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status of the answer that an error, or what caused it, is about."""
+def _look(made: Callable[[], CommitInfo | None], talk: Talk) -> CommitInfo | None:
+    try:
+        done = made()
+    except Exception:
+        talk.state = "whether it has changed is not known, for it could not be looked at: do so before you push again"
+        return None
+    talk.state = "the repository does not have the commit"
+    return done
+
+
+def _is_of_chunk_storage(error: BaseException) -> bool:
+    """The chunk storage's client is no HTTP client of Python's: it raises plain OSErrors and RuntimeErrors."""
     current: BaseException | None = error
     while current is not None:
-        if isinstance(current, HfHubHTTPError):
-            return current.response.status_code
+        if isinstance(current, TransportError):
+            return False
         current = current.__cause__
+    return isinstance(error, (OSError, RuntimeError))
+
+
+def _made_commit(
+    api: HfApi, there: Destination, files: Mapping[str, Path], stale: Sequence[str], message: str
+) -> CommitInfo | None:
+    """Our commit, if the branch went on from where we looked with exactly our changes."""
+    oid = _successor(api, there, there.place.revision)
+    return _info(api, there, oid, message) if oid and _holds(api, there.place, oid, files, stale) else None
+
+
+def _made_request(
+    api: HfApi, there: Destination, files: Mapping[str, Path], stale: Sequence[str], message: str
+) -> CommitInfo | None:
+    """The open pull request, if there is one that makes exactly our changes to where we looked."""
+    repo_id = there.place.repo_id
+    newest = api.get_repo_discussions(repo_id, discussion_type="pull_request", discussion_status="open")
+    for request in islice(newest, 20):
+        oid = _successor(api, there, f"refs/pr/{request.num}")
+        if oid and _holds(api, there.place, oid, files, stale):
+            return _info(api, there, oid, message, f"{api.endpoint}/{repo_id}/discussions/{request.num}")
     return None
 
 
-def _content(file: Path | bytes, by_handle: bool, opened: ExitStack) -> Any:
-    """What the client uploads. It sends open files by plain HTTP (Git LFS), paths by its chunk storage if installed."""
-    if not by_handle:
-        return file if isinstance(file, bytes) else str(file)
-    return io.BytesIO(file) if isinstance(file, bytes) else opened.enter_context(file.open("rb"))
+def _successor(api: HfApi, there: Destination, revision: str | None) -> str | None:
+    """The first commit of a branch after the one that we saw."""
+    found = None
+    for each in api.list_repo_commits(there.place.repo_id, revision=revision):
+        if each.commit_id == there.head:
+            return found
+        found = each.commit_id
+    return None if there.head else found
 
 
-def _look(api: HfApi, place: Place, private: bool) -> Destination:
-    try:
-        head = api.model_info(place.repo_id, revision=place.revision, expand=["sha"]).sha
-    except (RevisionNotFoundError, EntryNotFoundError):
-        head = None
-    return Destination(place, head, _hashes(api, place, head) if head else {}, private)
+def _holds(api: HfApi, place: Place, oid: str, files: Mapping[str, Path], stale: Sequence[str]) -> bool:
+    now = _files(api, place, oid)
+    return all(same_content(file, now.get(path)) for path, file in files.items()) and not now.keys() & set(stale)
 
 
-def _hashes(api: HfApi, place: Place, head: str) -> dict[str, str]:
+def _info(api: HfApi, there: Destination, oid: str, message: str, pr_url: str | None = None) -> CommitInfo:
+    url = f"{api.endpoint}/{there.place.repo_id}/commit/{oid}"
+    return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=oid, pr_url=pr_url)
+
+
+def _files(api: HfApi, place: Place, head: str) -> dict[str, Stored]:
     try:
         entries = list(api.list_repo_tree(place.repo_id, place.subfolder, revision=head))
     except EntryNotFoundError:
-        return {}  # no such folder yet, or nothing committed
-    files = [entry for entry in entries if isinstance(entry, RepoFile)]
-    return {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
+        return {}  # no such folder yet
+    return {
+        entry.path: Stored(entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
+        for entry in entries
+        if isinstance(entry, RepoFile)
+    }
 
 
-def _landed(api: HfApi, there: Destination, files: Mapping[str, Path | bytes], message: str) -> CommitInfo | None:
-    """The commit, if the branch now holds exactly our files: it was made, and only the answer got lost."""
-    try:
-        now = _look(api, there.place, there.private)
-    except (TransportError, OSError):
-        return None  # still unreachable
-    if now.head is None or now.head == there.head:
-        return None
-    if any(now.files.get(path) not in _hashes_of(file) for path, file in files.items()):
-        return None
-    url = f"{api.endpoint}/{there.place.repo_id}/commit/{now.head}"
-    return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=now.head)
-
-
-def _hashes_of(file: Path | bytes) -> tuple[str, str]:
-    """sha256 and git SHA-1 of a file."""
-    size = len(file) if isinstance(file, bytes) else file.stat().st_size
-    plain, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as stream:
+def same_content(file: Path, stored: Stored | None) -> bool:
+    """Whether a file is what the repository has."""
+    if stored is None or file.stat().st_size != stored.size:
+        return False
+    digest: Any = hashlib.sha256()
+    if len(stored.hash) == 40:
+        digest = hashlib.sha1(b"blob %d\0" % stored.size, usedforsecurity=False)
+    with file.open("rb") as stream:
         while block := stream.read(1 << 20):
-            plain.update(block)
-            git.update(block)
-    return plain.hexdigest(), git.hexdigest()
+            digest.update(block)
+    return bool(digest.hexdigest() == stored.hash)
