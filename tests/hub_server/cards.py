@@ -6,6 +6,7 @@ import datetime
 import math
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -23,8 +24,9 @@ def front_matter(text: str) -> str | None:
     return found[1] if found else None
 
 
+@lru_cache(4096)
 def parse(text: str) -> Any:
-    """A YAML text as plain JSON values: dates become strings, NaN and infinities null.
+    """A YAML text as plain JSON values, not to be changed: dates become strings, NaN and infinities null.
 
     Raises:
         yaml.YAMLError: when it is none.

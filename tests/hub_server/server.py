@@ -32,6 +32,15 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
 
 
+def _listening(port: int) -> socket.socket:
+    # asyncio sends answers without delay only on sockets that say they are TCP; others cost 40 ms an answer.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind((HOST, port))
+    found.listen()
+    return found
+
+
 class HubServer:
     """A Hub on loopback whose state lives below `root`; serves from its creation until `stop`.
 
@@ -54,7 +63,7 @@ class HubServer:
     ) -> None:
         self.store = Store(Path(root))
         # Like the real Hub's, the storage is another origin: the client must not send its token there.
-        self._sockets = [socket.create_server((HOST, each)) for each in (port, 0)]
+        self._sockets = [_listening(each) for each in (port, 0)]
         self.url, self.storage_url = (f"http://{HOST}:{each.getsockname()[1]}" for each in self._sockets)
         self.context = Context(self.store, page_size, lfs_threshold, part_size, self.storage_url)
         self._faults = Faults(application(self.context))
@@ -134,7 +143,7 @@ class HubServer:
 
     def _entry(self, path: str, data: bytes) -> Entry:
         sha256 = self.store.put(data)
-        large = len(data) > self.context.lfs_threshold or path.lower().endswith(tuple(LFS_SUFFIXES))
+        large = len(data) > self.context.lfs_threshold or path.lower().endswith(LFS_SUFFIXES)
         return lfs_entry(sha256, len(data)) if large and data else regular_entry(data)
 
     def tag(self, repo_id: str, name: str, commit: str | None = None, *, repo_type: str = "model") -> None:

@@ -20,7 +20,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ class Store:
     def add_user(self, user: User) -> None:
         with self.lock:
             users = {**self.users, user.name: user}
-            self._write(self.root / "users.json", _json([asdict(each) for each in users.values()]))
+            self._write(self.root / "users.json", _json([vars(each) for each in users.values()]))
             self.users = users
 
     def user_of(self, token: str) -> User | None:
@@ -164,7 +164,8 @@ class Store:
         date = self.now()
         oid = commit_id(folder_ids(files)[""], parents, author, date, f"{title}\n\n{message}")
         commit = Commit(oid, parents, title, message, author, date, dict(files))
-        self._write(self._folder(repo) / "commits" / f"{oid}.json", _json(asdict(commit)))
+        values = {**vars(commit), "files": {path: vars(entry) for path, entry in files.items()}}
+        self._write(self._folder(repo) / "commits" / f"{oid}.json", _json(values))
         self._commits[repo.kind, repo.id, oid] = commit
         return commit
 
@@ -204,7 +205,7 @@ class Store:
         return self.root / "repos" / KINDS[repo.kind] / repo.id
 
     def _save(self, repo: Repo) -> Repo:
-        self._write(self._folder(repo) / "repo.json", _json(asdict(repo)))
+        self._write(self._folder(repo) / "repo.json", _json(vars(repo)))
         self.repos[repo.kind, repo.id] = repo
         return repo
 

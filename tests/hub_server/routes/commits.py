@@ -17,39 +17,11 @@ from ..errors import HubError, bad_request, forbidden, revision_not_found
 from ..objects import Commit
 from ..store import Repo, User
 
-LFS_SUFFIXES = [
-    ".7z",
-    ".arrow",
-    ".bin",
-    ".bz2",
-    ".ckpt",
-    ".ftz",
-    ".gz",
-    ".h5",
-    ".joblib",
-    ".mlmodel",
-    ".model",
-    ".msgpack",
-    ".npy",
-    ".npz",
-    ".onnx",
-    ".ot",
-    ".parquet",
-    ".pb",
-    ".pickle",
-    ".pkl",
-    ".pt",
-    ".pth",
-    ".rar",
-    ".safetensors",
-    ".tar",
-    ".tflite",
-    ".tgz",
-    ".wasm",
-    ".xz",
-    ".zip",
-    ".zst",
-]
+_LFS_SUFFIXES = """
+.7z .arrow .bin .bz2 .ckpt .ftz .gz .h5 .joblib .mlmodel .model .msgpack .npy .npz .onnx .ot .parquet .pb .pickle .pkl
+.pt .pth .rar .safetensors .tar .tflite .tgz .wasm .xz .zip .zst
+"""
+LFS_SUFFIXES = tuple(_LFS_SUFFIXES.split())
 
 
 async def preupload(request: Request) -> Response:
@@ -68,7 +40,7 @@ async def preupload(request: Request) -> Response:
 
 def goes_to_lfs(hub: Context, file: dict[str, Any]) -> bool:
     """By its name, its size, or because its first bytes are no text."""
-    if str(file.get("path", "")).lower().endswith(tuple(LFS_SUFFIXES)) or int(file.get("size", 0)) > hub.lfs_threshold:
+    if str(file.get("path", "")).lower().endswith(LFS_SUFFIXES) or int(file.get("size", 0)) > hub.lfs_threshold:
         return True
     try:
         sample = base64.b64decode(str(file.get("sample", "")), validate=True)

@@ -130,8 +130,8 @@ async def merge(request: Request) -> Response:
         text = f"{found['title']} (#{found['num']})"
         made = hub.store.write_commit(repo, main, parents, text, "", user.name)
         events = [*_said(hub, user.name, body), discussions.status_change(user.name, made.date, "merged")]
-        changes = {"refs": {**repo.refs, MAIN: made.oid}, "status": "merged", "mergeCommitId": made.oid}
-        _append(hub, repo, found, events, **changes)
+        refs = {**repo.refs, MAIN: made.oid}
+        _append(hub, repo, found, events, refs, status="merged", mergeCommitId=made.oid)
     return answer({})
 
 

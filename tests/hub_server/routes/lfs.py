@@ -67,9 +67,8 @@ async def put(request: Request) -> Response:
     try:
         if "part" in request.path_params:
             sha256, _ = await _receive(request.stream(), scratch)
-            part = hub.store.root / "tmp" / f"{parameter(request, 'token')}-{parameter(request, 'part')}"
-            scratch.replace(part)
-            upload.parts[int(parameter(request, "part"))] = part
+            number = request.path_params["part"]
+            upload.parts[number] = scratch.replace(scratch.with_name(f"{parameter(request, 'token')}-{number}"))
             return Response(headers={"ETag": f'"{sha256}"'})
         _adopt(hub, upload, scratch, *await _receive(request.stream(), scratch))
     finally:

@@ -30,28 +30,11 @@ from ..objects import regular_entry
 from ..store import MAIN, Repo
 
 GIT_ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.bin filter=lfs diff=lfs merge=lfs -text\n"
-DEFAULT_INFO = [
-    "author",
-    "cardData",
-    "config",
-    "createdAt",
-    "disabled",
-    "downloads",
-    "gated",
-    "lastModified",
-    "library_name",
-    "likes",
-    "mask_token",
-    "model-index",
-    "pipeline_tag",
-    "private",
-    "safetensors",
-    "sha",
-    "siblings",
-    "spaces",
-    "tags",
-    "usedStorage",
-]
+_DEFAULT_INFO = """
+author cardData config createdAt disabled downloads gated lastModified library_name likes mask_token model-index
+pipeline_tag private safetensors sha siblings spaces tags usedStorage
+"""
+DEFAULT_INFO = _DEFAULT_INFO.split()
 
 
 async def whoami(request: Request) -> Response:
