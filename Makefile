@@ -11,6 +11,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
+	rm -rf demo_hub
 	HF_HOME=$(CURDIR)/demo_hub/home $(BIN)/python -m tests.hub_server --root demo_hub/server --user qvec-hub -- \
 		$(BIN)/qvec demo --out demo_output --hub qvec-hub
 
