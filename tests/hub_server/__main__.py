@@ -26,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with HubServer(options.root, port=options.port) as hub:
         user = hub.store.users.get(options.user) or hub.add_user(options.user)
-        print(f"hub at {hub.url}, user {user.name}, token {user.token}", file=sys.stderr, flush=True)
         try:
+            print(f"hub at {hub.url}, user {user.name}, token {user.token}", file=sys.stderr, flush=True)
             if options.command:
                 done = subprocess.run(options.command, env=environment(hub.url, user.token), check=False)
                 return done.returncode
