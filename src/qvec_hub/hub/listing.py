@@ -184,7 +184,8 @@ def vectors_in(item: Mapping[str, Any]) -> Iterator[Listed]:
     for folder in folders:
         # The card at the root describes the vector at the root; that of a folder is not in the listing.
         start = at_root if folder is None else replace(whole, subfolder=folder)
-        names = {file.removeprefix(f"{folder}/") for file in files} if folder else files
+        below = f"{folder}/" if folder else ""
+        names = {file.removeprefix(below) for file in files if file.startswith(below)}
         tensors = any(is_shard(name) for name in names)
         broken = None if tensors else "holds no tensors; its upload was never finished"
         yield replace(start, lineage=LINEAGE_FILE in names, broken=broken)
