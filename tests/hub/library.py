@@ -61,12 +61,16 @@ class Library:
         return {**self.files, CONFIG_FILE: json.dumps(config).encode(), CARD_FILE: text.encode()}
 
     def opened(self, name: str = CONFIG_FILE) -> list[str]:
-        """Repositories whose `name` was asked for, in order, once for each download."""
-        paths = [each.path for each in self.hub.requests if each.method == "GET" and each.path.endswith(f"/{name}")]
-        return [path.split("/resolve/")[0].strip("/") for path in paths if "/resolve/" in path]
+        """Repositories whose `name` was fetched, in order, once for each time."""
+        return self._asked("GET", name)
 
     def sketches(self) -> list[str]:
-        return self.opened(LINEAGE_FILE)
+        """Repositories whose sketch was asked for, in order, once each; contents of LFS files come from elsewhere."""
+        return list(dict.fromkeys(self._asked("HEAD", LINEAGE_FILE)))
+
+    def _asked(self, method: str, name: str) -> list[str]:
+        paths = [each.path for each in self.hub.requests if each.method == method and each.path.endswith(f"/{name}")]
+        return [path.split("/resolve/")[0].strip("/") for path in paths if "/resolve/" in path]
 
 
 def evidence(repo_id: str, gains: Sequence[float], grid: str = "int3") -> Evidence | None:

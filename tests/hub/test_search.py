@@ -1,6 +1,7 @@
 """`search` through the real client: what it finds, in which order, and with how few requests."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def test_two_thousand_vectors_cost_the_pages_and_the_configs_of_the_best(library
     assert names(found)[:3] == ["lab4/v1999", "lab3/v1998", "lab2/v1997"]
     pages = [each for each in library.hub.requests if each.path.startswith("/api/")]
     assert len(pages) == 2
-    assert library.opened() and set(library.opened()) == set(names(found)[:VERIFIED])
+    assert sorted(library.opened()) == sorted(names(found)[:VERIFIED])
     # The client asks for a file's size and hash before it fetches it.
     assert len(library.hub.requests) <= 2 + 3 * VERIFIED
     assert [vector.verified for vector in found] == [True] * VERIFIED + [False] * (1800 - VERIFIED)
@@ -192,3 +193,90 @@ def test_a_listing_that_is_none_is_an_error(library) -> None:
     library.hub.inject(Fault("truncate", path="^/api/models", at=20, times=None))
     with pytest.raises(qv.HubError, match="the list of vectors"):
         qv.search()
+
+
+COLUMNS = ["vector", "task", "grid", "gain", "wins", "control", "size", "downloads"]
+
+
+def test_the_command(library, qvec, receiver_folder) -> None:
+    library.put("a/v", gains=[0.2, -0.1], task="EuroSAT", downloads=1234)
+    library.put("a/w", task=None)
+    library.put("a/broken", files={"qvec_config.json": b"{"})
+    done = qvec("search", "--for", receiver_folder, "--bits", 3)
+    assert done.returncode == 0, done.stderr
+    size = f"{len(library.files['qvec.safetensors']) / 1000:.1f} kB"
+    assert [line.split("\t") for line in done.stdout.splitlines()] == [
+        COLUMNS,
+        ["a/v", "EuroSAT", "int3-channel-absmax", "+5.0", "1/2", "+0.1", size, "1234"],
+        ["a/w", "–", "int3-channel-absmax", "–", "–", "–", size, "0"],
+    ]
+    base, broken = done.stderr.splitlines()
+    assert base.startswith(f"base: {BASE} (its weights, similarity 0.99")
+    assert broken.startswith("broken: a/broken: qvec_config.json: not readable as JSON")
+
+    done = qvec("search", "--base", BASE, "--task", "euro", "--json")
+    said = json.loads(done.stdout)
+    assert list(said) == ["base_model", "found_by", "total", "vectors", "broken"]
+    assert [vector["vector"] for vector in said["vectors"]] == ["a/v"]
+    assert said["broken"] == []  # of another task, so never opened
+    said = json.loads(qvec("search", "--base", BASE, "--json").stdout)
+    assert [vector["vector"] for vector in said["broken"]] == ["a/broken"]
+
+    done = qvec("search", "--limit", 1)
+    assert len(done.stdout.splitlines()) == 2
+    assert "1 of 3 vectors" in done.stderr
+    assert "no vector fits" in qvec("search", "--bits", 8).stderr
+
+
+def test_the_command_when_it_fails(library, qvec) -> None:
+    for arguments in [("--for", "nobody/nothing"), ("--for", "./nowhere"), ("--grid", "int9"), ("--base", "x")]:
+        done = qvec("search", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert len(done.stderr.splitlines()) == 1
+    library.hub.inject(Fault("status", path="/api/models", code=500, times=None))
+    done = qvec("search")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("qvec: the list of vectors: could not be fetched")
+    assert qvec("search", "--bits", 9).returncode == 2
+    assert "n / (n + 3)" in qvec("search", "--help").stdout
+
+
+@pytest.mark.parametrize("width", [100, 120])
+def test_the_table_on_a_terminal(library, qvec, monkeypatch, width: int) -> None:
+    long = "some-organisation/vit-base-patch16-224-in21k-eurosat-int2-channel-mse-qvec"
+    library.put(
+        long, gains=[0.2] * 12, grid="int2-channel-mse", task="A task with a name of many words", downloads=10**6
+    )
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", qvec("search").stdout).splitlines()
+    assert max(map(len, lines)) <= width
+    head = next(line for line in lines if "downloads" in line)
+    assert head.split() == COLUMNS
+    row = next(line for line in lines if "int2-channel-mse " in line)
+    assert row.split()[-7:-3] == ["int2-channel-mse", "+20.0", "12/12", "+0.1"]
+    ends = head.index("task")
+    assert "".join(line[:ends].strip() for line in lines[lines.index(row) :]) == long
+
+
+def test_nothing_from_a_stranger_reaches_the_terminal_as_it_is(library, qvec, monkeypatch) -> None:
+    escape = "\x1b]0;owned\x07\u202e\x9b31m[bold red]"
+    config = json.loads(library.files["qvec_config.json"])
+    library.put("a/hostile", card=b"---\ntags: [quantization-vector]\n---\n", files={
+        "qvec_config.json": json.dumps({**config, "model_type": escape, escape: escape}).encode()
+    })  # fmt: skip
+    library.put("a/markup", task="[bold red]task[/] :smile:")
+    folder = f"{escape}/qvec_config.json"
+    library.hub.seed("a/folders", {**library.made("a/f", BASE, (), escape[-10:], "int3"), folder: b"{"}, raw_names=True)
+    for terminal in (False, True):
+        if terminal:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+            monkeypatch.setenv("TERM", "xterm")
+        done = qvec("search")
+        assert done.returncode == 0
+        for text in (done.stdout, done.stderr):
+            assert not set("\x07\x9b\u202e") & set(text)
+            assert "\x1b]" not in text
+        assert "[bold red]task[/] :smile:" in done.stdout
+        assert "broken: a/hostile" in done.stderr
+        assert "\\x1b]0;owned\\x07" in done.stderr

@@ -28,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)  # progress and notes; stdout carries results alone
+console = Console(stderr=True, emoji=False)  # progress and notes; stdout carries results alone
 
 
 def emit(result: dict[str, Any], text: str, as_json: bool) -> None:
@@ -38,7 +38,7 @@ def emit(result: dict[str, Any], text: str, as_json: bool) -> None:
 
 def note(message: str) -> None:
     """One line for the person watching; never on stdout."""
-    console.print(message, highlight=False, markup=False)
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]], folding: Collection[str] | None = None) -> None:
@@ -47,7 +47,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], folding: 
     Args:
         folding: columns that are folded where the terminal is narrow; the others stay whole. None folds all.
     """
-    out = Console()
+    out = Console(emoji=False)
     if not out.is_terminal:
         for row in [columns, *rows] if any(columns) else rows:
             print("\t".join(row))
