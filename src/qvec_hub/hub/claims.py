@@ -73,14 +73,14 @@ class Origin:
 
     def _config(self) -> dict[str, Any]:
         # transformers' config object forgets what the file says: its _name_or_path is where it was loaded from.
-        if isinstance(self._receiver, PreTrainedModel):
-            return {key: getattr(self._receiver.config, key, None) for key in CONFIG_KEYS}
         text = self._text("config.json", MAX_CONFIG_BYTES)
         try:
             values = json.loads(text or "")
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
+            if isinstance(self._receiver, PreTrainedModel):
+                return {}
             where, hub = self._source()
             load_config(where, **hub)  # says what is wrong in most cases
             raise ArtifactError(f"{self.name}: its config.json is no JSON object; expected a transformers model")

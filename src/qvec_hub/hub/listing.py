@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from huggingface_hub.utils import build_hf_headers, paginate
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, paginate
 
 from ..artifact import CONFIG_FILE, LINEAGE_FILE
 from ..bench import Evidence
@@ -24,7 +24,7 @@ from .metadata import BLOCK, TAG, hub_id
 from .results import read_evidence
 from .values import as_count, as_number, grid_name, short_text, strings
 
-__all__ = ["Listed", "list_vectors", "vectors_in"]
+__all__ = ["Listed", "list_vectors", "look_up", "summary", "vectors_in"]
 
 EXPAND = ["cardData", "downloads", "gated", "lastModified", "likes", "private", "sha", "siblings", "tags"]
 EXPAND += ["usedStorage"]
@@ -142,6 +142,25 @@ def list_vectors(token: str | bool | None = None) -> Iterator[Listed]:
                 yield from vectors_in(item)
 
 
+def look_up(place: Place, token: str | bool | None = None) -> Listed:
+    """What the Hub tells of one vector's repository, as the listing would.
+
+    Raises:
+        HubError: when the Hub refuses or is not reached, or holds no vector there.
+    """
+    headers = build_hf_headers(token=token, **LIBRARY)
+    url = f"{hub_api().endpoint}/api/models/{place.repo_id}" + (f"/revision/{place.revision}" if place.revision else "")
+    with hub_errors(place, "could not be looked up on the Hub"):
+        response = get_session().get(url, params={"expand": EXPAND}, headers=headers)
+        hf_raise_for_status(response)
+        item = response.json()
+    item = {**(item if isinstance(item, Mapping) else {}), "id": place.repo_id}
+    found = [vector for vector in vectors_in(item) if vector.subfolder == place.subfolder]
+    if not found:
+        raise HubError(f"{place}: the Hub lists no vector there")
+    return found[0]
+
+
 def vectors_in(item: Mapping[str, Any]) -> Iterator[Listed]:
     """The vectors of one entry of the listing: at the repository's root, and in folders of it."""
     whole = Listed(
@@ -165,7 +184,8 @@ def vectors_in(item: Mapping[str, Any]) -> Iterator[Listed]:
     for folder in folders:
         # The card at the root describes the vector at the root; that of a folder is not in the listing.
         start = at_root if folder is None else replace(whole, subfolder=folder)
-        names = {file.removeprefix(f"{folder}/") for file in files} if folder else files
+        below = f"{folder}/" if folder else ""
+        names = {file.removeprefix(below) for file in files if file.startswith(below)}
         tensors = any(is_shard(name) for name in names)
         broken = None if tensors else "holds no tensors; its upload was never finished"
         yield replace(start, lineage=LINEAGE_FILE in names, broken=broken)

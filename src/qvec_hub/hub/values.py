@@ -19,9 +19,7 @@ MAX_GRID_NAME = 40
 
 def short_text(value: Any) -> str | None:
     """A text of one line that a terminal shows as it is."""
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
-        return None
-    return value if printable(value, MAX_NAME) == value else None
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME and _is_plain(value) else None
 
 
 def strings(value: Any) -> list[str]:
@@ -53,7 +51,12 @@ def grid_name(value: Any) -> str | None:
     return grid.name if grid else None
 
 
-@lru_cache(maxsize=1000)  # thousands of cards name the same few grids
+@lru_cache(maxsize=10_000)  # thousands of cards name the same receivers, datasets, methods and grids
+def _is_plain(text: str) -> bool:
+    return printable(text, MAX_NAME) == text
+
+
+@lru_cache(maxsize=1000)
 def _parsed(name: str) -> Grid | None:
     try:
         return Grid.parse(name)
