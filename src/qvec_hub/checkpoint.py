@@ -16,6 +16,7 @@ from .artifact import Revision
 from .errors import ArtifactError, MisfitError, first_line
 from .naming import canonical_names
 from .schema import REPO_ID
+from .untrusted import printable
 
 __all__ = ["commit_in", "is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
 
@@ -28,13 +29,17 @@ def is_folder(source: str | Path) -> bool:
     Raises:
         ArtifactError: when it looks like a path but nothing is there.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return True
     text = str(source)
     if text.startswith("hf://"):
         return False
-    if path.exists():
+    try:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return True
+        exists = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # endless, with a NUL, or of a user who does not exist
+        raise ArtifactError(f"{printable(source, 80)}: no such folder ({first_line(error)})") from error
+    if exists:
         raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
     slashes = text.partition("@")[0].count("/")  # a revision may hold more: org/name@refs/pr/1
     if isinstance(source, Path) or text.startswith((".", "/", "~")) or slashes > 1 or not text:
