@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from . import artifact
 from .artifact import MAX_CONFIG_BYTES, VectorConfig
 from .checkpoint import is_folder
 from .errors import ArtifactError, HubError
-from .remote import LIBRARY, Place, hub_errors, parse_place
+from .remote import LIBRARY, Place, TransportError, http_status, hub_errors, parse_place
 from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 
 __all__ = ["locate", "way_out"]
@@ -53,8 +54,9 @@ def locate(
     place = parse_place(str(source), revision, subfolder)
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     options = {"token": token, "cache_dir": cache, "local_files_only": local_files_only, **LIBRARY}
+    options["etag_timeout"] = constants.HF_HUB_ETAG_TIMEOUT
     cached_before = _blobs(cache, place)
-    root = _snapshot(place, [], options)  # fetches the listing only
+    root = _resolve(place, options)
     pinned = Place(place.repo_id, root.name, place.subfolder)
     files = _files(pinned, cache)
     _refuse_half(place, files)
@@ -62,7 +64,7 @@ def locate(
     def fetch(names: Iterable[str]) -> None:
         paths = [pinned.inside(name) for name in names]
         if not all((root / path).is_file() for path in paths):
-            _snapshot(pinned, paths, options)
+            _snapshot(pinned, paths, options, said=place)
         for path in paths:
             _refuse_corrupted(root / path, pinned, cache, cached_before)
 
@@ -81,17 +83,35 @@ def way_out(place: Place | None, cache_dir: str | Path | None = None) -> str:
     """What to do about a cached copy that is not intact; nothing for a local folder."""
     if place is None:
         return ""
-    where = f" --cache-dir {cache_dir}" if cache_dir and Path(cache_dir) != Path(constants.HF_HUB_CACHE) else ""
+    where = (
+        f" --cache-dir {shlex.quote(str(cache_dir))}"
+        if cache_dir and Path(cache_dir) != Path(constants.HF_HUB_CACHE)
+        else ""
+    )
     return (
         f". It is the cached copy of {place.repo_id} and was not used: remove it with `hf cache rm "
         f"model/{place.repo_id}{where}` and load again; if that does not help, {_OWNER}"
     )
 
 
-def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any]) -> Path:
-    """The folder of a commit in the cache, with these files in it. Raises HubError."""
+def _resolve(place: Place, options: dict[str, Any]) -> Path:
+    """The folder of a commit in the cache, its listing fetched; by the cache alone if the Hub cannot be reached."""
+    try:
+        return _snapshot(place, [], options)
+    except HubError as error:
+        # The client turns to the cache when there is no connection, but not when there is one that breaks.
+        if not isinstance(error.__cause__, TransportError) or http_status(error) is not None:
+            raise
+        try:
+            return _snapshot(place, [], {**options, "local_files_only": True})
+        except HubError:
+            raise error from error.__cause__
+
+
+def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any], said: Place | None = None) -> Path:
+    """The folder of a commit in the cache, with these files in it. Raises HubError, of the place as it was said."""
     patterns = [glob.escape(path) for path in paths]
-    with hub_errors(place, "could not be fetched from the Hub"):
+    with hub_errors(said or place, "could not be fetched from the Hub"):
         return Path(snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **options))
 
 
@@ -108,6 +128,8 @@ def _files(place: Place, cache: Path) -> dict[str, int]:
             f"{place}: the Hub was not asked or not reached, and the cache has files but no listing of the commit, so "
             "some may be missing; go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
         ) from error
+    if not listing:  # a repository holds its .gitattributes at least
+        raise HubError(f"{place}: the Hub listed no files at all{way_out(place, cache)}")
     sizes = {entry.path: entry.size for entry in listing}
     prefix = place.inside("")
     names = {path.removeprefix(prefix): size for path, size in sizes.items() if path.startswith(prefix)}

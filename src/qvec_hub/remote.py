@@ -169,38 +169,49 @@ _LOGGERS = [logging.getLogger(f"huggingface_hub.{name}") for name in ("_commit_a
 _expected = _Expected()
 _lock = threading.Lock()
 _talks = 0
-_unbounded: Any = None  # the client's session, if it had no limit of its own
 
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """For as long as anybody here talks to the Hub: a limit for the client's shared session, and less noise."""
-    global _talks, _unbounded
+    """For as long as anybody here talks to the Hub: no request without a limit, and less noise."""
+    global _talks
     with _lock:
         _talks += 1
-        session = get_session()
-        if session.timeout.read is None:
-            session.timeout, _unbounded = PATIENCE_S, session
-        for logger in _LOGGERS:
-            logger.addFilter(_expected)
+        _hooks(add=True)
     try:
         yield
     finally:
         with _lock:
             _talks -= 1
             if not _talks:
-                if _unbounded is not None:
-                    _unbounded.timeout, _unbounded = None, None
-                for logger in _LOGGERS:
-                    logger.removeFilter(_expected)
+                _hooks(add=False)
+
+
+def _hooks(add: bool) -> None:
+    session = get_session()
+    others = [hook for hook in session.event_hooks["request"] if hook is not _limit]
+    session.event_hooks = {**session.event_hooks, "request": [*others, _limit] if add else others}
+    for logger in _LOGGERS:
+        (logger.addFilter if add else logger.removeFilter)(_expected)
+
+
+def _limit(request: Any) -> None:
+    """Where the client would wait for ever, for an answer or to be rid of its own bytes: not longer than we do."""
+    limits = request.extensions.get("timeout", {})
+    patient = {kind: PATIENCE_S if limits.get(kind) is None else limits[kind] for kind in _WAITS}
+    request.extensions = {**request.extensions, "timeout": patient}
+
+
+_WAITS = ("connect", "read", "write", "pool")
 
 
 def _advice(error: BaseException) -> str:
     """What happened, and what the user can do about it."""
     status = http_status(error)
     if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError)):
-        if status is not None or _cause(error, TransportError) is not None:
-            return f"{_advice(_root(error))}. The cache does not hold all of it either"
+        asked = _cause(error, HfHubHTTPError) or _cause(error, TransportError)
+        if asked is not None:
+            return f"{_advice(asked)}. The cache does not hold all of it either"
         return (
             f"the Hub was not asked, and the cache does not hold all of it ({first_line(_root(error))}); "
             "go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
@@ -266,6 +277,6 @@ def _cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
 
 
 def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None and not isinstance(error, HfHubHTTPError):
+    while error.__cause__ is not None:
         error = error.__cause__
     return error

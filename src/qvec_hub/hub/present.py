@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi
 
@@ -100,10 +101,10 @@ class Present:
             return None
         if stored.size > limit:
             raise HubError(f"{place}: its {name} has {stored.size:,} bytes, expected at most {limit:,}; {_ADVICE}")
+        # Without force the client would copy the file from its cache, where it may have been damaged.
+        options: dict[str, Any] = {"local_dir": self.scratch, "force_download": True}
         with hub_errors(place, f"its {name} could not be read", UNTOUCHED):
-            local = Path(
-                self.api.hf_hub_download(place.repo_id, path, revision=self.there.head, local_dir=self.scratch)
-            )
+            local = Path(self.api.hf_hub_download(place.repo_id, path, revision=self.there.head, **options))
         if not same_content(local, stored):
             raise HubError(f"{place}: its {name} arrived corrupted; {UNTOUCHED}; try again")
         return local

@@ -1,0 +1,169 @@
+"""Downloads that go wrong: nothing broken is used, nothing is left behind, the message says what to do, a retry works."""
+
+import random
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+import qvec_hub as qv
+
+from ..hub_server import Fault
+from .conftest import same
+
+REPO = "alice/toys-qvec"
+load = qv.QuantizationVector.from_pretrained
+CONFIG, TENSORS, LINEAGE = "qvec_config.json", "/cdn/.*/qvec.safetensors", "/cdn/.*/lineage.safetensors"
+LOOK, LIST = rf"/api/models/{REPO}(/revision/main)?(\?|$)", f"/api/models/{REPO}/tree/"
+
+
+@pytest.fixture
+def seeded(hub, vector_files, monkeypatch):
+    """A vector in the Hub, and little patience here."""
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    monkeypatch.setattr("qvec_hub.remote.PATIENCE_S", 0.3)
+    hub.seed(REPO, vector_files)
+    return hub
+
+
+def leftovers() -> list[Path]:
+    return [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.name.endswith((".incomplete", ".tmp"))]
+
+
+def refused(hub, vector, said: str = "", **options) -> None:
+    """A load fails in our words and leaves nothing behind; when the fault is over the next one works."""
+    with pytest.raises(qv.HubError, match=f"toys-qvec.*{said}") as caught:
+        load(REPO, **options)
+    assert "\n" not in str(caught.value)
+    assert "<html" not in str(caught.value)
+    assert leftovers() == []
+    hub.clear_faults()
+    assert same(load(REPO), vector)
+    assert same(load(REPO, local_files_only=True), vector)
+
+
+@pytest.mark.parametrize(
+    "path", [LOOK, LIST, CONFIG, TENSORS, LINEAGE], ids=["look", "list", "config", "data", "sketch"]
+)
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (401, "does not accept your token; log in anew"),
+        (403, "may not do this"),
+        (409, "HTTP|at the same time"),
+        (412, "HTTP|at the same time"),
+        (413, "too large"),
+        (429, "too many requests; wait a few minutes"),
+        (500, "the Hub answered 500; try again later"),
+        (503, "the Hub answered 503; try again later"),
+    ],
+)
+def test_refusals_for_good(seeded, vector, path: str, code: int, said: str) -> None:
+    seeded.inject(Fault("status", path=path, code=code, times=None))
+    refused(seeded, vector, said)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "error_code", "said"),
+    [
+        (LOOK, 404, "RepoNotFound", "no such repository"),
+        (LOOK, 404, "RevisionNotFound", "no such revision"),
+        (LOOK, 403, "GatedRepo", "access must be granted first"),
+        (LIST, 404, "EntryNotFound", "missing"),
+        (CONFIG, 404, "EntryNotFound", "missing"),
+        (CONFIG, 401, "RepoNotFound", "log in with"),
+        (TENSORS, 404, None, "HTTP 404"),
+    ],
+)
+def test_refusals_that_name_a_reason(seeded, vector, path: str, code: int, error_code: str | None, said: str) -> None:
+    seeded.inject(Fault("status", path=path, code=code, error_code=error_code, times=None))
+    refused(seeded, vector, said)
+
+
+def test_a_disabled_repository(seeded, vector) -> None:
+    said = {"X-Error-Message": "Access to this resource is disabled."}
+    seeded.inject(Fault("status", path=LOOK, code=403, headers=said, times=None))
+    refused(seeded, vector, "disabled by the Hub")
+
+
+@pytest.mark.parametrize("path", [LOOK, LIST, CONFIG, TENSORS], ids=["look", "list", "config", "data"])
+@pytest.mark.parametrize("kind", ["hang", "cut"])
+def test_silence_and_broken_connections_for_good(seeded, vector, path: str, kind: str) -> None:
+    seeded.inject(Fault(kind, path=path, seconds=20, times=None))
+    refused(seeded, vector, "(the connection to http.*|)(failed or broke|nothing)")
+
+
+def positions(size: int) -> list[int]:
+    return [0, 1, size - 1, *random.Random(5).sample(range(2, size - 1), 3)]
+
+
+def test_cut_anywhere_and_resumed(seeded, vector, vector_files, asked) -> None:
+    """The client goes on where a connection broke; what it puts together is whole."""
+    for name, path in [("qvec_config.json", CONFIG), ("qvec.safetensors", TENSORS)]:
+        for i, at in enumerate(positions(len(vector_files[name]))):
+            cache = Path(constants.HF_HUB_CACHE) / f"{name}-{i}"
+            seeded.inject(Fault("cut", "GET", path, at=at))
+            assert same(load(REPO, cache_dir=cache), vector)
+            assert [path for path in cache.rglob("*.incomplete")] == []
+            seeded.clear_faults()
+
+
+@pytest.mark.parametrize("kind", ["truncate", "flip"])
+@pytest.mark.parametrize("name", ["qvec_config.json", "qvec.safetensors", "lineage.safetensors"])
+def test_what_arrives_broken_is_not_kept(seeded, vector, vector_files, name: str, kind: str) -> None:
+    path = CONFIG if name == "qvec_config.json" else f"/(cdn|resolve)/?.*/{name}"
+    for at in positions(len(vector_files[name]))[1:4]:
+        cache = Path(constants.HF_HUB_CACHE) / str(at)
+        seeded.inject(Fault(kind, path=path, at=at, times=None))
+        with pytest.raises(qv.HubError, match=rf"{name}.*(corrupted.*not kept; load again|should be of size)"):
+            load(REPO, cache_dir=cache)
+        seeded.clear_faults()
+        assert same(load(REPO, cache_dir=cache), vector)
+
+
+@pytest.mark.parametrize("path", [CONFIG, "resolve/.*/qvec.safetensors"], ids=["config", "data"])
+def test_a_wrong_etag(seeded, vector, path: str) -> None:
+    seeded.inject(Fault("wrong_etag", path=path, times=None))
+    refused(seeded, vector, "corrupted: the Hub announced the hash 000000000000….*not kept; load again")
+
+
+@pytest.mark.parametrize("path", [LOOK, LIST, CONFIG, TENSORS], ids=["look", "list", "config", "data"])
+def test_once_is_nothing(seeded, vector, path: str) -> None:
+    """A single failure in what was fetched before is bridged by the cache, in a new file by another try."""
+    load(REPO)
+    seeded.clear_requests()
+    for fault in (Fault("status", path=path, code=503), Fault("cut", path=path), Fault("hang", path=path, seconds=20)):
+        seeded.inject(fault)
+        assert same(load(REPO), vector)
+        seeded.clear_faults()
+    assert not [record for record in seeded.requests if "/cdn/" in record.path]
+
+
+def test_a_slow_hub_is_waited_for(seeded, vector, vector_files) -> None:
+    seeded.inject(Fault("slow", path=TENSORS, rate=2 * len(vector_files["qvec.safetensors"])))
+    assert same(load(REPO), vector)
+
+
+NONSENSE = [
+    b"<html><body>Sign in to the network</body></html>",
+    b"{}",
+    b"[]",
+    b"null",
+    b'{"sha": 1}',
+    b"[{}]",
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("body", NONSENSE)
+@pytest.mark.parametrize("path", [LOOK, LIST], ids=["look", "list"])
+def test_nonsense_with_status_200(seeded, vector, nonsense, path: str, body: bytes) -> None:
+    nonsense(path, body)
+    with pytest.raises(qv.HubError, match=f"^{REPO}") as caught:
+        load(REPO)
+    nonsense()
+    if "no files at all" in str(caught.value):  # the client remembers an empty listing
+        assert "remove it with `hf cache rm model/alice/toys-qvec`" in str(caught.value)
+    else:
+        assert same(load(REPO), vector)
