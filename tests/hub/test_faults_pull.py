@@ -1,4 +1,4 @@
-"""Downloads that go wrong: nothing broken is used, nothing is left behind, the message says what to do, a retry works."""
+"""Downloads that go wrong: nothing broken is used, nothing is left behind, the message helps, a retry works."""
 
 import random
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_cut_anywhere_and_resumed(seeded, vector, vector_files, asked) -> None:
             cache = Path(constants.HF_HUB_CACHE) / f"{name}-{i}"
             seeded.inject(Fault("cut", "GET", path, at=at))
             assert same(load(REPO, cache_dir=cache), vector)
-            assert [path for path in cache.rglob("*.incomplete")] == []
+            assert list(cache.rglob("*.incomplete")) == []
             seeded.clear_faults()
 
 

@@ -56,26 +56,23 @@ def hub_facts(place: Any, token: str | None) -> dict[str, Any]:
     return {"hub": facts}
 
 
-def card_facts(where: str, place: Any) -> dict[str, Any]:
+def card_facts(where: str, place: Any, token: str | None = None) -> dict[str, Any]:
     """Licence and evidence, as the card beside the vector tells them; None where it does not."""
-    from huggingface_hub import try_to_load_from_cache
-
     from ..artifact import CARD_FILE
-    from ..errors import ArtifactError
+    from ..errors import QVecError
     from ..hub.listing import summary as in_numbers
     from ..hub.metadata import read_front
+    from ..hub.opening import fetch
     from ..hub.results import read_evidence
     from ..hub.sections import split_card
     from ..hub.values import strings
     from ..untrusted import read_file
 
-    path: Any = Path(where).expanduser() / CARD_FILE
-    if place is not None:  # loading the vector has just fetched it
-        path = try_to_load_from_cache(place.repo_id, place.inside(CARD_FILE), revision=place.revision)
     try:
-        text = read_file(Path(path), MAX_CARD_BYTES).decode("utf-8", "replace") if isinstance(path, (str, Path)) else ""
+        path = fetch(place, CARD_FILE, token, MAX_CARD_BYTES) if place else Path(where).expanduser() / CARD_FILE
+        text = read_file(path, MAX_CARD_BYTES).decode("utf-8", "replace")
         front = read_front(split_card(text)[0], CARD_FILE)
-    except ArtifactError:
+    except QVecError:
         front = {}  # the vector is as good without a card
     evidence = read_evidence(front, str(where))
     licenses = strings(front.get("license"))

@@ -59,7 +59,7 @@ def info(
     from .facts import card_facts, hub_facts, shown, summary, tensor_rows, verdict
 
     opened = QuantizationVector.from_pretrained(vector, token=token)
-    facts = {**summary(vector, opened), **hub_facts(opened.origin, token), **card_facts(vector, opened.origin)}
+    facts = {**summary(vector, opened), **hub_facts(opened.origin, token), **card_facts(vector, opened.origin, token)}
     rows = tensor_rows(opened)
     judged = None if receiver is None else verdict(opened, receiver, token)
     if as_json:
