@@ -3,82 +3,63 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-# The address of the Hub is read once, at import: so everything happens in a process of its own.
-SCRIPT = """
-import json, os, sys
-from pathlib import Path
-from tests.dataset_hub import COMMIT, DatasetHub
-
-hub = DatasetHub("me/pictures", Path(sys.argv[1]))
-os.environ.update(HF_ENDPOINT=hub.url, HF_HOME=sys.argv[2], HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1")
 from qvec_hub.data import dataset_revision, load_images
 from qvec_hub.errors import DataError
 
-def attempt(*arguments, **options):
-    try:
-        dataset = load_images(*arguments, **options)
-        return [dataset["label"][:], dataset_revision(dataset)]
-    except DataError as error:
-        return str(error)
-
-def attempts():
-    return {
-        "test": attempt("me/pictures", "test"),
-        "tag": attempt("me/pictures", "test", revision="v1"),
-        "commit": attempt("me/pictures", "test", revision=COMMIT),
-        "no revision": attempt("me/pictures", "test", revision="v2"),
-        "no dataset": attempt("me/nothing"),
-    }
-
-online = attempts()
-hub.stop()
-print(json.dumps([online, attempts()]))
-"""
-COMMIT = "a" * 40
+REPO = "me/pictures"
 
 
-@pytest.fixture(scope="module")
-def attempts(tmp_path_factory):
-    repo, home = tmp_path_factory.mktemp("repo"), tmp_path_factory.mktemp("home")
-    (repo / "data").mkdir()
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(out, "png")
+@pytest.fixture
+def commit(hub):
+    """A dataset on the hub, with the tag v1."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "png")
+    files = {}
     for split, labels in {"train": ["b", "a"], "test": ["b"]}.items():
-        rows = {"image": [{"bytes": out.getvalue(), "path": None}] * len(labels), "label": labels}
-        pq.write_table(pa.table(rows), repo / "data" / f"{split}-00000-of-00001.parquet")
-    above = Path(__file__).parents[1]
-    paths = [str(above), str(above / "src"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    command = [sys.executable, "-c", SCRIPT, str(repo), str(home)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout)
+        rows = {"image": [{"bytes": picture.getvalue(), "path": None}] * len(labels), "label": labels}
+        out = io.BytesIO()
+        pq.write_table(pa.table(rows), out)
+        files[f"data/{split}-00000-of-00001.parquet"] = out.getvalue()
+    made = hub.seed(REPO, files, repo_type="dataset")
+    hub.tag(REPO, "v1", repo_type="dataset")
+    return made
 
 
-def test_online(attempts):
-    online, _ = attempts
-    for wanted in ("test", "tag", "commit"):
-        assert online[wanted] == [[1], COMMIT]
-    for missing in ("no revision", "no dataset"):
-        assert "expected a dataset on the Hub, found status 404" in online[missing]
+def read(**options):
+    dataset = load_images(REPO, "test", **options)
+    return dataset["label"][:], dataset_revision(dataset)
 
 
-def test_from_the_cache_when_the_hub_is_gone(attempts):
-    _, offline = attempts
-    assert offline["test"] == [[1], COMMIT]
-    assert offline["commit"] == [[1], COMMIT]
+def test_online(hub, commit):
+    for revision in (None, "v1", commit):
+        assert read(revision=revision) == ([1], commit)
+    with pytest.raises(DataError, match="expected a dataset on the Hub, found status 404"):
+        read(revision="v2")
+    with pytest.raises(DataError, match="expected a dataset on the Hub, found status 404"):
+        load_images("me/nothing")
+
+
+def test_a_newer_commit(hub, commit):
+    newer = hub.seed(REPO, {"README.md": b"# Pictures\n"}, repo_type="dataset")
+    assert read()[1] == newer
+    assert read(revision="v1")[1] == commit
+
+
+def test_from_the_cache_when_the_hub_is_gone(hub, commit):
+    for revision in (None, "v1", commit):
+        read(revision=revision)
+    hub.stop()
+    assert read() == ([1], commit)
+    assert read(revision=commit) == ([1], commit)
     # A tag may have moved, so what is in the cache is not taken for it.
-    assert f"found no connection and a cached copy of {COMMIT}" in offline["tag"]
-    assert f"found no connection and a cached copy of {COMMIT}" in offline["no revision"]
-    assert "found no connection and nothing in the cache" in offline["no dataset"]
+    for revision in ("v1", "v2"):
+        with pytest.raises(DataError, match=f"found no connection and a cached copy of {commit}"):
+            read(revision=revision)
+    with pytest.raises(DataError, match="found no connection and nothing in the cache"):
+        load_images("me/nothing")

@@ -10,6 +10,8 @@ import threading
 
 from .server import HubServer
 
+INTERRUPTED = 130  # what a shell reports of a command that was interrupted
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -24,13 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with HubServer(options.root, port=options.port) as hub:
         user = hub.store.users.get(options.user) or hub.add_user(options.user)
-        print(f"hub at {hub.url}, user {user.name}, token {user.token}", file=sys.stderr, flush=True)
-        if options.command:
-            return subprocess.run(options.command, env=environment(hub.url, user.token), check=False).returncode
         try:
+            print(f"hub at {hub.url}, user {user.name}, token {user.token}", file=sys.stderr, flush=True)
+            if options.command:
+                done = subprocess.run(options.command, env=environment(hub.url, user.token), check=False)
+                return done.returncode
             threading.Event().wait()
         except KeyboardInterrupt:
-            return 0
+            return INTERRUPTED if options.command else 0
     return 0
 
 

@@ -128,11 +128,9 @@ class View:
                 continue
             try:
                 results = cards.parse(self.store.read(entry).decode())
-                checked = [{"dataset": {**each["dataset"]}, **each, "value": each["value"]} for each in results]
+                found += [{"filename": path, "verified": False, "data": _eval_result(each)} for each in results]
             except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
                 found.append({"filename": path, "error": f"{type(error).__name__}: {error}"})
-                continue
-            found += [{"filename": path, "verified": False, "data": each} for each in checked]
         return found or None
 
     def safetensors(self) -> dict[str, Any] | None:
@@ -143,6 +141,16 @@ class View:
                 for dtype, number in _parameters(self.store, entry).items():
                     counts[dtype] = counts.get(dtype, 0) + number
         return {"parameters": counts, "total": sum(counts.values())} if counts else None
+
+
+def _eval_result(value: Any) -> dict[str, Any]:
+    """One entry of an evaluation file.
+
+    Raises:
+        KeyError, TypeError: when it lacks what every entry has.
+    """
+    dataset = {key: value["dataset"][key] for key in ("id", "task_id")}
+    return {**value, "dataset": {**value["dataset"], **dataset}, "value": value["value"]}
 
 
 def _parameters(store: Store, entry: Entry) -> dict[str, int]:

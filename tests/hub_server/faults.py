@@ -92,28 +92,22 @@ class Faults:
     def __init__(self, app: Any) -> None:
         self.app = app
         self.rules: list[Fault] = []
-        self.exchanges: list[Exchange] = []
+        self.records: list[Record] = []
         self._lock = threading.Lock()
-
-    def _match(self, method: str, path: str) -> Fault | None:
-        with self._lock:
-            return next((rule for rule in self.rules if rule.takes(method, path)), None)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send)
-        self.exchanges.append(exchange)
-        await exchange.run(self.app, self._match(scope["method"], exchange.path))
-
-    def records(self) -> list[Record]:
-        return [Record(each.scope["method"], each.path, each.status) for each in self.exchanges]
+        exchange = Exchange(scope, receive, send, self.records)
+        with self._lock:
+            fault = next((rule for rule in self.rules if rule.takes(scope["method"], exchange.path)), None)
+        await exchange.run(self.app, fault)
 
 
 class Exchange:
     """One request and its answer, with at most one fault in between."""
 
-    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __init__(self, scope: Any, receive: Any, send: Any, records: list[Record]) -> None:
         raw = scope["raw_path"].decode("ascii")
         query = scope["query_string"].decode("ascii")
         self.path = f"{raw}?{query}" if query else raw
@@ -121,8 +115,10 @@ class Exchange:
         self.scope = {**scope, "path": raw}
         self.receive, self.send = receive, send
         self.transport = scope["state"]["transport"]
-        self.status, self.closed = 0, False
+        self.closed = False
         self.sent = self.received = 0
+        self._records, self._number = records, len(records)
+        records.append(Record(scope["method"], self.path, 0))
 
     async def run(self, app: Any, fault: Fault | None) -> None:
         if fault is None:
@@ -151,7 +147,7 @@ class Exchange:
         if self.closed:
             return
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self._records[self._number] = self._records[self._number]._replace(status=message["status"])
             message["headers"] = [*message["headers"], (b"x-request-id", uuid.uuid4().hex.encode())]
         await self.send(message)
 

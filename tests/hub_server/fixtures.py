@@ -52,6 +52,7 @@ def point_at(url: str, token: str, cache: Path, monkeypatch: pytest.MonkeyPatch)
             "HUB_DATASETS_URL": url + "/datasets/{repo_id}/resolve/{revision}/{path}",
             "HF_HUB_OFFLINE": False,
             "HF_DATASETS_OFFLINE": False,
+            "HF_DATASETS_CACHE": cache / "datasets",
         },
         # The client waits seconds before it tries again. Only its own look at the clock is replaced.
         huggingface_hub.utils._http: {"time": _impatient()},
@@ -66,6 +67,7 @@ def point_at(url: str, token: str, cache: Path, monkeypatch: pytest.MonkeyPatch)
         "HF_ENDPOINT": url,
         "HF_TOKEN": token,
         "HF_HUB_CACHE": str(cache),
+        "HF_DATASETS_CACHE": str(cache / "datasets"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import huggingface_hub as hf
 import pytest
@@ -131,6 +132,25 @@ def test_parent(hub):
         commit(CommitOperationAdd("b", b"2"), parent_commit=head)
     assert error.value.response.status_code == 412
     assert hf.model_info(REPO).sha == made.oid
+
+
+def test_many_at_once(hub):
+    """Of those who build on the same commit one gets through; those who do not care all do."""
+    head = hf.model_info(REPO).sha
+
+    def attempt(name, **options):
+        try:
+            return commit(CommitOperationAdd(name, b"x"), **options).oid
+        except HfHubHTTPError as error:
+            return error.response.status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        strict = list(pool.map(lambda name: attempt(name, parent_commit=head), "abcdefgh"))
+        assert strict.count(412) == 7
+        free = list(pool.map(attempt, "ABCDEFGH"))
+    assert len(hf.list_repo_commits(REPO)) == 1 + 1 + 8
+    assert len(set(free)) == 8
+    assert len(hub.files(REPO)) == 3 + 1 + 8
 
 
 def test_missing_branch(hub):
