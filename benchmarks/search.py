@@ -64,11 +64,13 @@ def main() -> None:
 def fill(hub: Any, folder: Path, count: int) -> None:
     """Vectors of one tiny base, good and broken ones; and two receivers of it, one of which names its base."""
     import torch
+    from tests.hub.library import Library
     from transformers import ViTConfig, ViTForImageClassification
+    from transformers.utils import logging
 
     import qvec_hub as qv
-    from tests.hub.library import Library
 
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     base = ViTForImageClassification(ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
                                                intermediate_size=64, image_size=16, patch_size=4))  # fmt: skip

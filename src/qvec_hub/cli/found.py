@@ -21,6 +21,9 @@ def progress(message: str) -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda message: None
         return
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # two moving lines at once garble each other
     with console.status(message) as status:
         yield status.update
 
