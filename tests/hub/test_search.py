@@ -121,6 +121,14 @@ def test_a_config_is_opened_once_where_the_card_says_too_little(library) -> None
     assert sorted(library.opened()) == ["a/bare", "a/elsewhere"]
 
 
+def test_standard_metadata_is_enough(library) -> None:
+    standard = f"---\ntags: [quantization-vector, int2-channel-mse]\nbase_model: {BASE}\n---\n".encode()
+    for i in range(VERIFIED + 5):
+        library.put(f"a/plain{i}", card=standard, grid="int2-channel-mse")
+    assert len(qv.search(base_model=BASE, bits=2)) == VERIFIED + 5
+    assert len(library.opened()) == VERIFIED
+
+
 def test_a_vector_of_an_unpublished_base_is_told_by_its_card(library) -> None:
     library.put("a/unnamed", None, downloads=1)
     library.hub.clear_requests()

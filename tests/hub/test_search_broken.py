@@ -161,7 +161,7 @@ def test_what_is_shown_was_opened_also_when_the_best_are_broken(library) -> None
 
 def test_a_hub_that_gives_no_config_is_not_asked_for_all(library) -> None:
     for i in range(3 * BATCH):
-        library.put(f"a/silent{i}", card=card_with())
+        library.put(f"a/silent{i}", card=card_with(base_model=None))
     library.hub.inject(Fault("status", path="/resolve/", code=403, times=None))
     found = qv.search()
     assert names(found) == []

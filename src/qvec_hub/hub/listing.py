@@ -46,7 +46,7 @@ class Listed:
         gated: the files are for those whom the owner granted access; what is said here is public.
         lineage: whether there is a sketch of the base.
         evidence: what its card says was measured.
-        told: the card says all a search needs.
+        told: the card says what a search needs: the base, if it is published, and the grid.
         verified: its config was opened, and says the same.
         broken: why it cannot be used; None when nothing speaks against it.
         unreachable: `broken` because its config could not be fetched.
@@ -206,11 +206,12 @@ def _from_card(listed: Listed, item: Mapping[str, Any]) -> Listed:
         "parameters": as_count(block.get("parameters")),
         "size": as_count(block.get("bytes")),
     }
-    bases = [name for name in strings(card.get("base_model")) if hub_id(name)]
+    tags = strings(card.get("tags")) + strings(item.get("tags"))
+    named = strings(card.get("base_model")) or [tag.split(":")[-1] for tag in tags if tag.startswith("base_model:")]
+    bases = [name for name in named if hub_id(name)]
     told = all(said[key] is not None for key in said if key != "task")
     told &= (block.get("task") is None) == (said["task"] is None)
     told &= (card.get("base_model") is None) == (not bases)
-    tags = strings(card.get("tags")) + strings(item.get("tags"))
     said["grid"] = said["grid"] or next((name for tag in tags if "-" in tag and (name := grid_name(tag))), None)
     said["size"] = said["size"] or as_count(item.get("usedStorage"))
     return replace(
@@ -220,7 +221,7 @@ def _from_card(listed: Listed, item: Mapping[str, Any]) -> Listed:
         base_model=bases[0] if bases else None,
         license=next(iter(strings(card.get("license"))), None),
         evidence=read_evidence(card, listed.repo_id),
-        told=told,
+        told=told or (bool(bases) and said["grid"] is not None),
     )
 
 
