@@ -111,7 +111,11 @@ def measure(hub: Any, folder: Path, runs: int) -> dict[str, Any]:
                 hub.clear_requests()
                 taken.append(seconds(run))
                 asked.append(len(hub.requests))
-            found[f"{name}, {state}"] = {"seconds": median(taken), "slowest": max(taken), "requests": max(asked)}
+            found[f"{name}, {state}"] = {
+                "seconds": median(taken),
+                "slowest": round(max(taken), 3),
+                "requests": max(asked),
+            }
     return {"searches": found}
 
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ import qvec_hub as qv
 from qvec_hub.artifact import Revision
 
 from ..conftest import fine_tuned, tiny_config
-from .library import Library
 
 
 @pytest.fixture(autouse=True)
@@ -78,9 +76,3 @@ def nonsense(hub):
 
     yield say
     faults.app = app
-
-
-@pytest.fixture
-def library(hub, vector_folder: Path) -> Library:
-    """The hub of a test, and a quick way to put vectors there."""
-    return Library(hub, vector_folder)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from qvec_hub import Grid
 from qvec_hub.artifact import CARD_FILE, CONFIG_FILE, LINEAGE_FILE, TENSOR_FILE, VectorConfig
 from qvec_hub.bench import Evidence, Pair
@@ -71,6 +73,12 @@ class Library:
     def _asked(self, method: str, name: str) -> list[str]:
         paths = [each.path for each in self.hub.requests if each.method == method and each.path.endswith(f"/{name}")]
         return [path.split("/resolve/")[0].strip("/") for path in paths if "/resolve/" in path]
+
+
+@pytest.fixture
+def library(hub: Any, vector_folder: Path) -> Library:
+    """The hub of a test, and a quick way to put vectors there."""
+    return Library(hub, vector_folder)
 
 
 def evidence(repo_id: str, gains: Sequence[float], grid: str = "int3") -> Evidence | None:
