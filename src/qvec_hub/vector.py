@@ -235,18 +235,16 @@ class QuantizationVector:
         return f"QuantizationVector({task}, {self.config.model_type}, {self.config.grid.name}, {len(self)} tensors)"
 
     def sources(self) -> list[Source]:
-        """What the vector is made of: itself, or the ingredients of a sum with their weights."""
-        if self.config.sources:
-            return self.config.sources
+        """What the vector is made of: itself, if it is in the Hub, or the ingredients of a sum with their weights."""
         place = self.origin
-        if place is None:
-            return [Source(None, None, 1.0)]
-        return [Source(place.repo_id, place.revision, 1.0, place.subfolder)]
+        if place is not None:
+            return [Source(place.repo_id, place.revision, 1.0, place.subfolder)]
+        return self.config.sources or [Source(None, None, 1.0)]
 
     def provenance(self) -> list[dict[str, Any]]:
         """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
         listed = [source.to_dict() for source in self.sources()]
-        if not self.config.sources and self.config.tensors is not None:
+        if (self.origin or not self.config.sources) and self.config.tensors is not None:
             listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
         return listed
 

@@ -12,6 +12,7 @@ import huggingface_hub.file_download
 import huggingface_hub.hf_api
 import huggingface_hub.utils._http
 import pytest
+import transformers.utils.hub
 from huggingface_hub import HfFileSystem, close_session, constants
 
 from .server import HubServer
@@ -47,6 +48,7 @@ def point_at(url: str, token: str, cache: Path, monkeypatch: pytest.MonkeyPatch)
             "HF_HUB_DISABLE_XET": True,
         },
         huggingface_hub.hf_api.api: {"endpoint": url},
+        transformers.utils.hub: {"_hf_api": None},  # made when first used, for the hub of that moment
         datasets.config: {
             "HF_ENDPOINT": url,
             "HUB_DATASETS_URL": url + "/datasets/{repo_id}/resolve/{revision}/{path}",
