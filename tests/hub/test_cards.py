@@ -172,6 +172,16 @@ def test_a_saved_folder_has_a_card_and_keeps_notes(vector, tmp_path: Path) -> No
     assert path.read_text().count("mine") == 1
 
 
+def test_a_card_that_cannot_be_read_is_left_alone(vector, tmp_path: Path) -> None:
+    vector.save_pretrained(tmp_path / "v")
+    path = tmp_path / "v" / "README.md"
+    path.write_text("---\na: [\n---\nmine")
+    with pytest.warns(UserWarning, match="not refreshed"):
+        (2 * vector).save_pretrained(tmp_path / "v")
+    assert path.read_text() == "---\na: [\n---\nmine"
+    assert qv.QuantizationVector.from_pretrained(tmp_path / "v").norm() == pytest.approx(2 * vector.norm())
+
+
 def test_the_card_of_a_quantized_model() -> None:
     class Config:
         num_labels = 5
