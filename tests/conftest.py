@@ -91,4 +91,4 @@ def pixels() -> torch.Tensor:
     return torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(9))
 
 
-pytest_plugins = ["tests.cli_fixture", "tests.hub_server.fixtures"]
+pytest_plugins = ["tests.cli_fixture", "tests.hub_server.fixtures", "tests.hub.library"]

@@ -272,3 +272,9 @@ def test_checkpoints_that_cannot_be_read(damage: str, finetuned, qat, tmp_path: 
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(qv.ArtifactError, match=str(folder)):
         qv.QuantizationVector.extract(folder, qat)
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "a\0b", "~nobody-of-that-name/vector", ""])
+def test_a_source_that_is_no_path_is_named(source: str) -> None:
+    with pytest.raises(qv.QVecError, match=r"no such folder|repo id|cache|no qvec_config\.json"):
+        qv.QuantizationVector.from_pretrained(source, local_files_only=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
+from transformers.utils import CONFIG_NAME, cached_file
 
 from .artifact import Revision
 from .errors import ArtifactError, MisfitError, first_line
 from .naming import canonical_names
 from .schema import REPO_ID
+from .untrusted import printable
 
-__all__ = ["is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
+__all__ = ["commit_in", "is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
 
 HubArguments = dict[str, Any]  # revision, token, cache_dir, local_files_only
 
@@ -25,13 +28,17 @@ def is_folder(source: str | Path) -> bool:
     Raises:
         ArtifactError: when it looks like a path but nothing is there.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return True
     text = str(source)
     if text.startswith("hf://"):
         return False
-    if path.exists():
+    try:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return True
+        exists = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # endless, with a NUL, or of a user who does not exist
+        raise ArtifactError(f"{printable(source, 80)}: no such folder ({first_line(error)})") from error
+    if exists:
         raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
     slashes = text.partition("@")[0].count("/")  # a revision may hold more: org/name@refs/pr/1
     if isinstance(source, Path) or text.startswith((".", "/", "~")) or slashes > 1 or not text:
@@ -49,15 +56,23 @@ def known_origin(model: object, revision: str | None = None) -> Revision:
     return Revision(model, revision)
 
 
+def commit_in(path: object) -> str | None:
+    """The commit that a file in the Hub's cache belongs to; None for any other file."""
+    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", str(path))
+    return found[1] if found else None
+
+
 def load_config(source: str | Path, **hub: Any) -> Any:
-    """The transformers config of a folder or repo id.
+    """The transformers config of a folder or repo id; of the latter, `_commit_hash` says which commit it is.
 
     Raises:
         ArtifactError: when there is none.
     """
     is_folder(source)
     try:
-        return AutoConfig.from_pretrained(source, **hub)
+        config = AutoConfig.from_pretrained(source, **hub)
+        config._commit_hash = commit_in(cached_file(str(source), CONFIG_NAME, **hub))
+        return config
     except Exception as error:  # of a file that may hold anything, and of a connection: whatever comes out of both
         raise ArtifactError(
             f"{source}: no transformers model config could be read ({first_line(error)}); expected a folder or a "
@@ -81,7 +96,11 @@ def load_classifier(
         return source
     config = load_config(source, **{k: kwargs[k] for k in _HUB_KEYS if k in kwargs})
     kwargs.setdefault("dtype", torch.float32)
-    return load_complete(source, head_required, config=config, **kwargs)
+    if config._commit_hash:
+        kwargs["revision"] = config._commit_hash  # config and weights of one commit, whatever is pushed meanwhile
+    model = load_complete(source, head_required, config=config, **kwargs)
+    model.config._commit_hash = config._commit_hash
+    return model
 
 
 def load_complete(source: str | Path, head_required: bool, **kwargs: Any) -> PreTrainedModel:

@@ -43,7 +43,10 @@ def from_pretrained(
     """
     hub = {key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs}
     revision = {"revision": kwargs["revision"]} if kwargs.get("revision") else {}
-    saved = getattr(load_config(source, **hub, **revision), "quantization_config", None)
+    config = load_config(source, **hub, **revision)
+    if config._commit_hash:
+        kwargs["revision"] = config._commit_hash
+    saved = getattr(config, "quantization_config", None)
     method = saved.get("quant_method") if isinstance(saved, dict) else None
     if saved is not None:
         if method != METHOD:

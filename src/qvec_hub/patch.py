@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from .errors import LineageError, MisfitError, QVecError
 from .lineage import MIN_SIMILARITY, probe, similarity
 from .naming import PATCH_RECORD, architecture, backbone_linears, backbone_tensors
-from .vector import QuantizationVector, describe_misfits
+from .shapes import describe_misfits
+from .vector import QuantizationVector
 
 __all__ = ["add_scaled", "patch_", "refuse_misfit", "refuse_stranger", "refuse_unsuitable", "resolve_scale"]
 

@@ -22,7 +22,7 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .artifact import Source
-from .checkpoint import known_origin
+from .checkpoint import commit_in, known_origin
 from .errors import ArtifactError, QVecError
 from .grids import Grid
 from .merge import merge
@@ -114,13 +114,17 @@ class QVecQuantizer(HfQuantizer):
         self.layers: dict[str, PackedLinear] = {}
         self.pending: set[str] = set()
         self.failure: Exception | None = None
+        self.commit: str | None = None  # of the receiver, where it comes from the Hub
 
     def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
         placed = device_map.values() if isinstance(device_map, dict) else ()
         if "disk" in placed:
             raise QVecError("device_map: a layer is placed on 'disk'; packed weights are small, place it on 'cpu'")
 
-    def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+    def _process_model_before_weight_loading(
+        self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **kwargs: Any
+    ) -> PreTrainedModel:
+        self.commit = commit_in(checkpoint_files[0]) if checkpoint_files else None
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
                 self.stream = self._open_stream(model)
@@ -178,6 +182,7 @@ class QVecQuantizer(HfQuantizer):
         return {}
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        model.config._commit_hash = self.commit
         push_with_card_(model)
         if self.stream is None:
             return model
@@ -195,7 +200,7 @@ class QVecQuantizer(HfQuantizer):
             )
         config = self.quantization_config
         config.scale = stream.scale
-        config.receiver = asdict(known_origin(model))
+        config.receiver = asdict(known_origin(model.config._name_or_path, self.commit))
         if stream.vector is not None:
             if config.check_lineage:
                 refuse_stranger(stream.vector, stream.probes)

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from .checkpoint import known_origin
 from .grids import Grid
 from .naming import PATCH_RECORD
+from .publishing import push_model
 from .version import __version__
 
 __all__ = ["METHOD", "push_with_card_", "quantization_record", "remember_"]
@@ -50,10 +51,4 @@ def push_with_card_(model: PreTrainedModel) -> None:
 
     On this one object, for transformers' own method would overwrite any card with a generic one.
     """
-    model.push_to_hub = partial(_publish, model)  # type: ignore[assignment]
-
-
-def _publish(model: PreTrainedModel, repo_id: str, **options: Any) -> Any:
-    from .hub import push_model  # above this room: a model only knows the way there
-
-    return push_model(model, repo_id, **options)
+    model.push_to_hub = partial(push_model, model)  # type: ignore[assignment]

@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import Field, fields, is_dataclass
+from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from .errors import ArtifactError, GridError
@@ -71,7 +72,7 @@ def build(cls: Any, values: Any, where: str, prefix: str = "") -> Any:
     if unknown:
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
         warnings.warn(f"{where}: ignoring unknown keys {', '.join(unknown[:8])}{more}", stacklevel=4)
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     checked = {name: _value(hints[name], values[name], where, prefix + name) for name in known if name in values}
     for name, value in checked.items():
         rule: Rule | None = known[name].metadata.get("rule")
@@ -88,6 +89,11 @@ def to_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in value.items()}
     return [to_json(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _optional(item: Field[Any]) -> bool:

@@ -96,7 +96,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
-            raise ValueError(f"key {printable(key, 60)!r} stands there twice")
+            raise ValueError(f"key '{printable(key, 60)}' stands there twice")
         values[key] = value
     return values
 

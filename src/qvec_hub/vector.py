@@ -17,7 +17,7 @@ from huggingface_hub import CommitInfo
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from . import storage
+from . import publishing, storage
 from .artifact import CARD_FILE, FORMAT_VERSION, Donor, Encoding, Source, VectorConfig
 from .checkpoint import known_origin, load_classifier
 from .download import locate, way_out
@@ -26,6 +26,7 @@ from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
 from .remote import Place
+from .shapes import refuse_other_shapes
 from .version import __version__
 
 __all__ = ["QuantizationVector"]
@@ -99,7 +100,7 @@ class QuantizationVector:
         lineage = None
         if base is not None:
             ancestor = backbone_tensors(load_classifier(base, head_required=False))
-            _refuse_other_shapes(ancestor, tensors, "base", "qat")
+            refuse_other_shapes(ancestor, tensors, "base", "qat")
             lineage = sketch(ancestor)
         return cls(config, tensors, lineage)
 
@@ -141,10 +142,8 @@ class QuantizationVector:
         Raises:
             ArtifactError: when the folder cannot be written, or a tensor holds NaN or infinity.
         """
-        from .hub import write_card  # above this room: a vector only knows the way there
-
         storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage)
-        write_card(Path(folder).expanduser())
+        publishing.write_card(Path(folder).expanduser())
 
     def push_to_hub(self, repo_id: str, **options: Any) -> CommitInfo:
         """Publish the vector with its card, in one commit; see `qvec_hub.hub.push_vector` for the options.
@@ -159,9 +158,12 @@ class QuantizationVector:
             HubError: when the Hub refuses or the connection breaks; the repository is then as it was.
             MisfitError: when the repository holds a vector of another base, or a model.
         """
-        from .hub import push_vector
+        done: CommitInfo = publishing.push_vector(self, repo_id, **options)
+        return done
 
-        return push_vector(self, repo_id, **options)
+    def with_config(self, **changes: Any) -> QuantizationVector:
+        """The same tensors under another config: ``vec.with_config(scale=0.5)``."""
+        return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage)
 
     def card(self) -> str:
         """The card in the local folder that the vector was loaded from; empty where there is none."""
@@ -259,14 +261,14 @@ class QuantizationVector:
         return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage)
 
     def _refuse_unlike(self, other: QuantizationVector) -> None:
-        _refuse_other_shapes(other.shapes(), self.shapes(), "other vector", "this vector")
+        refuse_other_shapes(other.shapes(), self.shapes(), "other vector", "this vector")
         bases = self.config.base_model, other.config.base_model
         if all(base.repo_id for base in bases) and bases[0] != bases[1]:
             raise MisfitError(f"vectors of different bases do not add up: {bases[0].repo_id} and {bases[1].repo_id}")
 
 
 def _difference(qat: Mapping[str, Tensor], finetuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    _refuse_other_shapes(finetuned, qat, "finetuned", "qat")
+    refuse_other_shapes(finetuned, qat, "finetuned", "qat")
     tensors = {
         name: tensor.detach().float().cpu() - finetuned[name].detach().float().cpu() for name, tensor in qat.items()
     }
@@ -276,30 +278,6 @@ def _difference(qat: Mapping[str, Tensor], finetuned: Mapping[str, Tensor]) -> d
     if not any(bool(tensor.any()) for tensor in tensors.values()):
         raise ArtifactError("the two models are identical, so their vector is zero; pass the QAT model as `qat`")
     return tensors
-
-
-def _refuse_other_shapes(found: Mapping[str, Any], expected: Mapping[str, Any], who: str, whose: str) -> None:
-    problems = describe_misfits(found, expected)
-    if problems:
-        listing = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
-        raise MisfitError(f"{who} does not fit {whose}: {listing}")
-
-
-def describe_misfits(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """One line for each tensor that is missing, unexpected or of another shape (values: shapes or tensors)."""
-    lines = []
-    for name in [*expected, *(name for name in found if name not in expected)]:
-        if name not in found:
-            lines.append(f"{name} is missing")
-        elif name not in expected:
-            lines.append(f"{name} is not expected")
-        elif _shape(found[name]) != _shape(expected[name]):
-            lines.append(f"{name} has shape {_shape(found[name])}, expected {_shape(expected[name])}")
-    return lines
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, Tensor) else tuple(value)
 
 
 def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:

@@ -4,20 +4,22 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi, ModelCard
 
 import qvec_hub as qv
+from qvec_hub.artifact import Revision
 from qvec_hub.bench import Row, read_rows
 from qvec_hub.controls import random_like
 from qvec_hub.demo import ROWS_FILE, DemoSettings, draw, run_demo, table
 from qvec_hub.training import TrainingRecipe
 
+RECIPE = TrainingRecipe(epochs=1, learning_rate=1e-3, warmup_steps=1)
+SMALL = DemoSettings(tasks=("digits", "counting"), images=200, recipe=RECIPE, mean_curve=(0.5,), random_curve=(2.0,))
+pytestmark = pytest.mark.filterwarnings("ignore:.*warm.*:UserWarning")  # two steps of training end within any warm-up
 
-@pytest.mark.filterwarnings("ignore:.*warm.*:UserWarning")  # two steps of training end within any warm-up
+
 def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    recipe = TrainingRecipe(epochs=1, learning_rate=1e-3, warmup_steps=1)
-    settings = DemoSettings(
-        tasks=("digits", "counting"), images=200, recipe=recipe, mean_curve=(0.5,), random_curve=(2.0,)
-    )
+    settings, recipe = SMALL, RECIPE
     lines: list[str] = []
     rows = run_demo(tmp_path / "out", settings, lines.append)
     assert read_rows(tmp_path / "out" / ROWS_FILE) == rows
@@ -28,7 +30,8 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
             ("fp", None, None, None, None),
             ("ptq", None, None, None, None),
             ("own_qat", None, None, None, None),
-            ("qvec", None, None, 0.5, None),
+            ("qvec", None, None, 0.5, "recommended"),
+            ("qvec", "random", None, 0.5, "recommended"),
             ("qvec", None, "mean", 1.0, "unit"),
             ("qvec", None, "mean", 0.5, None),
             ("qvec", "random", "mean", 1.0, "unit"),
@@ -36,10 +39,10 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ]
         assert {donor.repo for row in mine for donor in row.donors} == {other}
         assert {(row.dataset, row.split, row.seed) for row in mine} == {(f"zoo:{receiver}", "test", recipe.seed)}
-        assert mine[3].correct == mine[5].correct  # a mean of one donor is that donor
+        assert mine[3].correct == mine[6].correct  # a mean of one donor is that donor
     lines_of_table = table(rows, settings)
     assert [line[0] for line in lines_of_table] == ["digits", "counting", "mean"]
-    cells = [rows[i] for i in (0, 1, 3, 4, 6, 2)]
+    cells = [rows[i] for i in (0, 1, 3, 5, 7, 2)]
     assert lines_of_table[0][1:] == [f"{row.top1:.3f} ({row.correct}/{row.n})" for row in cells]
     draw(rows, settings, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
@@ -51,6 +54,28 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     printed = json.loads(qvec("demo", "--out", "other", "--json").stdout)
     assert [Row.from_dict(values) for values in printed["rows"]] == rows
     assert f"({rows[0].correct}/{rows[0].n})" in qvec("demo", "--out", "other").stdout
+
+
+def test_a_published_demo_loads_everything_from_the_hub(hub, tmp_path: Path) -> None:
+    rows = run_demo(tmp_path / "out", SMALL, lambda line: None, "lab")
+    revisions = {name: HfApi().list_repo_commits(name)[0].commit_id for name in ("lab/zoo-s-digits", "lab/zoo-s-base")}
+    assert {row.receiver for row in rows} == {"lab/zoo-s-digits", "lab/zoo-s-counting"}
+    assert {row.receiver_revision for row in rows if row.receiver == "lab/zoo-s-digits"} == {
+        revisions["lab/zoo-s-digits"]
+    }
+    name = "lab/zoo-s-counting-int2-channel-mse-qvec"
+    vector = qv.QuantizationVector.from_pretrained(name)
+    assert vector.config.base_model == Revision("lab/zoo-s-base", revisions["lab/zoo-s-base"])
+    assert vector.config.donor.finetuned.repo_id == "lab/zoo-s-counting"
+    card = ModelCard.load(name)
+    assert card.content == (tmp_path / "out" / "cards" / "counting.md").read_text()
+    card.validate()
+    alone = [row for row in rows if row.merge is None and [donor.repo for donor in row.donors] == [name]]
+    (kept,) = (row for row in alone if row.control is None)
+    assert f"({kept.correct}/{kept.n})" in card.content
+    quantized = ModelCard.load("lab/zoo-s-digits-int2-channel-mse")
+    assert f"[{name}]" in quantized.content
+    assert "import qvec_hub" in quantized.content
 
 
 def test_the_random_control_has_the_norms_and_nothing_else(vector) -> None:

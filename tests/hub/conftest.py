@@ -1,4 +1,4 @@
-"""What the tests of publishing share: no waiting between attempts, vectors of two bases, and a look at the requests."""
+"""What the tests of the Hub share: no waiting between attempts, vectors of two bases, a look at the requests."""
 
 import re
 from collections.abc import Iterator

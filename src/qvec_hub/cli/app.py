@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import QVecError
+from ..untrusted import printable
 
 __all__ = ["app", "console", "emit", "main", "note", "number_or_word", "print_table"]
+
+MAX_MESSAGE = 20_000  # one that names hundreds of tensors is shown whole, a stranger's book is not
 
 app = typer.Typer(
     name="qvec",
@@ -22,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)  # progress and notes; stdout carries results alone
+console = Console(stderr=True, emoji=False)  # progress and notes; stdout carries results alone
 
 
 def emit(result: dict[str, Any], text: str, as_json: bool) -> None:
@@ -32,19 +38,25 @@ def emit(result: dict[str, Any], text: str, as_json: bool) -> None:
 
 def note(message: str) -> None:
     """One line for the person watching; never on stdout."""
-    console.print(message, highlight=False, markup=False)
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table on stdout: drawn on a terminal, tab-separated lines elsewhere."""
-    out = Console()
+def print_table(title: str, columns: list[str], rows: list[list[str]], folding: Collection[str] | None = None) -> None:
+    """A table on stdout: drawn on a terminal, tab-separated lines elsewhere.
+
+    Args:
+        folding: columns that are folded where the terminal is narrow; the others stay whole. None folds all.
+    """
+    out = Console(emoji=False)
     if not out.is_terminal:
         for row in [columns, *rows] if any(columns) else rows:
             print("\t".join(row))
         return
-    table = Table(title=title, title_justify="left", show_header=any(columns))
+    table = Table(title=Text(title), title_justify="left", show_header=any(columns))
+    if folding is not None:
+        table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=folding is not None and column not in folding)
     for row in rows:
         table.add_row(*row)
     out.print(table, markup=False)
@@ -67,7 +79,7 @@ def main() -> None:
     try:
         app()
     except QVecError as error:
-        message = " ".join(str(error).split())
+        message = printable(" ".join(str(error).split()), MAX_MESSAGE)
         print(f"qvec: {message}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -28,6 +28,8 @@ def apply(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Add vectors to a model, quantize it and save it."""
+    from ..artifact import CARD_FILE
+    from ..hub import model_card
     from ..loading import from_pretrained, save_model
     from ..plugin import open_vector
     from ..quanto import packed_layers
@@ -37,6 +39,9 @@ def apply(
         receiver, vector=opened, weights=weights, scale=number_or_word(scale), check_lineage=check_lineage
     )
     save_model(model, out, processor_from=receiver)
+    card = out / CARD_FILE
+    existing = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
+    card.write_text(model_card(model.config, f"your-name/{out.name}", existing=existing), encoding="utf-8")
     layers = packed_layers(model)
     quantized = sum(layer.in_features * layer.out_features for layer in layers)
     packed = sum(layer.weight_packed.numel() for layer in layers)

@@ -18,6 +18,10 @@ def demo(
         "demo_output"
     ),
     weights: Annotated[str, typer.Option(help="The grid of donors and receivers.")] = "int2-channel-mse",
+    hub: Annotated[
+        str | None,
+        typer.Option(help="Publish models and vectors under this name on the Hub, and load them from there."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train small donors, share their vectors with each other's tasks at 2 bits, and count what it brings.
@@ -39,7 +43,7 @@ def demo(
     (out / MARK).touch()
     start = time.perf_counter()
     settings = DemoSettings(weights=weights)
-    rows = run_demo(out, settings, note)
+    rows = run_demo(out, settings, note, hub)
     picture = out / "accuracy_against_scale.png"
     draw(rows, settings, picture)
     seconds = time.perf_counter() - start

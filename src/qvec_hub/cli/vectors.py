@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ..untrusted import printable
 from .app import app, emit, note, print_table
 
 __all__ = ["extract", "info"]
+
+MAX_VERDICT = 1000  # characters for people; --json names every tensor that differs
 
 
 @app.command(
@@ -30,97 +32,44 @@ def extract(
 ) -> None:
     """Make a vector: QAT fine-tune minus plain fine-tune, head excluded."""
     from ..vector import QuantizationVector
+    from .facts import summary
 
     note(f"reading {finetuned} and {qat}")
     vector = QuantizationVector.extract(
         finetuned, qat, base, donor={"task": task, "dataset": dataset}, grid=grid, scale=scale
     )
     vector.save_pretrained(out)
-    summary = _summary(out, QuantizationVector.from_pretrained(out))
+    made = summary(out, QuantizationVector.from_pretrained(out))
     emit(
-        summary,
-        f"{out}: {summary['tensors']} tensors, {summary['parameters']:,} parameters, norm {summary['norm']:.4g}",
+        made,
+        f"{out}: {made['tensors']} tensors, {made['parameters']:,} parameters, norm {made['norm']:.4g}",
         as_json,
     )
 
 
-@app.command(epilog="Example: qvec info eurosat-int3-qvec --receiver me/vit-base-flowers")
+@app.command(epilog="Example: qvec info lab/vit-base-eurosat-int3-qvec --receiver me/vit-base-flowers")
 def info(
-    vector: Annotated[str, typer.Argument(help="A vector: a folder or a Hub repo id.")],
+    vector: Annotated[str, typer.Argument(help="A vector: a folder or a Hub repo id, id@revision allowed.")],
     receiver: Annotated[str | None, typer.Option(help="A model: does the vector fit it, and if not, why?")] = None,
+    token: Annotated[str | None, typer.Option(help="A token, to see private and gated vectors too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a vector is, tensor by tensor, and whether it fits a model."""
+    """Show what a vector is, what was measured with it, its tensors, and whether it fits a model."""
     from ..vector import QuantizationVector
+    from .facts import card_facts, hub_facts, shown, summary, tensor_rows, verdict
 
-    opened = QuantizationVector.from_pretrained(vector)
-    summary = _summary(vector, opened)
-    rows: list[dict[str, Any]] = [
-        {"name": name, "shape": list(shape), "norm": float(opened[name].norm())}
-        for name, shape in opened.shapes().items()
-    ]
-    verdict = None if receiver is None else _verdict(opened, receiver)
+    opened = QuantizationVector.from_pretrained(vector, token=token)
+    facts = {**summary(vector, opened), **hub_facts(opened.origin, token), **card_facts(vector, opened.origin, token)}
+    rows = tensor_rows(opened)
+    judged = None if receiver is None else verdict(opened, receiver, token)
     if as_json:
-        emit({**summary, "table": rows, "receiver": verdict}, "", True)
+        emit({**facts, "table": rows, "receiver": judged}, "", True)
         return
-    print_table(
-        vector,
-        ["", ""],
-        [[key, _text(value)] for key, value in summary.items() if key != "vector"],
-    )
+    print_table(vector, ["", ""], shown(facts))
     print_table(
         "tensors",
         ["name", "shape", "norm", "rms"],
-        [[r["name"], "×".join(str(size) for size in r["shape"]), f"{r['norm']:.4g}", f"{_rms(r):.3g}"] for r in rows],
+        [[r["name"], "×".join(map(str, r["shape"])), f"{r['norm']:.4g}", f"{r['rms']:.3g}"] for r in rows],
     )
-    if verdict is not None:
-        print(f"{receiver}: " + ("fits" if verdict["fits"] else f"does not fit: {verdict['reason']}"))
-
-
-def _summary(where: object, vector: Any) -> dict[str, Any]:
-    config = vector.config
-    return {
-        "vector": str(where),
-        "task": config.donor.task,
-        "dataset": config.donor.dataset,
-        "base_model": config.base_model.repo_id,
-        "base_revision": config.base_model.revision,
-        "model_type": config.model_type,
-        "architecture": config.architecture,
-        "grid": config.grid.name,
-        "recipe": config.recipe,
-        "recommended_scale": config.scale,
-        "encoding": config.encoding.name,
-        "tensors": config.tensors.count,
-        "parameters": config.tensors.parameters,
-        "norm": config.tensors.norm,
-        "sha256": config.tensors.sha256,
-        "lineage_sketch": vector.lineage is not None,
-        "sources": [source.to_dict() for source in config.sources],
-    }
-
-
-def _verdict(vector: Any, receiver: str) -> dict[str, Any]:
-    from ..checkpoint import load_classifier
-    from ..errors import QVecError
-    from ..patch import refuse_unsuitable
-
-    try:
-        similarity = refuse_unsuitable(vector, load_classifier(receiver))
-    except QVecError as error:
-        return {"model": receiver, "fits": False, "reason": str(error)}
-    return {"model": receiver, "fits": True, "reason": None, "similarity": similarity}
-
-
-def _rms(row: dict[str, Any]) -> float:
-    return row["norm"] / math.sqrt(max(1, math.prod(row["shape"])))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items()) or "–"
-    if isinstance(value, list):
-        return ", ".join(f"{s['weight']:g} × {s['repo_id'] or 'a local vector'}" for s in value) or "–"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "–" if value is None else f"{value:,}" if type(value) is int else str(value)
+    if judged is not None:
+        print(printable(f"{receiver}: {judged['verdict']}", MAX_VERDICT))

@@ -17,7 +17,7 @@ COLUMNS = ["fp", "ptq", "donor", "mean", "random", "own_qat"]
 def table(rows: Sequence[Row], settings: DemoSettings) -> list[list[str]]:
     """One line per receiver and their mean: ``accuracy (correct/n)``. One donor: all other tasks' donors, pooled."""
     rows = [row for row in rows if _column(row) not in ("mean", "random") or row.scale == settings.mean_scale]
-    receivers = list(dict.fromkeys(row.receiver for row in rows))
+    receivers = list(dict.fromkeys(_task(row) for row in rows))
     lines = []
     for receiver in receivers:
         cells = [_pooled(rows, receiver, column) for column in COLUMNS]
@@ -33,7 +33,7 @@ def draw(rows: Sequence[Row], settings: DemoSettings, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    receivers = list(dict.fromkeys(row.receiver for row in rows))
+    receivers = list(dict.fromkeys(_task(row) for row in rows))
     figure, axes = plt.subplots(1, len(receivers), figsize=(3.1 * len(receivers), 3.4), sharey=True, squeeze=False)
     for axis, receiver in zip(axes[0], receivers, strict=True):
         for column, colour, label in [
@@ -61,15 +61,21 @@ def draw(rows: Sequence[Row], settings: DemoSettings, path: Path) -> None:
     plt.close(figure)
 
 
+def _task(row: Row) -> str:
+    return row.dataset.removeprefix("zoo:")
+
+
 def _column(row: Row) -> str:
     """Where a row belongs in the table; with two tasks, the mean of the others is a mean of one."""
     if row.method != "qvec":
         return row.method
-    return row.control or ("donor" if row.merge is None else "mean")
+    if row.control:
+        return row.control if row.merge else f"donor {row.control}"
+    return "donor" if row.merge is None else "mean"
 
 
 def _of(rows: Sequence[Row], receiver: str, column: str) -> list[Row]:
-    return [row for row in rows if (row.receiver, _column(row)) == (receiver, column)]
+    return [row for row in rows if (_task(row), _column(row)) == (receiver, column)]
 
 
 def _pooled(rows: Sequence[Row], receiver: str, column: str) -> tuple[int, int]:

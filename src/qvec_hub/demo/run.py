@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from .. import zoo
-from ..bench import DonorUse, Row, append_row
+from ..bench import Row, append_row
+from ..checkpoint import known_origin
 from ..controls import random_like
 from ..errors import QVecError
 from ..evaluation import evaluate, load_processor, preprocess
@@ -18,6 +19,7 @@ from ..loading import from_pretrained, save_model
 from ..merge import merge
 from ..training import TrainingRecipe, train_donor
 from ..vector import QuantizationVector
+from .shelf import OpenDonor, Shelf
 
 __all__ = ["ROWS_FILE", "SUITE", "DemoSettings", "run_demo"]
 
@@ -45,72 +47,59 @@ class DemoSettings:
     random_curve: tuple[float, ...] = (0.5, 1.5, 2.0)
 
 
-@dataclass(frozen=True)
-class OpenDonor:
-    """A task's vector, and its name in the rows."""
-
-    vector: QuantizationVector
-    use: DonorUse
-
-
-def vector_source(out: Path, task: str) -> str | Path:
-    """Where the vector of a task is loaded from."""
-    return out / task / "vector"
-
-
-def open_donor(out: Path, task: str) -> OpenDonor:
-    """The vector of a task; it goes by its Hub id, or by the task's name before it has one."""
-    vector = QuantizationVector.from_pretrained(vector_source(out, task))
-    place = vector.origin
-    return OpenDonor(vector, DonorUse(place.repo_id, place.revision) if place else DonorUse(task))
-
-
-def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> list[Row]:
+def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None], namespace: str | None = None) -> list[Row]:
     """Make the donors in `out` and measure every receiver with the vectors of the *other* tasks.
 
     Each row is appended to ``rows.jsonl`` in `out` as soon as it is counted.
 
     Args:
         say: called with one line at each step.
+        namespace: a user or organisation on the Hub to publish base, models and vectors under; they are then loaded
+            from there, and the vectors' cards say what was measured.
 
     Raises:
-        QVecError: `out` holds something else, or a setting does not exist.
+        QVecError: `out` holds something else, a setting does not exist, or the Hub refuses.
     """
     if len(settings.tasks) < 2:
         raise QVecError("demo: expected at least two tasks, so that one can help the other")
+    shelf = Shelf(out, settings.weights, namespace)
+    base = shelf.base()
     donors = {}
     for number, task in enumerate(settings.tasks, 1):
         say(f"[{number}/{len(settings.tasks)}] {task}: training a plain and a quantization-aware model")
         data = zoo.load_task(task, train=settings.images)
-        train_donor(zoo.base_path(), data, out / task, grid=settings.weights, recipe=settings.recipe, task=task)
-        donors[task] = open_donor(out, task)
+        train_donor(base, data, out / task, grid=settings.weights, recipe=settings.recipe, task=task)
+        donors[task] = shelf.put(task, settings.donor_scale)
     rows: list[Row] = []
     for task in settings.tasks:
         say(f"measuring receiver {task} at {settings.weights}")
         others = [donor for name, donor in donors.items() if name != task]
-        for row in _measure(task, out / task / "fp", donors[task].vector, others, settings):
+        for row in _measure(task, shelf.model(task), donors[task].vector, others, settings):
             append_row(out / ROWS_FILE, row)
             rows.append(row)
-    _round_trip(out, settings, say)
+    if namespace is not None:
+        say(f"publishing what was measured; the cards are in {shelf.describe(settings.tasks, rows)[0].parent}")
+    _round_trip(shelf, settings, say)
     return rows
 
 
 def _measure(
-    task: str, receiver: Path, own: QuantizationVector, others: Sequence[OpenDonor], settings: DemoSettings
+    task: str, receiver: str | Path, own: QuantizationVector, others: Sequence[OpenDonor], settings: DemoSettings
 ) -> Iterator[Row]:
     images = preprocess(zoo.load_task(task)["test"], load_processor(None, receiver))
 
     def count(method: str, vector: QuantizationVector | None = None, scale: float = 1.0, **about: Any) -> Row:
         grid = None if method == "fp" else settings.weights
         model = from_pretrained(receiver, vector=vector, weights=grid, scale=scale)
-        result = evaluate(model, images, batch_size=250, progress=False)
+        place = known_origin(model)
         if method == "qvec":
-            about |= {"scale": scale, "scale_policy": "unit" if scale == 1 else None}
+            about = {"scale": scale, "scale_policy": "unit" if scale == 1 else None, **about}
         return Row.of(
-            result,
+            evaluate(model, images, batch_size=250, progress=False),
             suite=SUITE,
             suite_version=SUITE_VERSION,
-            receiver=task,
+            receiver=place.repo_id or task,
+            receiver_revision=place.revision,
             dataset=f"zoo:{task}",
             method=method,
             grid=grid,
@@ -125,30 +114,32 @@ def _measure(
     yield count("ptq")
     yield count("own_qat", own)  # the receiver plus its own vector is its own QAT model
     for donor in others:
-        yield count("qvec", donor.vector, settings.donor_scale, donors=[donor.use])
+        about = {"donors": [donor.use], "scale_policy": "recommended"}
+        yield count("qvec", donor.vector, settings.donor_scale, **about)
+        yield count("qvec", random_like(donor.vector), settings.donor_scale, **about, control="random")
     for scale in (settings.mean_scale, *settings.mean_curve):
         yield count("qvec", mean, scale, donors=parts, merge="mean")
     for scale in (settings.mean_scale, *settings.random_curve):
         yield count("qvec", noise, scale, donors=parts, merge="mean", control="random")
 
 
-def _round_trip(out: Path, settings: DemoSettings, say: Callable[[str], None]) -> None:
-    """What a deployer does: load with vectors, save, load again; the logits must be the same to the last bit."""
+def _round_trip(shelf: Shelf, settings: DemoSettings, say: Callable[[str], None]) -> None:
+    """What a deployer does: load with vectors, save or publish, load again; the logits must be the same."""
     task = settings.tasks[0]
-    receiver, saved = out / task / "fp", out / f"{task}-{settings.weights}"
-    sources = [vector_source(out, name) for name in settings.tasks if name != task]
+    receiver, saved = shelf.model(task), shelf.quantized(task)
+    sources = [shelf.vector(name) for name in settings.tasks if name != task]
     model = from_pretrained(receiver, vector=sources, weights=settings.weights, scale=settings.mean_scale)
-    save_model(model, saved, processor_from=receiver)
+    if isinstance(saved, Path):
+        save_model(model, saved, processor_from=receiver)
+    else:
+        model.push_to_hub(saved)  # type: ignore[arg-type]  # a method, whatever its wrapper says
     again = from_pretrained(saved)
     pixels = torch.randn(8, *_input_shape(model), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         if not torch.equal(model(pixels).logits, again(pixels).logits):
             raise QVecError(f"{saved}: the reloaded model answers differently; please report this")
-    size = {path: sum(f.stat().st_size for f in path.glob("*.safetensors")) for path in (receiver, saved)}
-    say(
-        f"saved {saved}: {size[saved] / 1e3:.0f} kB instead of {size[receiver] / 1e3:.0f} kB; "
-        "reloaded with identical logits"
-    )
+    before, after = (sum(t.nbytes for t in m.state_dict().values()) for m in (from_pretrained(receiver), again))
+    say(f"{saved}: {after / 1e3:.0f} kB instead of {before / 1e3:.0f} kB; reloaded with identical logits")
 
 
 def _input_shape(model: Any) -> tuple[int, int, int]:

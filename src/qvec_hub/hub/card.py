@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ..artifact import CARD_FILE, CONFIG_FILE, VectorConfig
 from ..bench import Evidence
+from ..errors import ArtifactError
 from .measured import failures, headline, results_table
 from .metadata import BLOCK, dump_front, hub_id, merge_front, read_front, vector_data
 from .results import read_evidence
@@ -99,12 +101,16 @@ def tensor_bytes(folder: Path) -> int:
 
 
 def write_card(folder: Path) -> None:
-    """Write or refresh the card of a vector saved in a folder that is not published yet."""
+    """Write or refresh the card of a vector saved in a folder; one whose metadata cannot be read stays as it is."""
     path = folder / CARD_FILE
     existing = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     config = VectorConfig.read(folder / CONFIG_FILE)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config.donor.task or 'merged'}-{config.grid.name}-qvec").strip("-")
-    text = vector_card(config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing)
+    try:
+        text = vector_card(config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing)
+    except ArtifactError as error:
+        warnings.warn(f"{path}: not refreshed: {error}", stacklevel=4)
+        return
     partial = folder / f".{CARD_FILE}.partial"
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -1,36 +1,59 @@
-"""All vectors on the Hub, from its listing: what a page of the listing tells needs no request of its own."""
+"""All vectors on the Hub, from its listing: what a page of the listing tells needs no request of its own.
+
+A card may hold anything, so every value is looked at before it is believed: what is not of our form is as if it
+were not there, and the vector's own config has to say it.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from huggingface_hub.utils import build_hf_headers, paginate
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, paginate
 
-from ..artifact import CARD_FILE, CONFIG_FILE, VectorConfig
+from ..artifact import CONFIG_FILE, LINEAGE_FILE
 from ..bench import Evidence
-from ..remote import LIBRARY, hub_api, hub_errors
-from .metadata import BLOCK, TAG, hub_id, is_grid_name
+from ..errors import HubError
+from ..remote import LIBRARY, Place, hub_api, hub_errors
+from ..schema import SUBFOLDER
+from ..tensor_files import is_shard
+from ..untrusted import printable
+from .metadata import BLOCK, TAG, hub_id
 from .results import read_evidence
+from .values import as_count, as_number, grid_name, short_text, strings
 
-__all__ = ["Listed", "list_vectors", "listed_from_config"]
+__all__ = ["Listed", "list_vectors", "look_up", "summary", "vectors_in"]
 
-EXPAND = ["cardData", "downloads", "lastModified", "likes", "private", "sha", "siblings", "tags", "usedStorage"]
+EXPAND = ["cardData", "downloads", "gated", "lastModified", "likes", "private", "sha", "siblings", "tags"]
+EXPAND += ["usedStorage"]
+PAGE = 1000  # the most the Hub gives at once
+MAX_FOLDERS = 50  # of one repository that are looked into; a stranger has as many as he likes
 PRIOR = 3  # receivers without gain that every donor is credited with, so that one lucky number does not lead
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One vector repository as the Hub's listing describes it; None is what nobody said.
+    """One vector as the Hub's listing describes it; None is what nobody said.
 
     Attributes:
-        grid: a grid's full name. bits: its width. size: bytes of the tensor files.
-        evidence: what its card says was measured. broken: why it cannot be used, None when nothing speaks against it.
+        subfolder: where in the repository it lies, if not at its root.
+        revision: the commit the listing saw.
+        base_model: the base's repo id; None also for a base that was never published.
+        grid: a grid's full name.
+        size: bytes of the tensor files.
+        gated: the files are for those whom the owner granted access; what is said here is public.
+        lineage: whether there is a sketch of the base.
+        evidence: what its card says was measured.
+        told: the card says what a search needs: the base, if it is published, and the grid.
+        verified: its config was opened, and says the same.
+        broken: why it cannot be used; None when nothing speaks against it.
+        unreachable: `broken` because its config could not be fetched.
     """
 
     repo_id: str
+    subfolder: str | None = None
     revision: str | None = None
     task: str | None = None
     dataset: str | None = None
@@ -42,9 +65,24 @@ class Listed:
     downloads: int = 0
     likes: int = 0
     last_modified: str | None = None
+    license: str | None = None
     private: bool = False
+    gated: bool = False
+    lineage: bool | None = None
     evidence: Evidence | None = None
+    told: bool = False
+    verified: bool = False
     broken: str | None = None
+    unreachable: bool = False
+
+    @property
+    def name(self) -> str:
+        """What `QuantizationVector.from_pretrained` takes."""
+        return f"hf://{self.repo_id}/{self.subfolder}" if self.subfolder else self.repo_id
+
+    @property
+    def place(self) -> Place:
+        return Place(self.repo_id, self.revision, self.subfolder)
 
     @property
     def bits(self) -> int | None:
@@ -56,100 +94,147 @@ class Listed:
         """Mean gain, shrunk towards zero by how few receivers it was measured on; 0 without evidence."""
         if self.evidence is None:
             return 0.0
-        return self.evidence.mean_gain * self.evidence.n_pairs / (self.evidence.n_pairs + PRIOR)
+        receivers = len({pair.receiver for pair in self.evidence.pairs})
+        return self.evidence.mean_gain * receivers / (receivers + PRIOR)
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``--json``: every field, the evidence as its summary."""
-        values = {key: value for key, value in asdict(replace(self, evidence=None)).items() if key != "evidence"}
-        found = self.evidence
-        control = found.control if found else None
-        return {
-            **values,
-            "bits": self.bits,
-            "mean_gain": found.mean_gain if found else None,
-            "win_rate": found.win_rate if found else None,
-            "pairs": found.n_pairs if found else 0,
-            "control_gain": control.value if control else None,
-            "worst_gain": found.worst.gain if found else None,
-            "score": self.score,
-        }
+        """For ``--json``: every field, the evidence as its summary; all gains are shares, not points."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "evidence"}
+        return {"vector": self.name, **plain, "bits": self.bits, **summary(self.evidence), "score": self.score}
+
+
+def summary(evidence: Evidence | None) -> dict[str, Any]:
+    """Evidence in a few numbers; gains are shares, None where nothing was measured."""
+    control = evidence.control if evidence else None
+    worst = evidence.worst if evidence else None
+    return {
+        "mean_gain": evidence.mean_gain if evidence else None,
+        "win_rate": evidence.win_rate if evidence else None,
+        "wins": evidence.wins if evidence else 0,
+        "pairs": evidence.n_pairs if evidence else 0,
+        "receivers": len({pair.receiver for pair in evidence.pairs}) if evidence else 0,
+        "control_gain": control.value if control else None,
+        "control_pairs": control.n_pairs if control else 0,
+        "worst_gain": worst.gain if worst else None,
+        "worst_receiver": worst.receiver if worst else None,
+    }
 
 
 def list_vectors(token: str | bool | None = None) -> Iterator[Listed]:
-    """Every repository tagged as a quantization vector, page by page.
+    """Every vector in a repository tagged as one, page by page.
 
     Raises:
         HubError: when the listing cannot be read.
     """
     # The client's own `list_models` parses every card on the way and stops at the first malformed one.
     headers = build_hf_headers(token=token, **LIBRARY)
-    params = {"filter": [TAG], "expand": EXPAND, "limit": 1000}
+    params = {"filter": [TAG], "expand": EXPAND, "limit": PAGE}
+    seen: set[str] = set()  # a repository that changes meanwhile can come twice
     with hub_errors("the list of vectors", "could not be fetched from the Hub"):
         for item in paginate(f"{hub_api().endpoint}/api/models", params=params, headers=headers):
-            if isinstance(item, Mapping) and isinstance(item.get("id"), str):
-                yield _listed(item)
+            if not isinstance(item, Mapping) or not isinstance(item.get("id"), str):
+                raise HubError(
+                    "the list of vectors: the Hub's answer is no list of repositories (found "
+                    f"{printable(repr(item), 60)}); check HF_ENDPOINT, or try again later"
+                )
+            if item["id"] not in seen:
+                seen.add(item["id"])
+                yield from vectors_in(item)
 
 
-def listed_from_config(listed: Listed, config: VectorConfig) -> Listed:
-    """What a config says, for a repository whose card says too little."""
-    assert config.tensors is not None
-    return replace(
-        listed,
-        task=config.donor.task or listed.task,
-        dataset=config.donor.dataset or listed.dataset,
-        base_model=config.base_model.repo_id,
-        grid=config.grid.name,
-        scale=config.scale,
-        parameters=config.tensors.parameters,
+def look_up(place: Place, token: str | bool | None = None) -> Listed:
+    """What the Hub tells of one vector's repository, as the listing would.
+
+    Raises:
+        HubError: when the Hub refuses or is not reached, or holds no vector there.
+    """
+    headers = build_hf_headers(token=token, **LIBRARY)
+    url = f"{hub_api().endpoint}/api/models/{place.repo_id}" + (f"/revision/{place.revision}" if place.revision else "")
+    with hub_errors(place, "could not be looked up on the Hub"):
+        response = get_session().get(url, params={"expand": EXPAND}, headers=headers)
+        hf_raise_for_status(response)
+        item = response.json()
+    item = {**(item if isinstance(item, Mapping) else {}), "id": place.repo_id}
+    found = [vector for vector in vectors_in(item) if vector.subfolder == place.subfolder]
+    if not found:
+        raise HubError(f"{place}: the Hub lists no vector there")
+    return found[0]
+
+
+def vectors_in(item: Mapping[str, Any]) -> Iterator[Listed]:
+    """The vectors of one entry of the listing: at the repository's root, and in folders of it."""
+    whole = Listed(
+        repo_id=item["id"],
+        revision=short_text(item.get("sha")),
+        downloads=as_count(item.get("downloads")) or 0,
+        likes=as_count(item.get("likes")) or 0,
+        last_modified=short_text(item.get("lastModified")),
+        private=item.get("private") is True,
+        gated=bool(item.get("gated")),
     )
+    if not hub_id(whole.repo_id):
+        yield replace(whole, broken="its name is none the Hub gives, expected 'org/name'")
+        return
+    files = _files(item)
+    at_root = _from_card(whole, item)
+    if files is None:
+        yield at_root
+        return
+    folders = _folders(files)
+    for folder in folders:
+        # The card at the root describes the vector at the root; that of a folder is not in the listing.
+        start = at_root if folder is None else replace(whole, subfolder=folder)
+        below = f"{folder}/" if folder else ""
+        names = {file.removeprefix(below) for file in files if file.startswith(below)}
+        tensors = any(is_shard(name) for name in names)
+        broken = None if tensors else "holds no tensors; its upload was never finished"
+        yield replace(start, lineage=LINEAGE_FILE in names, broken=broken)
+    if not folders:
+        yield replace(at_root, broken=f"holds no {CONFIG_FILE}")
 
 
-def _listed(item: Mapping[str, Any]) -> Listed:
-    """A listing's entry. A card may hold anything, so every value is looked at before it is believed."""
+def _from_card(listed: Listed, item: Mapping[str, Any]) -> Listed:
+    """With what the card says of the vector, as far as it is of our form."""
     card = item.get("cardData")
     card = card if isinstance(card, Mapping) else {}
     block = card.get(BLOCK)
     block = block if isinstance(block, Mapping) else {}
-    tags = [tag for tag in _list(card.get("tags")) + _list(item.get("tags")) if isinstance(tag, str)]
-    grids = [tag for tag in tags if "-" in tag and is_grid_name(tag)]
-    bases = [name for name in _list(card.get("base_model")) if isinstance(name, str) and hub_id(name)]
-    datasets = [name for name in _list(card.get("datasets")) if isinstance(name, str)]
-    return Listed(
-        repo_id=item["id"],
-        revision=_of(str, item.get("sha")),
-        task=_of(str, block.get("task")),
-        dataset=datasets[0] if datasets else None,
+    said: dict[str, Any] = {
+        "task": short_text(block.get("task")),
+        "grid": grid_name(block.get("grid")),
+        "scale": as_number(block.get("scale")),
+        "parameters": as_count(block.get("parameters")),
+        "size": as_count(block.get("bytes")),
+    }
+    tags = strings(card.get("tags")) + strings(item.get("tags"))
+    named = strings(card.get("base_model")) or [tag.split(":")[-1] for tag in tags if tag.startswith("base_model:")]
+    bases = [name for name in named if hub_id(name)]
+    told = all(said[key] is not None for key in said if key != "task")
+    told &= (block.get("task") is None) == (said["task"] is None)
+    told &= (card.get("base_model") is None) == (not bases)
+    said["grid"] = said["grid"] or next((name for tag in tags if "-" in tag and (name := grid_name(tag))), None)
+    said["size"] = said["size"] or as_count(item.get("usedStorage"))
+    return replace(
+        listed,
+        **said,
+        dataset=next(iter(strings(card.get("datasets"))), None),
         base_model=bases[0] if bases else None,
-        grid=grids[0] if grids else None,
-        scale=_of((int, float), block.get("scale")),
-        parameters=_of(int, block.get("parameters")),
-        size=_of(int, block.get("bytes")) or _of(int, item.get("usedStorage")),
-        downloads=_of(int, item.get("downloads")) or 0,
-        likes=_of(int, item.get("likes")) or 0,
-        last_modified=_of(str, item.get("lastModified")),
-        private=item.get("private") is True,
-        evidence=read_evidence(card, item["id"]),
-        broken=_missing(item),
+        license=next(iter(strings(card.get("license"))), None),
+        evidence=read_evidence(card, listed.repo_id),
+        told=told or (bool(bases) and said["grid"] is not None),
     )
 
 
-def _missing(item: Mapping[str, Any]) -> str | None:
-    """What a repository lacks to be a vector, if its listing names its files."""
+def _files(item: Mapping[str, Any]) -> set[str] | None:
     siblings = item.get("siblings")
     if not isinstance(siblings, list):
         return None
-    names = {entry.get("rfilename") for entry in siblings if isinstance(entry, Mapping)}
-    inner = {str(name).rsplit("/", 1)[-1] for name in names}
-    if CONFIG_FILE not in inner:
-        return f"holds no {CONFIG_FILE}" + ("" if CARD_FILE in names else f" and no {CARD_FILE}")
-    if not any(re.fullmatch(r"qvec(-\d{5}-of-\d{5})?\.safetensors", name) for name in inner):
-        return "holds no tensors; its upload was never finished"
-    return None
+    names = [entry.get("rfilename") for entry in siblings if isinstance(entry, Mapping)]
+    return {name for name in names if isinstance(name, str)}
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _of(kind: Any, value: Any) -> Any:
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+def _folders(files: set[str]) -> list[str | None]:
+    """The folders that hold a vector's config; None is the root."""
+    inner = sorted(file.removesuffix(f"/{CONFIG_FILE}") for file in files if file.endswith(f"/{CONFIG_FILE}"))
+    named: list[str | None] = [folder for folder in inner if short_text(folder) and SUBFOLDER.accepts(folder)]
+    return ([None] if CONFIG_FILE in files else []) + named[:MAX_FOLDERS]

@@ -22,6 +22,8 @@ def headline(evidence: Evidence | None, bits: int) -> str:
         f"from {before:.3f} (plain rounding) to {after:.3f} with this vector alone: {points(evidence.mean_gain)} "
         f"points, better in {evidence.wins} of {evidence.n_pairs}."
     )
+    if evidence.mean_gain <= 0:
+        sentence += " **On these it did not help.**"
     if (control := evidence.control) is not None:
         sentence += f" A random vector of the same size brought {points(control.value)} points."
     for method, mean in _everywhere(evidence).items():

@@ -2,139 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
-from transformers import PreTrainedModel
+from torch import Tensor
 
-from ..artifact import CARD_FILE, LINEAGE_FILE
-from ..checkpoint import is_folder, known_origin, load_classifier, load_config
-from ..errors import ArtifactError, LineageError, QVecError
+from ..errors import LineageError
 from ..lineage import MIN_SIMILARITY, probe, similarity
 from ..naming import backbone_tensors
-from ..remote import LIBRARY, hub_errors, split_revision
-from ..tensor_files import read_lineage
+from .claims import Model, Origin
 from .listing import Listed
-from .metadata import hub_id, read_front
-from .sections import split_card
+from .opening import open_sketches
 
 __all__ = ["Receiver", "find_base"]
+
+MAX_BASES = 200  # that weights are compared with, those of the most downloaded vectors first
+MAX_UNNAMED = 50
+TRIES = 3  # vectors of one base that are asked for a sketch, when those before have none that can be read
+
+Sketch = Mapping[str, Tensor]
+
+
+class _Candidate(NamedTuple):
+    """Something a receiver may descend from: a published base, or the unpublished one of a single vector."""
+
+    name: str  # the base's repo id, or the vector's name
+    published: bool
 
 
 @dataclass(frozen=True)
 class Receiver:
-    """A receiver's base, and how it was found."""
+    """A receiver's base, and how it was found.
 
-    base_model: str
+    base_model: None when only vectors of unpublished bases fit.
+    unnamed: names of the vectors whose base is not published and is the receiver's nevertheless.
+    """
+
+    base_model: str | None
     found_by: str
+    unnamed: frozenset[str] = frozenset()
+
+    def takes(self, vector: Listed) -> bool:
+        if vector.base_model is None:
+            return vector.name in self.unnamed
+        return vector.base_model == self.base_model
 
 
-def find_base(
-    receiver: str | Path | PreTrainedModel, vectors: Sequence[Listed], token: str | bool | None = None
-) -> Receiver:
+def find_base(receiver: Model, vectors: Sequence[Listed], token: str | bool | None = None) -> Receiver:
     """The base that vectors on the Hub were made on and that the receiver descends from.
 
     The card and the config are believed when vectors of the base they name exist; else the receiver's weights are
-    compared with the sketch of every base there is a vector of.
+    compared with the sketch of every base there is a vector of. Vectors of unpublished bases are compared one by
+    one: with the receiver's weights, or, where those were not needed, with the sketch of its base.
+
+    Args:
+        receiver: a folder, ``"org/name[@revision]"`` or a model.
+        vectors: all usable ones there are.
 
     Raises:
-        LineageError: when none of them is its base.
-        ArtifactError: when the receiver cannot be read.
+        LineageError: when none of them was made on its base; names the closest.
+        ArtifactError, HubError: when the receiver cannot be read.
     """
-    bases = {vector.base_model for vector in vectors if vector.base_model}
-    for base, found_by in _claims(receiver, token):
+    origin = Origin(receiver, token)
+    claims = origin.claims()
+    bases = _by_base(vectors)
+    unnamed = _most_downloaded(v for v in vectors if v.base_model is None and v.lineage is not False)[:MAX_UNNAMED]
+    for base, said in claims:
         if base in bases:
-            return Receiver(base, found_by)
-    measured = _similarities(receiver, vectors, token)
-    if measured and (best := max(measured, key=lambda base: measured[base])) and measured[best] >= MIN_SIMILARITY:
-        return Receiver(best, f"weights (similarity {measured[best]:.3f})")
-    claimed = next((base for base, _ in _claims(receiver, token)), None)
-    says = f"its card or config names {claimed}" if claimed else "neither its card nor its config names a base"
-    raise LineageError(
-        f"{_name(receiver)}: no vector on the Hub was made on its base ({says}; compared with {len(measured)} bases"
-        + (f", the closest {best} with similarity {measured[best]:.3f}" if measured else "")
-        + "). Name the base with base_model (--base), or make a donor for it with `qvec train`"
+            return Receiver(base, said, _of_same_base(bases[base], unnamed, token))
+    return _by_weights(origin, claims, bases, unnamed, token)
+
+
+def _by_weights(
+    origin: Origin,
+    claims: Sequence[tuple[str, str]],
+    bases: Mapping[str, Sequence[Listed]],
+    unnamed: Sequence[Listed],
+    token: str | bool | None,
+) -> Receiver:
+    tensors = backbone_tensors(origin.load())
+    size = sum(tensor.numel() for tensor in tensors.values())
+    candidates = {_Candidate(base, True): of for base, of in list(bases.items())[:MAX_BASES]}
+    candidates |= {_Candidate(vector.name, False): [vector] for vector in unnamed}
+    fitting_size = {of: [v for v in vectors if v.parameters in (None, size)] for of, vectors in candidates.items()}
+    measured = {
+        # A sketch of other tensors than the receiver's is one of another model, however well the shared ones agree.
+        candidate: _agreement(sketch, {name: probe(name, tensors[name]) for name in sketch if name in tensors})
+        for candidate, sketch in _sketches(fitting_size, token).items()
+    }
+    fitting = [candidate for candidate in measured if measured[candidate] >= MIN_SIMILARITY]
+    if not fitting:
+        raise LineageError(_nothing_fits(origin, claims, list(candidates), size, measured))
+    best = max(fitting, key=lambda candidate: (candidate.published, measured[candidate]))
+    return Receiver(
+        best.name if best.published else None,
+        f"its weights, similarity {measured[best]:.3f}",
+        frozenset(candidate.name for candidate in fitting if not candidate.published),
     )
 
 
-def _name(receiver: Any) -> str:
-    return type(receiver).__name__ if isinstance(receiver, PreTrainedModel) else str(receiver)
-
-
-def _claims(receiver: str | Path | PreTrainedModel, token: str | bool | None) -> list[tuple[str, str]]:
-    """Bases that the receiver's card and config name, and itself: it may be a base."""
-    claims: list[tuple[str, str]] = []
-    if isinstance(receiver, PreTrainedModel):
-        origin, config = known_origin(receiver).repo_id, receiver.config
+def _nothing_fits(
+    origin: Origin,
+    claims: Sequence[tuple[str, str]],
+    candidates: Sequence[_Candidate],
+    size: int,
+    measured: Mapping[_Candidate, float],
+) -> str:
+    says = f"{claims[0][1]} names {claims[0][0]}" if claims else "neither its card nor its config names a base"
+    published = sum(candidate.published for candidate in candidates)
+    among = f"{published} published bases and {len(candidates) - published} vectors of unpublished ones"
+    if measured:
+        closest = max(measured, key=lambda candidate: measured[candidate])
+        compared = (
+            f"compared with {len(measured)} of {among}, the closest is {closest.name} with similarity "
+            f"{measured[closest]:.3f}, expected at least {MIN_SIMILARITY}"
+        )
     else:
-        origin = None if is_folder(receiver) else split_revision(str(receiver))[0]
-        card = _card(receiver, token)
-        named = card.get("base_model")
-        for base in named if isinstance(named, list) else [named]:
-            if isinstance(base, str) and hub_id(base):
-                claims.append((base, "its card"))
-        config = load_config(*_pinned(receiver), token=token)
-    for key in ("_name_or_path", "base_model_name_or_path"):
-        value = getattr(config, key, None)
-        if isinstance(value, str) and hub_id(value) and value != origin:
-            claims.append((value, "its config"))
-    if origin:
-        claims.append((origin, "its own name"))
-    return claims
+        compared = f"of {among} none has its size, {size:,} parameters, and a sketch to compare with"
+    return (
+        f"{origin.name}: no vector on the Hub was made on its base ({says}; {compared}). Name the base with "
+        "base_model (--base), or make a donor for it with `qvec train`"
+    )
 
 
-def _pinned(receiver: str | Path) -> tuple[str | Path]:
-    return (receiver if is_folder(receiver) else split_revision(str(receiver))[0],)
+def _of_same_base(of_base: Sequence[Listed], unnamed: Sequence[Listed], token: str | bool | None) -> frozenset[str]:
+    """Names of the vectors whose sketch is one of this base as well; no weights are needed for that."""
+    sizes = {vector.parameters for vector in of_base}
+    alone = [vector for vector in unnamed if vector.parameters in sizes or None in (vector.parameters, *sizes)]
+    if not alone or not of_base:
+        return frozenset()
+    base = _Candidate(of_base[0].base_model or "", True)
+    sketches = _sketches({base: of_base, **{_Candidate(v.name, False): [v] for v in alone}}, token)
+    known = sketches.pop(base, {})
+    return frozenset(other.name for other in sketches if _agreement(sketches[other], known) >= MIN_SIMILARITY)
 
 
-def _card(receiver: str | Path, token: str | bool | None) -> dict[str, Any]:
-    if is_folder(receiver):
-        path = Path(receiver).expanduser() / CARD_FILE
-    else:
-        repo_id, revision = split_revision(str(receiver))
-        with hub_errors(receiver, "its card could not be fetched"):
-            try:
-                path = Path(hf_hub_download(repo_id, CARD_FILE, revision=revision, token=token, **LIBRARY))
-            except EntryNotFoundError:
-                return {}
-    if not path.is_file():
-        return {}
-    try:
-        return read_front(split_card(path.read_text(encoding="utf-8", errors="replace"))[0], str(path))
-    except ArtifactError:
-        return {}  # a receiver's card is no business of ours; its weights will tell
+def _agreement(sketch: Sketch, other: Sketch) -> float:
+    """Similarity of a sketch with one of the same tensors at least; 0 with any other."""
+    found = similarity(sketch, other) if sketch.keys() <= other.keys() else None
+    return 0.0 if found is None else found
 
 
-def _similarities(
-    receiver: str | Path | PreTrainedModel, vectors: Sequence[Listed], token: str | bool | None
-) -> dict[str, float]:
-    """Base -> similarity of the receiver's weights to its sketch, by one vector of each base that has one."""
-    tensors: dict[str, Any] | None = None
-    measured: dict[str, float] = {}
-    for vector in vectors:
-        if not vector.base_model or vector.base_model in measured:
-            continue
-        sketch = _sketch(vector, token)
-        if not sketch:
-            continue
-        if tensors is None:
-            tensors = dict(backbone_tensors(load_classifier(receiver, head_required=False)))
-        if any(name not in tensors for name in sketch):
-            measured[vector.base_model] = 0.0
-            continue
-        found = similarity(sketch, {name: probe(name, tensors[name]) for name in sketch})
-        measured[vector.base_model] = 0.0 if found is None else found
-    return measured
+def _sketches(candidates: Mapping[_Candidate, Sequence[Listed]], token: str | bool | None) -> dict[_Candidate, Sketch]:
+    """For each candidate the sketch of the first of its vectors that has one."""
+    found: dict[_Candidate, Sketch] = {}
+    for turn in range(TRIES):
+        asked = {key: of[turn] for key, of in candidates.items() if key not in found and len(of) > turn}
+        for key, sketch in zip(asked, open_sketches(list(asked.values()), token), strict=True):
+            if sketch:
+                found[key] = sketch
+    return found
 
 
-def _sketch(vector: Listed, token: str | bool | None) -> dict[str, Any] | None:
-    try:
-        with hub_errors(vector.repo_id, "its lineage could not be fetched"):
-            path = hf_hub_download(vector.repo_id, LINEAGE_FILE, revision=vector.revision, token=token, **LIBRARY)
-        return read_lineage(Path(path), None)
-    except QVecError:
-        return None  # without a sketch, or broken: another vector of the base may have one
+def _by_base(vectors: Iterable[Listed]) -> dict[str, list[Listed]]:
+    """Base -> its vectors that may have a sketch, the most downloaded first."""
+    bases: dict[str, list[Listed]] = {}
+    for vector in _most_downloaded(vectors):
+        if vector.base_model:
+            bases.setdefault(vector.base_model, []).extend([vector] if vector.lineage is not False else [])
+    return bases
+
+
+def _most_downloaded(vectors: Iterable[Listed]) -> list[Listed]:
+    return sorted(vectors, key=lambda vector: (-vector.downloads, vector.name))

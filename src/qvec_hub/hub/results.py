@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult
 
 from ..bench import Evidence, Pair
-from ..errors import GridError
 from ..grids import Grid
+from .values import as_count, as_number, parse_grid, short_text
 
 __all__ = ["TASK", "eval_results", "read_evidence"]
 
 TASK = "image-classification"
 WITH_VECTOR = ("qvec", "random")
 FLOAT_BITS = 32
-MAX_METRICS = 10_000  # a stranger's card is not read for ever
+# A stranger's card is not read for ever, nor are means of fractions with endless denominators formed of it.
+MAX_METRICS = 2000
+MAX_IMAGES = 10**9
+
+
+class _Setting(NamedTuple):
+    """What the counts of one pair have in common; `repeat` tells pairs apart that agree in all the rest."""
+
+    receiver: str
+    dataset: str
+    grid: Grid
+    seed: int
+    n: int
+    repeat: int = 0
+
+
+@dataclass
+class _Counts:
+    correct: dict[str, int] = field(default_factory=dict)
+    scale: float | None = None
 
 
 def eval_results(evidence: Evidence) -> list[EvalResult]:
@@ -29,15 +50,24 @@ def eval_results(evidence: Evidence) -> list[EvalResult]:
             metric_type="accuracy",
             metric_name=f"accuracy ({method})",
             metric_value=round(correct / pair.n, 6),
-            metric_args=_arguments(pair, method, correct),
+            metric_args=_arguments(pair, method, correct, repeat),
         )
-        for pair in evidence.pairs
+        for pair, repeat in _numbered(evidence.pairs)
         for method, correct in {**pair.correct, "random": pair.random}.items()
         if correct is not None
     ]
 
 
-def _arguments(pair: Pair, method: str, correct: int) -> dict[str, Any]:
+def _numbered(pairs: tuple[Pair, ...]) -> Iterator[tuple[Pair, int]]:
+    """Each pair with the number of pairs before it that look the same: of another suite, split or revision."""
+    seen: Counter[_Setting] = Counter()
+    for pair in pairs:
+        setting = _Setting(pair.receiver, pair.dataset, pair.grid, pair.seed, pair.n)
+        yield pair, seen[setting]
+        seen[setting] += 1
+
+
+def _arguments(pair: Pair, method: str, correct: int, repeat: int) -> dict[str, Any]:
     """What a number belongs to: plain rounding is scale 0; `grid` is that of the comparison also for a float model."""
     return {
         "method": method,
@@ -48,40 +78,38 @@ def _arguments(pair: Pair, method: str, correct: int) -> dict[str, Any]:
         "seed": pair.seed,
         "n": pair.n,
         "correct": correct,
+        **({"repeat": repeat} if repeat else {}),
     }
 
 
 def read_evidence(card_data: Mapping[str, Any], repo_id: str) -> Evidence | None:
     """The evidence in a card's metadata; what is not of our form counts as nothing, for a card may hold anything."""
-    counts: dict[tuple[Any, ...], dict[str, int]] = {}
-    scales: dict[tuple[Any, ...], float] = {}
+    found: dict[_Setting, _Counts] = {}
     for number, (dataset, arguments) in enumerate(_metrics(card_data.get("model-index"))):
         if number == MAX_METRICS:
             break
-        read = _counted(dataset, arguments)
-        if read is not None:
-            setting, method, scale, correct = read
-            counts.setdefault(setting, {})[method] = correct
-            if method == "qvec":
-                scales[setting] = scale
+        _count(found, dataset, arguments)
     pairs = tuple(
-        Pair(receiver, dataset, grid, seed, scales[setting], n, {m: c for m, c in of.items() if m != "random"},
-             of.get("random"))
-        for setting, of in counts.items()
-        if "ptq" in of and "qvec" in of
-        for receiver, dataset, grid, seed, n in [setting]
+        Pair(s.receiver, s.dataset, s.grid, s.seed, counts.scale, s.n, _without_random(counts),
+             counts.correct.get("random"))
+        for s, counts in found.items()
+        if counts.scale is not None and {"ptq", "qvec"} <= counts.correct.keys()
     )  # fmt: skip
     return Evidence(repo_id, None, pairs) if pairs else None
 
 
-def _metrics(index: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _without_random(counts: _Counts) -> dict[str, int]:
+    return {method: correct for method, correct in counts.correct.items() if method != "random"}
+
+
+def _metrics(index: Any) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     """Dataset and arguments of every metric in a ``model-index``."""
     for model in _items(index):
         for result in _items(model.get("results")):
             dataset = result.get("dataset")
             name = dataset.get("type") if isinstance(dataset, dict) else None
             for metric in _items(result.get("metrics")):
-                if isinstance(name, str) and isinstance(metric.get("args"), dict):
+                if isinstance(metric.get("args"), dict):
                     yield name, metric["args"]
 
 
@@ -89,19 +117,19 @@ def _items(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _counted(dataset: str, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], str, float, int] | None:
-    """Setting, method, scale and count of one metric; None when it is not of our form."""
-    names = [arguments.get(key) for key in ("receiver", "method", "grid")]
-    counts = [arguments.get(key) for key in ("seed", "n", "correct")]
-    scale = arguments.get("scale")
-    if not all(isinstance(name, str) for name in names) or isinstance(scale, bool):
-        return None
-    if any(isinstance(count, bool) or not isinstance(count, int) for count in counts):
-        return None
-    (receiver, method, grid), (seed, n, correct) = map(str, names), map(int, counts)  # type: ignore[arg-type]
-    if not isinstance(scale, (int, float)) or n < 1 or not 0 <= correct <= n:
-        return None
-    try:
-        return (receiver, dataset, Grid.parse(grid), seed, n), method, float(scale), correct
-    except (GridError, OverflowError):
-        return None
+def _count(found: dict[_Setting, _Counts], dataset: Any, arguments: Mapping[str, Any]) -> None:
+    """Add one metric to the counts, if it is of our form."""
+    receiver, method = short_text(arguments.get("receiver")), short_text(arguments.get("method"))
+    name, grid, scale = short_text(dataset), parse_grid(arguments.get("grid")), as_number(arguments.get("scale"))
+    seed, n, correct = (as_count(arguments.get(key)) for key in ("seed", "n", "correct"))
+    repeat = as_count(arguments.get("repeat", 0))
+    if receiver is None or method is None or name is None or grid is None or scale is None:
+        return
+    if seed is None or n is None or correct is None or repeat is None:
+        return
+    if not correct <= n <= MAX_IMAGES or n == 0:
+        return
+    counts = found.setdefault(_Setting(receiver, name, grid, seed, n, repeat), _Counts())
+    counts.correct[method] = correct
+    if method == "qvec":
+        counts.scale = scale

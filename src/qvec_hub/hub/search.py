@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.constants import DEFAULT_REVISION
-from transformers import PreTrainedModel
-
-from ..artifact import CONFIG_FILE, VectorConfig
-from ..errors import QVecError, first_line
+from ..errors import QVecError
 from ..grids import Grid
-from ..remote import LIBRARY, hub_errors
-from .listing import Listed, list_vectors, listed_from_config
+from .claims import Model
+from .listing import Listed, list_vectors
+from .metadata import hub_id
+from .opening import open_configs
 from .receiver import Receiver, find_base
 
-__all__ = ["SearchResult", "search"]
+__all__ = ["VERIFIED", "SearchResult", "search"]
 
-WORKERS = 8
 VERIFIED = 20  # configs of the best hits that are opened, so that what is shown can be used
-MAX_CONFIGS = 500  # configs opened because a card says too little; beyond that they are listed as unchecked
+ROUNDS = 5  # of such openings, when broken ones leave less to show
+MAX_CONFIGS = 500  # configs opened because a card says too little; the rest is listed as not looked at
+ADVANCE = 100  # repositories between two words of progress
 
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class SearchResult(Sequence[Listed]):
-    """Vectors, the best evidence first, and apart from them the repositories that cannot be used."""
+    """Vectors, the best evidence first, and apart from them the repositories that cannot be used.
+
+    base_model: the receiver's base; None when none was asked for, or only vectors of unpublished bases fit.
+    found_by: how it was found.
+    total: how many vectors fit; `vectors` holds the first of them, up to the limit.
+    """
 
     vectors: tuple[Listed, ...]
     broken: tuple[Listed, ...]
     base_model: str | None = None
-    found_by: str | None = None  # how the receiver's base was found
+    found_by: str | None = None
+    total: int = 0
 
     def __getitem__(self, index: Any) -> Any:
         return self.vectors[index]
@@ -47,13 +49,41 @@ class SearchResult(Sequence[Listed]):
         return {
             "base_model": self.base_model,
             "found_by": self.found_by,
+            "total": self.total,
             "vectors": [vector.to_dict() for vector in self.vectors],
             "broken": [vector.to_dict() for vector in self.broken],
         }
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What was asked for; None is anything."""
+
+    receiver: Receiver | None
+    bits: int | None
+    grid: str | None
+    task: str | None
+
+    def takes(self, vector: Listed) -> bool:
+        named = f"{vector.task or ''}\n{vector.dataset or ''}".lower()
+        return (
+            (self.receiver is None or self.receiver.takes(vector))
+            and self.bits in (None, vector.bits)
+            and self.grid in (None, vector.grid)
+            and (self.task is None or self.task.lower() in named)
+        )
+
+    def may_take(self, broken: Listed) -> bool:
+        """Whether a broken one could have been meant: nothing it says is of another kind."""
+        base = self.receiver.base_model if self.receiver else None
+        return all(
+            asked is None or said is None or asked == said
+            for asked, said in [(base, broken.base_model), (self.bits, broken.bits), (self.grid, broken.grid)]
+        )
+
+
 def search(
-    receiver: str | Path | PreTrainedModel | None = None,
+    receiver: Model | None = None,
     *,
     base_model: str | None = None,
     bits: int | None = None,
@@ -66,79 +96,74 @@ def search(
     """All vectors on the Hub that were made on a receiver's base.
 
     Args:
-        receiver: the model to help: a folder, a repo id or a model. Its base is taken from its card, its config, or
-            found by comparing its weights with the sketches of the bases that vectors were made on.
+        receiver: the model to help: a folder, ``"org/name[@revision]"`` or a model. Its base is taken from its card,
+            its config or its name, or found by comparing its weights with the sketches of the bases that vectors were
+            made on. Vectors of unpublished bases are compared as well.
         base_model: the base, if you know it; then no receiver is needed. Neither: vectors of every base.
         bits, grid: only vectors trained for this width or grid.
         task: only vectors whose task or dataset contains this text.
         limit: at most so many.
-        advance: called with the number of repositories seen, now and then.
+        advance: called with the number of vectors seen, now and then.
 
     Returns:
-        Vectors sorted by their mean gain, shrunk where it was measured on few receivers, then by downloads; and the
-        repositories that are broken, which no filter hides unless their card tells that they are of another kind.
+        Vectors by `Listed.score` (their mean gain, shrunk where it was measured on few receivers), then by
+        downloads. The configs of the first `VERIFIED` are opened. Repositories that are broken or cannot be reached
+        are listed apart, unless what their card says is not what was asked for.
 
     Raises:
         QVecError: when the receiver's base cannot be found, or the Hub's listing cannot be read.
     """
-    wanted_grid = Grid.parse(grid).name if grid is not None else None
-    listed = _complete(_counting(list_vectors(token), advance), token)
+    grid = Grid.parse(grid).name if grid is not None else None
+    if base_model is not None and not hub_id(base_model):
+        raise QVecError(f"base_model: expected a Hub repo id such as 'org/name', found {base_model!r}")
+    if limit is not None and limit < 1:
+        raise QVecError(f"limit: expected at least 1, found {limit}")
+    listed = _complete(list(_counting(list_vectors(token), advance)), token)
+    usable = [vector for vector in listed if vector.broken is None]
     known = Receiver(base_model, "as asked for") if base_model else None
     if receiver is not None and known is None:
-        known = find_base(receiver, [vector for vector in listed if vector.broken is None], token)
-    base = known.base_model if known else None
-    tests: list[Callable[[Listed], bool]] = [
-        lambda vector: base is None or vector.base_model == base,
-        lambda vector: bits is None or vector.bits == bits,
-        lambda vector: wanted_grid is None or vector.grid == wanted_grid,
-        lambda vector: task is None or task.lower() in f"{vector.task or ''} {vector.dataset or ''}".lower(),
-    ]
-    usable = [vector for vector in listed if vector.broken is None and all(test(vector) for test in tests)]
-    broken = [vector for vector in listed if vector.broken is not None and _may_fit(vector, base)]
-    usable.sort(key=lambda vector: (-vector.score, -vector.downloads, vector.repo_id))
-    checked = _open_configs(usable[:VERIFIED], token)
-    good = [*(vector for vector in checked if vector.broken is None), *usable[VERIFIED:]]
-    broken += [vector for vector in checked if vector.broken is not None]
-    return SearchResult(tuple(good[:limit]), tuple(broken), base_model=base, found_by=known.found_by if known else None)
+        known = find_base(receiver, usable, token)
+    wanted = _Wanted(known, bits, grid, task)
+    fitting = sorted(filter(wanted.takes, usable), key=lambda v: (-v.score, -v.downloads, v.name))
+    good, bad = _verified(fitting, limit, token)
+    broken = [vector for vector in listed if vector.broken is not None and wanted.may_take(vector)] + bad
+    return SearchResult(
+        vectors=tuple(good[:limit]),
+        broken=tuple(sorted(broken, key=lambda vector: vector.name)),
+        base_model=known.base_model if known else None,
+        found_by=known.found_by if known else None,
+        total=len(good),
+    )
 
 
-def _may_fit(vector: Listed, base: str | None) -> bool:
-    return base is None or vector.base_model in (None, base)
-
-
-def _counting(vectors: Iterable[Listed], advance: Advance | None) -> Iterable[Listed]:
+def _counting(vectors: Iterable[Listed], advance: Advance | None) -> Iterator[Listed]:
     for number, vector in enumerate(vectors, 1):
-        if advance is not None and number % 100 == 0:
+        if advance is not None and number % ADVANCE == 0:
             advance(number)
         yield vector
 
 
-def _complete(vectors: Iterable[Listed], token: str | bool | None) -> list[Listed]:
-    """Open the config of the repositories whose card does not say what a search needs; leave the others alone."""
-    listed = list(vectors)
-    silent = [v for v in listed if v.broken is None and (v.grid is None or v.base_model is None)]
-    opened = {v.repo_id: v for v in _open_configs(silent[:MAX_CONFIGS], token)}
+def _complete(listed: list[Listed], token: str | bool | None) -> list[Listed]:
+    """Open the config of the vectors whose card does not say what a search needs; leave the others alone."""
+    silent = [vector for vector in listed if vector.broken is None and not vector.told]
+    opened = {vector.name: vector for vector in open_configs(silent[:MAX_CONFIGS], token)}
     for vector in silent[MAX_CONFIGS:]:
-        opened[vector.repo_id] = replace(vector, broken="its card says neither base nor grid, and it was not opened")
-    return [opened.get(vector.repo_id, vector) for vector in listed]
+        reason = f"its card does not describe it, and the configs of {MAX_CONFIGS} others were opened already"
+        opened[vector.name] = replace(vector, broken=reason)
+    return [opened.get(vector.name, vector) for vector in listed]
 
 
-def _open_configs(vectors: Sequence[Listed], token: str | bool | None) -> list[Listed]:
-    """The vectors with what their configs say; those with an unreadable one are marked as broken."""
-
-    def checked(vector: Listed) -> Listed:
-        try:
-            return listed_from_config(vector, _config(vector, token))
-        except QVecError as error:
-            return replace(vector, broken=first_line(error))
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(checked, vectors))
-
-
-def _config(vector: Listed, token: str | bool | None) -> VectorConfig:
-    with hub_errors(vector.repo_id, f"its {CONFIG_FILE} could not be fetched"):
-        path = hf_hub_download(
-            vector.repo_id, CONFIG_FILE, revision=vector.revision or DEFAULT_REVISION, token=token, **LIBRARY
-        )
-    return VectorConfig.read(Path(path))
+def _verified(fitting: list[Listed], limit: int | None, token: str | bool | None) -> tuple[list[Listed], list[Listed]]:
+    """The good ones, of which the first were opened, and those that turned out broken."""
+    wanted = min(VERIFIED, limit or VERIFIED)
+    good: list[Listed] = []
+    bad: list[Listed] = []
+    for _ in range(ROUNDS):
+        batch, fitting = fitting[: wanted - len(good)], fitting[wanted - len(good) :]
+        opened = {vector.name: vector for vector in open_configs([v for v in batch if not v.verified], token)}
+        checked = [opened.get(vector.name, vector) for vector in batch]
+        good += [vector for vector in checked if vector.broken is None]
+        bad += [vector for vector in checked if vector.broken is not None]
+        if len(good) == wanted or all(vector.unreachable for vector in checked):
+            break
+    return good + fitting, bad

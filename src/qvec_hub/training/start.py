@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForImageClassification, PreTrainedModel, set_seed
 
-from ..checkpoint import is_folder
+from ..checkpoint import is_folder, load_config
 from ..errors import ArtifactError, QVecError
 from ..remote import split_revision
 
@@ -62,11 +62,12 @@ def locate(base: str | Path) -> tuple[str, str | None]:
 
 
 def _from_files(folder: str, name: str, classes: list[str], seed: int, revision: str | None = None) -> PreTrainedModel:
+    commit = load_config(folder, revision=revision or "main")._commit_hash
     set_seed(seed)
     try:
         model, report = AutoModelForImageClassification.from_pretrained(
             folder,
-            revision=revision or "main",
+            revision=commit or revision or "main",
             num_labels=len(classes),
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
@@ -78,6 +79,7 @@ def _from_files(folder: str, name: str, classes: list[str], seed: int, revision:
             f"base '{name}': expected a transformers image model (a folder with config.json and safetensors, or a "
             f"Hub id), found none that loads ({' '.join(str(error).split())[:300]})"
         ) from error
+    model.config._commit_hash = commit
     _check_backbone(name, model, set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]})
     return model
 

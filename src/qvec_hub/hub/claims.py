@@ -1,0 +1,130 @@
+"""What a receiver says of its own origin: its card, its config, its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from transformers import PreTrainedModel
+
+from ..artifact import CARD_FILE
+from ..checkpoint import is_folder, known_origin, load_classifier, load_config
+from ..errors import ArtifactError, HubError
+from ..remote import Place, split_revision
+from .metadata import hub_id, read_front
+from .opening import fetch
+from .sections import split_card
+from .values import strings
+
+__all__ = ["Model", "Origin"]
+
+MAX_CARD_BYTES = 4 << 20
+MAX_CONFIG_BYTES = 16 << 20  # with the names of many classes
+CONFIG_KEYS = ("_name_or_path", "base_model_name_or_path")
+
+Model = str | Path | PreTrainedModel
+
+
+class Origin:
+    """A receiver: a folder, ``"org/name[@revision]"`` or a model.
+
+    Raises:
+        ArtifactError: when there is no such folder, or no model in it.
+        HubError: when the Hub refuses it or is not reached.
+    """
+
+    def __init__(self, receiver: Model, token: str | bool | None) -> None:
+        self._receiver, self._token = receiver, token
+        self.name = type(receiver).__name__ if isinstance(receiver, PreTrainedModel) else str(receiver)
+        self.folder = _folder(receiver)
+        self.place = _place(receiver) if self.folder is None else None
+
+    def claims(self) -> list[tuple[str, str]]:
+        """Bases that the card and the config name, and itself, for it may be one: each with where it is said."""
+        claims = [(base, "its card") for base in strings(self._card().get("base_model"))]
+        config = self._config()
+        claims += [(base, "its config") for key in CONFIG_KEYS for base in strings(config.get(key))]
+        own = self.place.repo_id if self.place else None
+        claims = [(base, said) for base, said in claims if hub_id(base) and base != own]
+        return claims + ([(own, "its own name")] if own else [])
+
+    def load(self) -> PreTrainedModel:
+        """The model, with its weights."""
+        if isinstance(self._receiver, PreTrainedModel):
+            return self._receiver
+        where, hub = self._source()
+        return load_classifier(where, head_required=False, **hub)
+
+    def _source(self) -> tuple[str, dict[str, Any]]:
+        """What transformers' ``from_pretrained`` takes."""
+        if self.place is None:
+            return str(self.folder), {}
+        revision = {"revision": self.place.revision} if self.place.revision else {}
+        return self.place.repo_id, {"token": self._token, **revision}
+
+    def _card(self) -> dict[str, Any]:
+        text = self._text(CARD_FILE, MAX_CARD_BYTES)
+        try:
+            return read_front(split_card(text or "")[0], CARD_FILE)
+        except ArtifactError:
+            return {}  # a receiver's card is no business of ours; its weights will tell
+
+    def _config(self) -> dict[str, Any]:
+        # transformers' config object forgets what the file says: its _name_or_path is where it was loaded from.
+        text = self._text("config.json", MAX_CONFIG_BYTES)
+        try:
+            values = json.loads(text or "")
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            if isinstance(self._receiver, PreTrainedModel):
+                return {}
+            where, hub = self._source()
+            load_config(where, **hub)  # says what is wrong in most cases
+            raise ArtifactError(f"{self.name}: its config.json is no JSON object; expected a transformers model")
+        return values
+
+    def _text(self, name: str, limit: int) -> str | None:
+        """A small file of the receiver's; None when it has none."""
+        try:
+            path = self.folder / name if self.folder else self._fetched(name, limit)
+            if path is None or path.stat().st_size > limit:
+                return None
+            return path.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ArtifactError(f"{self.name}: {name} cannot be read ({error.strerror})") from error
+
+    def _fetched(self, name: str, limit: int) -> Path | None:
+        if self.place is None:
+            return None
+        try:
+            return fetch(self.place, name, self._token, limit)
+        except ArtifactError:
+            return None
+        except HubError as error:
+            # A model in memory may come from a repository that is gone; any other receiver must be there.
+            if isinstance(self._receiver, PreTrainedModel) or _is_absent(error.__cause__):
+                return None
+            raise HubError(f"{self.name}: {error}") from error.__cause__
+
+
+def _is_absent(error: BaseException | None) -> bool:
+    """Whether the repository is there and holds no such file; the child class means that nobody could be asked."""
+    return isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+
+
+def _folder(receiver: Model) -> Path | None:
+    if isinstance(receiver, PreTrainedModel) or not is_folder(receiver):
+        return None
+    return Path(receiver).expanduser()
+
+
+def _place(receiver: Model) -> Place | None:
+    if isinstance(receiver, PreTrainedModel):
+        known = known_origin(receiver)
+        return Place(known.repo_id, known.revision) if known.repo_id else None
+    return Place(*split_revision(str(receiver)))
