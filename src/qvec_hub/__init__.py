@@ -16,7 +16,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .evaluation import EvalResult, evaluate
-    from .hub import search
+    from .hub.search import search
     from .training import TrainingRecipe, train_donor
 
 __all__ = [
