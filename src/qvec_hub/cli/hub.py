@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ __all__ = ["push", "search"]
     epilog="Example: qvec push eurosat-int3-qvec me/vit-base-eurosat-int3-qvec --license apache-2.0 --rows rows.jsonl"
 )
 def push(
-    folder: Annotated[Path, typer.Argument(help="A vector's folder, made by `qvec extract` or `qvec train`.")],
+    folder: Annotated[Path, typer.Argument(help="A vector's folder, or a model's made by `qvec apply`.")],
     repo: Annotated[str, typer.Argument(help="The repository, org/name; created if it does not exist.")],
     private: Annotated[bool | None, typer.Option("--private/--public", help="Who may see a new repository.")] = None,
     token: Annotated[str | None, typer.Option(help="A token with write access; by default the one logged in.")] = None,
@@ -30,31 +30,53 @@ def push(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a vector of another base.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Publish a vector with its model card, in one commit; what you wrote into the card by hand stays."""
-    from ..artifact import CARD_FILE
+    """Publish a vector, or a model quantized with one, with its card, in one commit.
+
+    What you wrote into the card by hand, here or on the Hub, stays.
+    """
+    from ..artifact import CARD_FILE, CONFIG_FILE
+
+    card = folder / CARD_FILE
+    options = {
+        "private": private,
+        "token": token,
+        "revision": revision,
+        "create_pr": create_pr,
+        "commit_message": commit_message,
+        "replace": replace,
+        "card": card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+    }
+    note(f"uploading {folder} to {repo}")
+    if (folder / "config.json").exists() and not (folder / CONFIG_FILE).exists():
+        for_vectors = {"--subfolder": subfolder, "--rows": rows, "--license": license}
+        done = _push_model(folder, repo, options, [name for name, given in for_vectors.items() if given])
+    else:
+        done = _push_vector(folder, repo, rows, {**options, "subfolder": subfolder, "license": license})
+    result = {"repo": done.repo_url.repo_id, "commit": done.oid, "url": str(done), "pull_request": done.pr_url}
+    emit(result, done.pr_url or str(done), as_json)
+
+
+def _push_vector(folder: Path, repo: str, rows: Path | None, options: dict[str, Any]) -> Any:
     from ..bench import read_rows
     from ..hub import push_vector
     from ..vector import QuantizationVector
 
-    vector = QuantizationVector.from_pretrained(folder)
-    card = folder / CARD_FILE
-    note(f"uploading {folder} to {repo}")
-    done = push_vector(
-        vector,
-        repo,
-        private=private,
-        token=token,
-        revision=revision,
-        create_pr=create_pr,
-        commit_message=commit_message,
-        subfolder=subfolder,
-        rows=None if rows is None else read_rows(rows),
-        license=license,
-        card=card.read_text(encoding="utf-8", errors="replace") if card.exists() else None,
-        replace=replace,
-    )
-    result = {"repo": done.repo_url.repo_id, "commit": done.oid, "url": str(done), "pull_request": done.pr_url}
-    emit(result, done.pr_url or str(done), as_json)
+    counted = None if rows is None else read_rows(rows)
+    return push_vector(QuantizationVector.from_pretrained(folder), repo, rows=counted, **options)
+
+
+def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[str]) -> Any:
+    from ..errors import QVecError
+    from ..hub import push_model
+    from ..loading import from_pretrained
+
+    if unused:
+        raise QVecError(f"{folder}: is a model, so {', '.join(unused)} mean nothing; leave them out")
+    model = from_pretrained(folder)
+    if getattr(model.config, "quantization_config", None) is None:
+        raise QVecError(f"{folder}: is a float model; quantize it with `qvec apply`, or upload it with `hf upload`")
+    processor = folder / "preprocessor_config.json"
+    return push_model(model, repo, extra=[processor] if processor.exists() else [], **options)
 
 
 @app.command(epilog="Example: qvec search --for me/vit-base-flowers --bits 3")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from huggingface_hub import CommitInfo
@@ -95,11 +95,15 @@ def push_model(
     max_shard_size: int | str = "50GB",
     tags: list[str] | None = None,
     replace: bool = False,
+    extra: Sequence[Path] = (),
+    card: str = "",
 ) -> CommitInfo:
     """Publish a quantized model with its card: the arguments of transformers' ``push_to_hub``, in one commit.
 
     Args:
         replace: put the model beside a vector, whose card its own then replaces.
+        extra: more files for the repository's root, such as the image processor's config.
+        card: a card whose hand-written parts are kept, beside those of the card in the repository.
 
     Raises:
         HubError: when the Hub refuses or the connection breaks; the repository is then as it was.
@@ -114,9 +118,10 @@ def push_model(
         present = Present(api, there, Path(scratch) / "present")
         if not replace:
             present.refuse_vector()
-        text = model_card(model.config, there.place.repo_id, tags=tags, existing=present.card())
+        existing = combine_cards(present.card(), card)
+        text = model_card(model.config, there.place.repo_id, tags=tags, existing=existing)
         (folder / CARD_FILE).write_text(text, encoding="utf-8")
-        files = {path.name: path for path in sorted(folder.iterdir())}
+        files = {path.name: path for path in [*extra, *sorted(folder.iterdir())]}
         stale = [path for path in there.files if _is_weights(path) and path not in files]
         message = commit_message or "Upload quantized model"
         return commit(api, there, files, message, description=commit_description, stale=stale, create_pr=create_pr)
