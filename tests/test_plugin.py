@@ -239,3 +239,18 @@ def test_a_receiver_whose_files_do_not_belong_together(receiver, vector, tmp_pat
     with pytest.raises(qv.QVecError, match="80"):
         qv.from_pretrained(tmp_path, weights="int3")
     fine_tuned(receiver, 0.0, 0).save_pretrained(tmp_path)
+
+
+def test_code_of_a_receiver_is_never_run(receiver_folder, tmp_path) -> None:
+    config = json.loads((receiver_folder / "config.json").read_text())
+    config |= {
+        "model_type": "evil",
+        "auto_map": {"AutoConfig": "evil.Config", "AutoModelForImageClassification": "evil.M"},
+    }
+    (receiver_folder / "config.json").write_text(json.dumps(config))
+    (receiver_folder / "evil.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\nclass M: pass\n"
+    )
+    with pytest.raises(qv.ArtifactError):
+        qv.from_pretrained(receiver_folder, weights="int3")
+    assert not (tmp_path / "ran").exists()

@@ -70,7 +70,7 @@ def load_config(source: str | Path, **hub: Any) -> Any:
     """
     is_folder(source)
     try:
-        config = AutoConfig.from_pretrained(source, **hub)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
         config._commit_hash = commit_in(cached_file(str(source), CONFIG_NAME, **hub))
         return config
     except Exception as error:  # of a file that may hold anything, and of a connection: whatever comes out of both
@@ -111,7 +111,7 @@ def load_complete(source: str | Path, head_required: bool, **kwargs: Any) -> Pre
     """
     try:
         model, info = AutoModelForImageClassification.from_pretrained(
-            source, use_safetensors=True, **TELL_ALL, **kwargs
+            source, use_safetensors=True, trust_remote_code=False, **TELL_ALL, **kwargs
         )
     except (SafetensorError, OSError) as error:
         raise ArtifactError(

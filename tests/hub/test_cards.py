@@ -14,6 +14,7 @@ from qvec_hub.artifact import Donor, Revision, Source, TensorSummary, VectorConf
 from qvec_hub.bench import Evidence, Pair
 from qvec_hub.hub import model_card, vector_card
 from qvec_hub.hub.card import combine_cards
+from qvec_hub.hub.measured import headline, results_table
 from qvec_hub.hub.metadata import is_grid_name
 from qvec_hub.hub.results import read_evidence
 from qvec_hub.hub.sections import MARK, split_card
@@ -161,6 +162,17 @@ def test_a_strangers_words_are_only_words(config: VectorConfig) -> None:
     merged = vector_card(replace(config, donor=donor, sources=sources), "me/x", 1)
     assert "2 other vectors" in merged
     assert "0.5 × a local vector" in merged
+
+
+@pytest.mark.parametrize("task", ["counting", "glyphs-greek", "glyphs-latin", "shapes", "textures"])
+def test_the_published_cards_are_what_this_version_writes(hub, task: str) -> None:
+    card = (Path(__file__).parents[2] / "model_cards" / f"{task}.md").read_text(encoding="utf-8")
+    ModelCard(card).validate()
+    name = f"qvec-hub/zoo-s-{task}-int2-channel-mse-qvec"
+    found = read_evidence(front(card), name)
+    assert found.n_pairs == 4
+    assert results_table(found, name) in card
+    assert headline(found, 2) in card
 
 
 def test_a_saved_folder_has_a_card_and_keeps_notes(vector, tmp_path: Path) -> None:

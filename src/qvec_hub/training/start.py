@@ -72,6 +72,7 @@ def _from_files(folder: str, name: str, classes: list[str], seed: int, revision:
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
             use_safetensors=True,
+            trust_remote_code=False,
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
