@@ -21,7 +21,8 @@ from . import artifact
 from .artifact import MAX_CONFIG_BYTES, VectorConfig
 from .checkpoint import is_folder
 from .errors import ArtifactError, HubError
-from .remote import LIBRARY, Place, TransportError, http_status, hub_errors, parse_place
+from .place import Place, parse_place
+from .remote import LIBRARY, TransportError, http_status, hub_errors
 from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 
 __all__ = ["locate", "way_out"]

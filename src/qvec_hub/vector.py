@@ -25,7 +25,7 @@ from .errors import ArtifactError, MisfitError, QVecError
 from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
-from .remote import Place
+from .place import Place
 from .shapes import refuse_other_shapes
 from .version import __version__
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from qvec_hub.artifact import CONFIG_FILE, INDEX_FILE, LINEAGE_FILE
+from qvec_hub.artifact import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ HOLE_BYTES = 1 << 36
 
 
 def read(folder: Path) -> Files:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """The files a vector is loaded from; the card is for people."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CARD_FILE}
 
 
 def write(files: Files, folder: Path, outside: Path) -> None:

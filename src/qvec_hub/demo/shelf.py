@@ -11,7 +11,8 @@ from ..artifact import CARD_FILE, Revision
 from ..bench import DonorUse, Row
 from ..hub import push_vector
 from ..hub.commit import commit, open_destination
-from ..remote import Place, hub_api
+from ..place import Place
+from ..remote import hub_api
 from ..vector import QuantizationVector
 
 __all__ = ["OpenDonor", "Shelf"]

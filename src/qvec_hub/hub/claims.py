@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from ..artifact import CARD_FILE
 from ..checkpoint import is_folder, known_origin, load_classifier, load_config
 from ..errors import ArtifactError, HubError
-from ..remote import Place, split_revision
+from ..place import Place, split_revision
 from .metadata import hub_id, read_front
 from .opening import fetch
 from .sections import split_card

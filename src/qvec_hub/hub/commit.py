@@ -17,7 +17,8 @@ from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from ..errors import HubError
-from ..remote import Place, Talk, TransportError, http_status, hub_errors
+from ..place import Place
+from ..remote import Talk, TransportError, http_status, hub_errors
 
 __all__ = ["Destination", "Stored", "commit", "open_destination", "same_content"]
 

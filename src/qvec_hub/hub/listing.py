@@ -16,7 +16,8 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 from ..artifact import CONFIG_FILE, LINEAGE_FILE
 from ..bench import Evidence
 from ..errors import HubError
-from ..remote import LIBRARY, Place, hub_api, hub_errors
+from ..place import Place
+from ..remote import LIBRARY, hub_api, hub_errors
 from ..schema import SUBFOLDER
 from ..tensor_files import is_shard
 from ..untrusted import printable

@@ -15,7 +15,8 @@ from huggingface_hub.utils.tqdm import silent_tqdm
 
 from ..artifact import CONFIG_FILE, LINEAGE_FILE, MAX_CONFIG_BYTES, VectorConfig
 from ..errors import ArtifactError, HubError, QVecError
-from ..remote import LIBRARY, Place, hub_errors
+from ..place import Place
+from ..remote import LIBRARY, hub_errors
 from ..tensor_files import MAX_LINEAGE_BYTES, read_lineage
 from ..untrusted import parse_json, printable, read_file
 from .listing import Listed

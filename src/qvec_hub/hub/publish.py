@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from ..artifact import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, VectorConfig
 from ..bench import Evidence, Row, evidence
 from ..errors import ArtifactError
-from ..remote import Place, hub_api, parse_place
+from ..place import Place, parse_place
+from ..remote import hub_api
 from ..tensor_files import is_shard
 from ..vector import QuantizationVector
 from .card import combine_cards, tensor_bytes, vector_card

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageClassification, PreTrainedModel, set_s
 
 from ..checkpoint import is_folder, load_config
 from ..errors import ArtifactError, QVecError
-from ..remote import split_revision
+from ..place import split_revision
 
 __all__ = ["base_name", "locate", "starting_model"]
 

@@ -1,0 +1,79 @@
+"""Where in the Hub something lies, and how that is spelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from huggingface_hub import parse_hf_uri
+from huggingface_hub.errors import HfUriError, HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from .errors import ArtifactError, first_line
+from .schema import REVISION, SUBFOLDER
+from .untrusted import printable
+
+__all__ = ["Place", "parse_place", "split_revision"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an artifact lies in the Hub."""
+
+    repo_id: str
+    revision: str | None = None
+    subfolder: str | None = None
+
+    def inside(self, name: str) -> str:
+        """The path in the repository of a file of the artifact."""
+        return f"{self.subfolder}/{name}" if self.subfolder else name
+
+    def __str__(self) -> str:
+        if not self.subfolder:
+            return f"{self.repo_id}@{self.revision}" if self.revision else self.repo_id
+        # A slash in a branch's name would look like the beginning of the folder.
+        revision = quote(self.revision or "", safe="/" if (self.revision or "").startswith("refs/") else "")
+        return f"hf://{self.repo_id}{f'@{revision}' if revision else ''}/{self.subfolder}"
+
+
+def split_revision(source: str) -> tuple[str, str | None]:
+    """``"org/name@revision"`` -> ``("org/name", "revision")``."""
+    repo_id, _, revision = source.partition("@")
+    return repo_id, revision or None
+
+
+def parse_place(source: str, revision: str | None = None, subfolder: str | None = None) -> Place:
+    """``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"`` as a `Place`.
+
+    A slash in a branch's name is written ``%2F`` in the last form.
+
+    Raises:
+        ArtifactError: when the spelling is none of these, or says twice where to look and differs.
+    """
+    repo_id, pinned, inner = _parse_uri(source) if source.startswith("hf://") else (*split_revision(source), None)
+    if source.endswith("@"):
+        raise ArtifactError(f"{source}: names no revision after the '@'; name one, or leave the '@' out")
+    for what, given, written in [("revision", revision, pinned), ("subfolder", subfolder, inner)]:
+        if given and written and given != written:
+            raise ArtifactError(f"{source}: names {what} {written!r}, but {what}={given!r} was asked for; give one")
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ArtifactError(f"{source}: not a repo id ({first_line(error)}); expected 'org/name'") from error
+    revision = revision or pinned
+    if revision and not REVISION.accepts(revision):
+        raise ArtifactError(f"{source}: revision {printable(repr(revision))}: expected {REVISION.wanted}")
+    subfolder = (subfolder or inner or "").strip("/") or None
+    if subfolder and not SUBFOLDER.accepts(subfolder):
+        raise ArtifactError(f"{source}: subfolder {printable(repr(subfolder))}: expected {SUBFOLDER.wanted}")
+    return Place(repo_id, revision, subfolder)
+
+
+def _parse_uri(source: str) -> tuple[str, str | None, str | None]:
+    try:
+        uri = parse_hf_uri(source)
+    except HfUriError as error:
+        raise ArtifactError(f"{source}: not a place in the Hub ({first_line(error)})") from error
+    if uri.type != "model":
+        raise ArtifactError(f"{source}: is a {uri.type}; vectors live in model repositories")
+    return uri.id, uri.revision, uri.path_in_repo.rstrip("/") or None
