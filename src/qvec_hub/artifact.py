@@ -19,7 +19,16 @@ from .grids import Grid
 from .schema import COUNTABLE, NAME, REPO_ID, REVISION, SHA256, SIZES, SUBFOLDER
 from .untrusted import parse_json, read_file
 
-__all__ = ["CARD_FILE", "CONFIG_FILE", "INDEX_FILE", "LINEAGE_FILE", "TENSOR_FILE", "TENSOR_PATTERN", "VectorConfig"]
+__all__ = [
+    "CARD_FILE",
+    "CONFIG_FILE",
+    "INDEX_FILE",
+    "LINEAGE_FILE",
+    "MAX_CARD_BYTES",
+    "TENSOR_FILE",
+    "TENSOR_PATTERN",
+    "VectorConfig",
+]
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "qvec_config.json"
@@ -28,6 +37,7 @@ TENSOR_PATTERN = "qvec{suffix}.safetensors"  # suffix is empty, or -00001-of-000
 INDEX_FILE = "qvec.safetensors.index.json"
 LINEAGE_FILE = "lineage.safetensors"
 CARD_FILE = "README.md"
+MAX_CARD_BYTES = 4 << 20
 MAX_SHARD_BYTES = 5 * 10**9
 MAX_CONFIG_BYTES = 1 << 20  # a real config has some kilobytes; anything larger is not one
 

@@ -11,7 +11,6 @@ from .app import note
 
 __all__ = ["card_facts", "hub_facts", "shown", "summary", "tensor_rows", "verdict"]
 
-MAX_CARD_BYTES = 4 << 20
 MAX_VALUE = 400
 
 
@@ -58,7 +57,7 @@ def hub_facts(place: Any, token: str | None) -> dict[str, Any]:
 
 def card_facts(where: str, place: Any, token: str | None = None) -> dict[str, Any]:
     """Licence and evidence, as the card beside the vector tells them; None where it does not."""
-    from ..artifact import CARD_FILE
+    from ..artifact import CARD_FILE, MAX_CARD_BYTES
     from ..errors import QVecError
     from ..hub.listing import summary as in_numbers
     from ..hub.metadata import read_front

@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from transformers import PreTrainedModel
 
-from ..artifact import CARD_FILE
+from ..artifact import CARD_FILE, MAX_CARD_BYTES
 from ..checkpoint import is_folder, known_origin, load_classifier, load_config
 from ..errors import ArtifactError, HubError
 from ..place import Place, split_revision
@@ -20,7 +20,6 @@ from .values import strings
 
 __all__ = ["Model", "Origin"]
 
-MAX_CARD_BYTES = 4 << 20
 MAX_CONFIG_BYTES = 16 << 20  # with the names of many classes
 CONFIG_KEYS = ("_name_or_path", "base_model_name_or_path")
 

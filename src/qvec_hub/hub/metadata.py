@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 from huggingface_hub import ModelCardData
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id, yaml_dump
+from huggingface_hub.utils import yaml_dump
 
 from ..artifact import VectorConfig
 from ..bench import Evidence
 from ..errors import ArtifactError, GridError, first_line
 from ..grids import Grid
+from ..schema import REPO_ID
 from .results import TASK, eval_results
 
 __all__ = [
@@ -107,13 +107,7 @@ def dump_front(values: Mapping[str, Any]) -> str:
 
 def hub_id(name: str | None) -> str | None:
     """The name, if it can be one in the Hub: ``org/name``; else None."""
-    if name is None or name.count("/") != 1:
-        return None
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return None
-    return name
+    return name if name is not None and REPO_ID.accepts(name) else None
 
 
 def is_grid_name(tag: str) -> bool:

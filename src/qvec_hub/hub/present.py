@@ -8,7 +8,15 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from ..artifact import CARD_FILE, CONFIG_FILE, FORMAT_VERSION, LINEAGE_FILE, MAX_CONFIG_BYTES, VectorConfig
+from ..artifact import (
+    CARD_FILE,
+    CONFIG_FILE,
+    FORMAT_VERSION,
+    LINEAGE_FILE,
+    MAX_CARD_BYTES,
+    MAX_CONFIG_BYTES,
+    VectorConfig,
+)
 from ..errors import ArtifactError, HubError, MisfitError
 from ..lineage import MIN_SIMILARITY, similarity
 from ..remote import hub_errors
@@ -19,7 +27,6 @@ from .commit import UNTOUCHED, Destination, same_content
 __all__ = ["Present"]
 
 MODEL_FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
-MAX_CARD_BYTES = 10 << 20
 _ADVICE = f"{UNTOUCHED}; choose another repository, or insist with replace=True (--replace)"
 
 
