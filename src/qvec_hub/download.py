@@ -16,6 +16,7 @@ from typing import Any
 
 from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
+from huggingface_hub.utils import tqdm
 
 from . import artifact
 from .artifact import MAX_CONFIG_BYTES, VectorConfig
@@ -33,6 +34,11 @@ _LIMITS = {
     artifact.LINEAGE_FILE: MAX_LINEAGE_BYTES,
 }
 _OWNER = "tell the owner of the repository"
+
+
+class _NoBar(tqdm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "disable": True})
 
 
 def locate(
@@ -112,8 +118,11 @@ def _resolve(place: Place, options: dict[str, Any]) -> Path:
 def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any], said: Place | None = None) -> Path:
     """The folder of a commit in the cache, with these files in it. Raises HubError, of the place as it was said."""
     patterns = [glob.escape(path) for path in paths]
+    quiet: dict[str, Any] = {} if patterns else {"tqdm_class": _NoBar}  # nothing to fetch, so nothing to watch
     with hub_errors(said or place, "could not be fetched from the Hub"):
-        return Path(snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **options))
+        return Path(
+            snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **quiet, **options)
+        )
 
 
 def _files(place: Place, cache: Path) -> dict[str, int]:
