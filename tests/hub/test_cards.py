@@ -15,9 +15,9 @@ from qvec_hub.bench import Evidence, Pair
 from qvec_hub.hub import model_card, vector_card
 from qvec_hub.hub.card import combine_cards
 from qvec_hub.hub.measured import headline, results_table
-from qvec_hub.hub.metadata import is_grid_name
 from qvec_hub.hub.results import read_evidence
 from qvec_hub.hub.sections import MARK, split_card
+from qvec_hub.hub.values import grid_name
 from qvec_hub.record import quantization_record
 
 GRID = qv.Grid.parse("int2-channel-mse")
@@ -128,7 +128,7 @@ def test_what_the_author_wrote_stays(config: VectorConfig) -> None:
     data = front(again)
     assert (data["license"], data["language"], data["thumbnail"]) == ("cc-by-4.0", "la", "x.png")
     assert "mine" in data["tags"]
-    assert [tag for tag in data["tags"] if is_grid_name(tag)] == ["int2-channel-mse", "int2"]
+    assert [tag for tag in data["tags"] if grid_name(tag)] == ["int2-channel-mse", "int2"]
     assert vector_card(config, "me/eurosat", 1, EVIDENCE, existing=again) == again
     assert front(vector_card(config, "me/eurosat", 1, existing=edited, license="mit"))["license"] == "mit"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,17 +11,17 @@ from huggingface_hub.utils import yaml_dump
 
 from ..artifact import VectorConfig
 from ..bench import Evidence
-from ..errors import ArtifactError, GridError, first_line
+from ..errors import ArtifactError, first_line
 from ..grids import Grid
 from ..schema import REPO_ID
 from .results import TASK, eval_results
+from .values import grid_name
 
 __all__ = [
     "BLOCK",
     "TAG",
     "dump_front",
     "hub_id",
-    "is_grid_name",
     "merge_front",
     "model_data",
     "read_front",
@@ -97,7 +96,7 @@ def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> di
     theirs = existing.get("tags")
     kept = [tag for tag in theirs if isinstance(tag, str)] if isinstance(theirs, list) else []
     ours = [*generated.get("tags", [])]
-    merged["tags"] = ours + [tag for tag in kept if tag not in ours and not is_grid_name(tag)]
+    merged["tags"] = ours + [tag for tag in kept if tag not in ours and grid_name(tag) is None]
     return merged
 
 
@@ -108,13 +107,3 @@ def dump_front(values: Mapping[str, Any]) -> str:
 def hub_id(name: str | None) -> str | None:
     """The name, if it can be one in the Hub: ``org/name``; else None."""
     return name if name is not None and REPO_ID.accepts(name) else None
-
-
-def is_grid_name(tag: str) -> bool:
-    if not re.fullmatch(r"int\d+(-[a-z0-9-]+)?", tag):
-        return False
-    try:
-        Grid.parse(tag)
-    except GridError:
-        return False
-    return True
