@@ -1,0 +1,113 @@
+"""What the names in rows stand for: which base and task a receiver or donor was trained from and on.
+
+A row names models; this says what they are, for tables by base and for telling a transfer from a same-task pair.
+It lies beside the rows as ``context.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .row import Row
+
+__all__ = ["CONTEXT_FILE", "Context", "Trained", "read_context"]
+
+CONTEXT_FILE = "context.json"
+Similarity = dict[str, dict[str, dict[str, float]]]  # base -> task -> task -> cosine
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A base's name, and the task that a model or vector was trained on."""
+
+    base: str
+    task: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """Receivers by `Row.receiver` and donors by `DonorUse.repo`.
+
+    parameters: of each base's backbone. similarity: how alike two tasks look to a base, the cosine of their
+    class prototypes' means; by base, task and task.
+    """
+
+    receivers: Mapping[str, Trained] = field(default_factory=dict)
+    donors: Mapping[str, Trained] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    similarity: Similarity = field(default_factory=dict)
+
+    def receiver(self, row: Row) -> Trained:
+        """What a row's receiver is; without a record its task is the dataset's name and its base ``"unknown"``."""
+        return self.receivers.get(row.receiver) or Trained("unknown", _last(row.dataset))
+
+    def donor_task(self, repo: str) -> str | None:
+        """The task a donor was trained on, if recorded."""
+        known = self.donors.get(repo)
+        return known.task if known else None
+
+    def is_own(self, row: Row, repo: str) -> bool:
+        """Whether a donor comes from the receiver's own task: a ceiling, not a transfer.
+
+        Of a donor without a record, the name decides: one that holds the task's name as a word is taken for its own.
+        """
+        task, donor = self.receiver(row).task, self.donor_task(repo)
+        if donor is not None:
+            return donor == task
+        words = f"-{_last(repo)}-".lower().replace("_", "-")
+        return f"-{task.lower().replace('_', '-')}-" in words
+
+    def __or__(self, other: Context) -> Context:
+        """Both; what they say differently of one name is the other's."""
+        return Context(
+            {**self.receivers, **other.receivers},
+            {**self.donors, **other.donors},
+            {**self.parameters, **other.parameters},
+            {**self.similarity, **other.similarity},
+        )
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``context.json`` into a folder, whole or not at all."""
+        path = Path(folder, CONTEXT_FILE)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+def read_context(paths: Iterable[str | Path]) -> Context:
+    """The contexts that lie beside files of rows (or in folders of them), joined; empty where there are none.
+
+    Raises:
+        DataError: a ``context.json`` that cannot be read.
+    """
+    joined = Context()
+    folders = dict.fromkeys(path if path.is_dir() else path.parent for path in map(Path, paths))
+    for folder in folders:
+        if (folder / CONTEXT_FILE).is_file():
+            joined |= _read(folder / CONTEXT_FILE)
+    return joined
+
+
+def _read(path: Path) -> Context:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        models = {kind: {name: Trained(**known) for name, known in values[kind].items()} for kind in _MODELS}
+        return Context(**models, parameters=dict(values["parameters"]), similarity=dict(values["similarity"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: expected what `qvec bench run` wrote beside its rows, found {error!r}; remove the file to "
+            "report on the rows alone"
+        ) from error
+
+
+_MODELS: tuple[str, ...] = ("receivers", "donors")
+
+
+def _last(name: Any) -> str:
+    """``org/eurosat`` and ``zoo:eurosat`` are called ``eurosat``."""
+    return str(name).replace(":", "/").rstrip("/").rpartition("/")[2]
