@@ -13,7 +13,7 @@ from .library import Library, donor_name
 from .receiver import Vector
 from .row import DonorUse
 
-__all__ = ["Donors"]
+__all__ = ["Donors", "revision_of"]
 
 MEMORY = 2 * 2**30  # bytes of vectors to keep; what does not fit is read again from its file, which is mapped
 
@@ -61,7 +61,7 @@ class Donors:
             return ()
         weight = 1 / len(cell.donors) if cell.merge else 1.0
         return tuple(
-            DonorUse(donor_name(cell.base, donor, cell.grid), _revision(self._open(cell, donor)), weight)
+            DonorUse(donor_name(cell.base, donor, cell.grid), revision_of(self._open(cell, donor)), weight)
             for donor in cell.donors
         )
 
@@ -79,5 +79,6 @@ class Donors:
         return self._opened[folder]
 
 
-def _revision(vector: QuantizationVector) -> str | None:
+def revision_of(vector: QuantizationVector) -> str | None:
+    """``sha256:…`` of a local vector's tensors, which serves as its revision."""
     return f"sha256:{vector.config.tensors.sha256}" if vector.config.tensors else None

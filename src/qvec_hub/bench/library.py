@@ -1,8 +1,8 @@
 """Where a suite's models and vectors lie, and what rows call them.
 
-    <root>/base-xs/seed-0/digits/fp                          a receiver
-    <root>/base-xs/seed-0/digits/int2-channel-mse/qat        its quantization-aware twin
-    <root>/base-xs/seed-0/digits/int2-channel-mse/vector     the vector between the two
+<root>/base-xs/seed-0/digits/fp                          a receiver
+<root>/base-xs/seed-0/digits/int2-channel-mse/qat        its quantization-aware twin
+<root>/base-xs/seed-0/digits/int2-channel-mse/vector     the vector between the two
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ class Library:
 
     def base(self, base: str) -> str | Path:
         """A base that was pretrained into the library, one that comes with the package, or a Hub id."""
-        own = self.root / _short(base) / "base"
-        if own.is_dir():
-            return own
+        if self.own_base(base).is_dir():
+            return self.own_base(base)
         return base_path(base) if base in BASES else base
+
+    def own_base(self, base: str) -> Path:
+        return self.root / _short(base) / "base"
 
     def similarity(self, base: str) -> Path:
         """A file: how alike the tasks look to a base."""

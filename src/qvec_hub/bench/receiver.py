@@ -36,7 +36,8 @@ class Receiver:
 
     def __init__(self, folder: Path, device: torch.device, batch_size: int) -> None:
         self.folder, self.batch_size = folder, batch_size
-        self.model: PreTrainedModel = load_classifier(folder).to(device).eval()
+        self.model: PreTrainedModel = load_classifier(folder).eval()
+        torch.nn.Module.to(self.model, device)
         self.live = backbone_tensors(self.model)
         self.trained = {name: tensor.clone() for name, tensor in self.live.items()}
         names = canonical_names(self.model)
@@ -61,9 +62,7 @@ class Receiver:
         """How many images the model as it now is gets right."""
         return count_correct(self.model, images, self.batch_size)
 
-    def best_scale(
-        self, vector: Vector, grid: Grid, scales: tuple[float, ...], images: PreprocessedImages
-    ) -> float:
+    def best_scale(self, vector: Vector, grid: Grid, scales: tuple[float, ...], images: PreprocessedImages) -> float:
         """The scale with the most right predictions, the smallest of several."""
 
         def correct(scale: float) -> int:
@@ -71,4 +70,3 @@ class Receiver:
             return self.correct(images)
 
         return max(sorted(scales), key=correct)
-

@@ -14,15 +14,16 @@ from ..checkpoint import load_classifier
 from ..errors import DataError
 from ..evaluation.progress import counting
 from ..naming import backbone_tensors
-from .build import build, missing, record_similarity, recorded_similarity
+from .build import build_library, recorded_similarity
 from .cells import Cell, Key, cells, key_of_row
 from .context import Context, Trained, read_context
 from .library import Library, donor_name, receiver_name
+from .row import Row
 from .rows import append_row, read_rows, row_files
 from .suite import Suite
 from .workbench import Workbench
 
-__all__ = ["Run", "run_suite"]
+__all__ = ["Run", "open_run", "run_suite"]
 
 SUITE_FILE = "suite.json"
 
@@ -68,7 +69,7 @@ def run_suite(
         if state.is_main_process:
             _claim(out, suite)
         state.wait_for_everyone()
-        _build(chosen, library, say, state.is_main_process)
+        build_library(chosen, library, say)
         wanted = cells(chosen)
         keys = {cell.key for cell in wanted}
         before = keys & _counted(out)
@@ -80,6 +81,20 @@ def run_suite(
         state.wait_for_everyone()
         after = keys & _counted(out)
     return Run(out, len(after) - len(before), len(after), len(keys))
+
+
+def open_run(out: str | Path) -> tuple[list[Row], Context, Suite | None]:
+    """The rows in a run's folder (or a file of rows), their context, and the suite, where it lies there.
+
+    Raises:
+        DataError: no rows, or damaged ones.
+    """
+    rows = [row for path in row_files([out]) for row in read_rows(path, torn_ok=True)]
+    if not rows:
+        raise DataError(f"{out}: expected rows, found none; make some with qvec bench run")
+    path = Path(out, SUITE_FILE)
+    suite = Suite.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return rows, read_context([out]), suite
 
 
 @contextmanager
@@ -109,19 +124,6 @@ def _claim(out: Path, suite: Suite) -> None:
             f"{path}: expected the suite that the rows there were counted for, {suite.name} {suite.version}, found "
             "another, or another wording of it; name another folder with --out"
         )
-
-
-def _build(suite: Suite, library: Library, say: Callable[[str], None], show: bool) -> None:
-    """Train and record what the library lacks."""
-    jobs = missing(suite, library)
-    if jobs:
-        say(f"training the models of {len(jobs)} tasks in {library.root}, once and for all")
-        with counting("training tasks", len(jobs), show) as advance:
-            build(suite, library, lambda job: advance(1))
-    for base in suite.bases:
-        if show and recorded_similarity(suite, library, base) is None:
-            with counting(f"comparing tasks under {base}", len(suite.tasks), show) as advance:
-                record_similarity(suite, library, base, lambda task: advance(1))
 
 
 def _describe(suite: Suite, library: Library, out: Path) -> None:

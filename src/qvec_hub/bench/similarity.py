@@ -20,9 +20,7 @@ BATCH = 250
 Similarity = dict[str, dict[str, float]]  # task -> task -> -1 … 1
 
 
-def task_similarity(
-    suite: Suite, library: Library, base: str, done: Callable[[str], None]
-) -> Similarity:
+def task_similarity(suite: Suite, library: Library, base: str, done: Callable[[str], None]) -> Similarity:
     """For every pair of a suite's tasks, how well the classes of the one find a likeness among the other's.
 
     A class's prototype is the mean embedding of its validation images under the pretrained base, minus the mean of

@@ -81,10 +81,10 @@ class TaskSpec(Strict):
 class Images(Strict):
     """How many images of a split are used, evenly spread; all where it is null. Calibration takes train images."""
 
-    train: int | None = Field(None, ge=1)
-    validation: int | None = Field(None, ge=1)
-    test: int | None = Field(None, ge=1)
-    calibration: int = Field(256, ge=1)
+    train: int | None = Field(default=None, ge=1)
+    validation: int | None = Field(default=None, ge=1)
+    test: int | None = Field(default=None, ge=1)
+    calibration: int = Field(default=256, ge=1)
 
 
 class Measure(Strict):
@@ -97,10 +97,10 @@ class Measure(Strict):
     """
 
     method: Literal["fp", "ptq", "own_qat", "qvec"] | Calibrated
-    grids: tuple[GridName, ...] | None = Field(None, min_length=1)
+    grids: tuple[GridName, ...] | None = Field(default=None, min_length=1)
     donors: Literal["each", "others"] | None = None
     merge: str | None = None
-    scales: tuple[Scale, ...] = Field((), validate_default=False)
+    scales: tuple[Scale, ...] = ()
     controls: tuple[Literal["random", "shuffle", "task_vector"], ...] = ()
 
     @model_validator(mode="after")
@@ -133,7 +133,7 @@ class Suite(Strict):
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     receivers: tuple[str, ...] | None = None
     donors: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     images: Images = Images()
     recipe: Recipe = TrainingRecipe()
     grids: tuple[GridName, ...] = Field(min_length=1)
@@ -161,19 +161,21 @@ class Suite(Strict):
         return next(task for task in self.tasks if task.name == name)
 
     def narrowed(self, **chosen: list[str] | None) -> Suite:
-        """The suite with some bases, receivers or donors alone: ``suite.narrowed(bases=["base-xs"])``.
+        """The suite with some bases, tasks, receivers or donors alone: ``suite.narrowed(bases=["base-xs"])``.
 
         Raises:
             DataError: on one that the suite does not have.
         """
-        changes = {}
+        names = {task.name: task for task in self.tasks}
+        changes: dict[str, Any] = {}
         for role, wanted in chosen.items():
-            known = self.bases if role == "bases" else tuple(task.name for task in self.tasks)
+            known = dict(zip(self.bases, self.bases, strict=True)) if role == "bases" else names
             strangers = [name for name in wanted or () if name not in known]
             if strangers:
                 raise DataError(f"suite {self.name}: expected {role} among {', '.join(known)}, found {strangers[0]!r}")
             if wanted:
-                changes[role] = tuple(name for name in known if name in wanted)
+                kept = [name for name in known if name in wanted]
+                changes[role] = tuple(names[name] for name in kept) if role == "tasks" else tuple(kept)
         return self.model_copy(update=changes)
 
 

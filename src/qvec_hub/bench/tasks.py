@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..evaluation.images import rows_to_take
 from .suite import Images, TaskSpec
 
-__all__ = ["load_task_split"]
+__all__ = ["ZOO", "load_task_split"]
 
 ZOO = "zoo:"
 VALIDATION_SHARE, VALIDATION_MOST, SPLIT_SEED = 0.1, 5000, 0  # the paper's rule where a dataset has no such split

@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 
 from ..errors import DataError, QVecError
 from ..evaluation import evaluate
 from ..evaluation.result import library_versions
 from ..loading import from_pretrained
-from ..place import parse_place
 from ..schema import REPO_ID
 from ..vector import QuantizationVector
 from .cells import cells, key_of_row
 from .context import Context
+from .donors import revision_of
 from .library import Library
 from .row import DonorUse, Row
 from .seat import hash_of
 from .suite import Images, Suite, TaskSpec
-from .tasks import load_task_split
+from .tasks import ZOO, load_task_split
 from .workbench import BATCH, Workbench
 
 __all__ = ["TOLERANCE", "Check", "verify"]
@@ -113,54 +114,58 @@ class _Again:
                 "folder that `qvec bench run` wrote, with its models"
             )
         found = self.bench.count(cell)
-        if found.receiver_revision != row.receiver_revision:
-            raise QVecError(f"{row.receiver}: expected the weights {row.receiver_revision}, found others")
+        _same(row.receiver, row.receiver_revision, found.receiver_revision)
         return found.correct
 
     def _by_loading(self, row: Row) -> int:
-        folder, revision = self._receiver(row)
-        model = from_pretrained(
-            folder,
-            vector=[self._donor(row, donor) for donor in row.donors] or None,
-            weights=row.grid,
-            scale=1.0 if row.scale is None else row.scale,
-            **revision,
+        source, revision = self._receiver(row)
+        scale = 1.0 if row.scale is None else row.scale
+        vectors = [self._donor(row, donor) for donor in row.donors] or None
+        model = from_pretrained(source, vector=vectors, weights=row.grid, scale=scale, revision=revision)
+        images: Dataset | str = row.dataset
+        if row.dataset.startswith(ZOO):
+            limits = Images.model_validate({row.split: row.n})
+            images = load_task_split(TaskSpec(name="task", dataset=row.dataset), row.split, limits)
+        found = evaluate(
+            model,
+            images,
+            processor=source,
+            split=row.split,
+            limit=row.n,
+            revision=None if row.dataset.startswith(ZOO) else row.dataset_revision,
+            batch_size=BATCH,
+            progress=False,
         )
-        where = {"split": row.split, "limit": row.n, "batch_size": BATCH, "progress": False}
-        if row.dataset.startswith("zoo:"):
-            spec = TaskSpec(name="task", dataset=row.dataset)
-            images = load_task_split(spec, row.split, Images(**{row.split: row.n}))
-            return evaluate(model, images, processor=folder, **where).correct  # type: ignore[arg-type]
-        found = evaluate(model, row.dataset, processor=folder, revision=row.dataset_revision, **where)  # type: ignore[arg-type]
         return found.correct
 
-    def _receiver(self, row: Row) -> tuple[str | Path, dict[str, str]]:
+    def _receiver(self, row: Row) -> tuple[str | Path, str | None]:
         """A folder with the very weights of the row, or a Hub id and its commit."""
         known = self.context.receivers.get(row.receiver)
         if known and self.library:
             folder = self.library.fp(known.base, row.seed, known.task)
             if not folder.is_dir():
                 raise QVecError(f"{row.receiver}: expected it in '{folder}', found nothing there; name its --models")
-            if hash_of(folder) != row.receiver_revision:
-                raise QVecError(f"{row.receiver}: expected the weights {row.receiver_revision}, found others in {folder}")
-            return folder, {}
+            _same(row.receiver, row.receiver_revision, hash_of(folder))
+            return folder, None
         if REPO_ID.accepts(row.receiver) and row.receiver_revision:
-            return row.receiver, {"revision": row.receiver_revision}
-        raise QVecError(f"{row.receiver}: expected a Hub id with its commit, or a model of --models; found neither")
+            return row.receiver, row.receiver_revision
+        raise QVecError(f"{row.receiver}: expected a Hub id with its commit, or a model of --models, found neither")
 
     def _donor(self, row: Row, donor: DonorUse) -> QuantizationVector:
         known = self.context.donors.get(donor.repo)
         if known and self.library and row.grid is not None:
-            vector = QuantizationVector.from_pretrained(
-                self.library.vector(known.base, row.seed, known.task, row.grid)
-            )
-        else:
-            place = parse_place(donor.repo)
-            vector = QuantizationVector.from_pretrained(f"{place.repo_id}@{donor.revision}" if place else donor.repo)
-        tensors = vector.config.tensors
-        if donor.revision and donor.revision.startswith("sha256:") and f"sha256:{tensors and tensors.sha256}" != donor.revision:
-            raise QVecError(f"{donor.repo}: expected the tensors {donor.revision}, found others")
-        return vector
+            folder = self.library.vector(known.base, row.seed, known.task, row.grid)
+            vector = QuantizationVector.from_pretrained(folder)
+            _same(donor.repo, donor.revision, revision_of(vector))
+            return vector
+        if REPO_ID.accepts(donor.repo) and donor.revision:
+            return QuantizationVector.from_pretrained(donor.repo, revision=donor.revision)
+        raise QVecError(f"{donor.repo}: expected a Hub id with its commit, or a vector of --models, found neither")
+
+
+def _same(name: str, wanted: str | None, found: str | None) -> None:
+    if wanted != found:
+        raise QVecError(f"{name}: expected the weights {wanted} that the row was counted with, found {found}")
 
 
 def _device() -> str:

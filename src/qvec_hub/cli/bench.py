@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import app, emit, note
+from .app import app, emit, note, print_table
+
+if TYPE_CHECKING:
+    from ..bench import Row
 
 __all__ = ["bench_app"]
 
@@ -48,3 +51,53 @@ def run(
             f"Look at them with: qvec bench report {done.out} --out {done.out}/report"
         )
         emit({**asdict(done), "out": str(done.out)}, text, as_json)
+
+
+@bench_app.command(epilog="Example: qvec bench verify runs/zoo-mini --sample 20")
+def verify(
+    rows: Annotated[
+        str, typer.Argument(help="A run's folder, a file of rows, or a results repository.", show_default=False)
+    ],
+    sample: Annotated[int, typer.Option(min=1, help="How many rows, drawn at random.")] = 10,
+    seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the trained models.", show_default="models in the run's folder")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count a random sample of rows again, from the models they name, and say which ones reproduce.
+
+    On the same software and device the counts must be equal; otherwise half a percent of the images may differ.
+    Ends with exit code 1 when a row does not reproduce.
+    """
+    from ..bench.library import Library
+    from ..bench.runner import open_run
+    from ..bench.verify import verify as count_again
+    from ..evaluation.progress import counting
+
+    found, context, suite = open_run(rows)
+    library = Library(models or Path(rows) / "models")
+    with counting("counting again", min(sample, len(found))) as advance:
+        checks = count_again(found, sample, seed=seed, context=context, library=library, suite=suite, done=advance)
+    results = {True: "reproduces", False: "differs", None: "not counted"}
+    lines = [
+        [results[each.reproduces], *_what(each.row), f"{each.row.correct}/{each.row.n}", f"{each.correct}", each.why]
+        for each in checks
+    ]
+    same = sum(each.reproduces is True for each in checks)
+    broken = sum(each.reproduces is False for each in checks)
+    if as_json:
+        keys = ("result", "receiver", "method", "grid", "donors", "row", "again", "why")
+        listed = [dict(zip(keys, line, strict=True)) for line in lines]
+        emit({"checked": len(checks), "reproduce": same, "differ": broken, "rows": listed}, "", True)
+    else:
+        print_table(f"{rows}", ["", "receiver", "method", "grid", "donors", "row", "again", "why"], lines)
+        note(f"{same} of {len(checks)} rows reproduce, {broken} differ, {len(checks) - same - broken} were not counted")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _what(row: Row) -> list[str]:
+    donors = ", ".join(donor.repo for donor in row.donors) if len(row.donors) < 3 else f"{len(row.donors)} donors"
+    how = f" λ={row.scale:g}" if row.scale is not None else ""
+    return [row.receiver, f"{row.method}{how} {row.control or ''}".strip(), row.grid.name if row.grid else "-", donors]

@@ -27,4 +27,3 @@ def count_correct(model: nn.Module, images: PreprocessedImages, batch_size: int 
         refuse_nan(logits)
         correct += (logits.argmax(dim=1).cpu() == labels[start : start + batch_size]).sum()
     return int(correct)
-

@@ -215,8 +215,8 @@ def _train(
         for folder in {out, *folders.values()}:
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         if scored:
-            scores = {key: asdict(score) for donor in donors.values() for key, score in donor.scores.items()}
-            write_record(out, {**read_record(out), "scores": scores})
+            found = {key: asdict(score) for donor in donors.values() for key, score in donor.scores.items()}
+            write_record(out, {**read_record(out), "scores": found})
     return donors
 
 
@@ -280,9 +280,7 @@ def _extract(
     start: PreTrainedModel, donor: Donor, about: Mapping[str, str | None], recipe: TrainingRecipe, grid: Grid
 ) -> QuantizationVector:
     # The start is the base under another head, loaded already, and it knows its Hub commit.
-    return QuantizationVector.extract(
-        donor.fp, donor.qat, base=start, donor=about, recipe=recipe.to_dict(), grid=grid
-    )
+    return QuantizationVector.extract(donor.fp, donor.qat, base=start, donor=about, recipe=recipe.to_dict(), grid=grid)
 
 
 def _scores(donor: Donor, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:

@@ -27,6 +27,7 @@ __all__ = ["make_base", "save_base"]
 
 def make_base(
     out: str | Path,
+    name: str = "base-s",
     steps: int = 2400,
     batch: int = 128,
     images: int = 64_000,
@@ -49,7 +50,7 @@ def make_base(
     rng = np.random.default_rng([seed, 0])
     pixels, labels = _tensors(*draw_mixture(images, rng))
     torch.manual_seed(seed)
-    model = ViTForImageClassification(base_config(len(CLASSES))).train()
+    model = ViTForImageClassification(base_config(name, len(CLASSES))).train()
     _place_grid_(model)
     optimizers = _optimizers(model)
     schedules = [LambdaLR(optimizer, lambda step: _warm_cosine(step, steps)) for optimizer in optimizers]
