@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 from _machine import environment, write_result
-
 from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import key_of_row
 

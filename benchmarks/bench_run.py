@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 import transformers
-from _machine import environment, write_result
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import ViTForImageClassification, ViTImageProcessor
 
+from _machine import environment, write_result
 from qvec_hub import zoo
 from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import Cell, cells
