@@ -35,18 +35,25 @@ SWIN += [[f"swin.encoder.layers.1.blocks.0.{name}" for name in ENCODER_LAYER]]
 def by_full_passes(model, groups: list[list[str]], pixels: torch.Tensor, rounded: Callable) -> None:
     """For each group: all inputs of its layers in one pass of the model as it is by then, then its new weights."""
     for names in groups:
-        inputs = {}
-        layers = {name: model.get_submodule(name) for name in names}
-        hooks = [
-            layer.register_forward_hook(lambda module, args, output, name=name: inputs.update({name: args[0]}))
-            for name, layer in layers.items()
-        ]
-        with torch.no_grad():
-            model(pixels)
-        for hook in hooks:
-            hook.remove()
-        for name, layer in layers.items():
-            layer.weight.data = rounded(layer.weight.data, inputs[name].flatten(0, -2).double())
+        inputs = inputs_of(model, names, pixels)
+        for name in names:
+            weight = model.get_submodule(name).weight
+            weight.data = rounded(weight.data, inputs[name].flatten(0, -2).double())
+
+
+def inputs_of(model, names: list[str], pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+    inputs: dict[str, torch.Tensor] = {}
+    hooks = [
+        model.get_submodule(name).register_forward_hook(
+            lambda module, args, output, name=name: inputs.update({name: args[0]})
+        )
+        for name in names
+    ]
+    with torch.no_grad():
+        model(pixels)
+    for hook in hooks:
+        hook.remove()
+    return inputs
 
 
 def by_gptq(grid: Grid) -> Callable:
