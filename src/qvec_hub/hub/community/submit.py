@@ -60,6 +60,8 @@ def submit(
     _refuse_bad(counted, Datasets(token))
     plain = [placed.row for placed in counted]
     place, api = parse_place(repo_id), hub_api(token)
+    if token is False:
+        raise HubError(f"{place}: rows are sent in somebody's name; log in with `hf auth login` or pass a token")
     with hub_errors(place, "could not be submitted to", UNTOUCHED):
         user = str(api.whoami()["name"])
     contents = _contents(user, plain, context)
