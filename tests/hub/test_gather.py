@@ -308,12 +308,21 @@ def test_repositories_found_by_their_tag(results) -> None:
     assert len(found.rejected) == 1
     assert found.rejected[0].where.startswith("zoe/locked@")
     assert "access must be granted first" in found.rejected[0].reason
-    with pytest.raises(qv.HubError, match="zoe/locked@.*access must be granted first"):
+    with pytest.raises(qv.HubError, match=r"zoe/locked@.*access must be granted first"):
         gather(["zoe/locked"])
-    with pytest.raises(qv.HubError, match="zoe/nowhere: .*no such repository"):
+    with pytest.raises(qv.HubError, match=r"zoe/nowhere: .*no such repository"):
         gather([RESULTS, "zoe/nowhere"])
     with pytest.raises(qv.ArtifactError, match="not a repo id"):
         gather(["x y"])
+
+
+def test_more_repositories_than_are_read(results, monkeypatch) -> None:
+    put(results, lines(ptq("colours")), repo="zoe/mine", **{"README.md": CARD})
+    put(results, lines(ptq("colours")))
+    monkeypatch.setattr(repository, "MAX_REPOSITORIES", 1)
+    found = gather()
+    assert (found.rows, len(found.sources)) == ([ptq("colours")], 1)
+    assert "has more than 1; the rest was not read" in found.rejected[0].reason
 
 
 def test_no_repository_at_all(hub) -> None:

@@ -4,7 +4,7 @@ Whom this trusts: the owner of a results repository decides whose pull requests 
 and that a folder bears its submitter's name; the Hub does not tie the one to the other. Anybody can tag a repository
 of their own, so gathering by the tag takes the word of strangers. What is checked here is that a row can be right: its
 form, its arithmetic, that its images exist and are as many as it says, and that nobody says otherwise. That somebody
-counted it is not checked; for that, measure it again (`qvec bench verify`). A stranger who contradicts a row takes it
+counted it is not checked; for that, measure it again. A stranger who contradicts a row takes it
 out of the list, with his own; name the repositories you trust to keep him out.
 """
 
@@ -29,7 +29,7 @@ from .repository import File, find_repositories, pinned, read_files
 
 __all__ = ["Gathered", "Rejection", "Source", "gather"]
 
-MAX_BYTES = 512 << 20  # of all files, about 700,000 rows
+MAX_BYTES = 128 << 20  # of all files, about 180,000 rows
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,9 @@ def gather(repo_ids: Collection[str] | None = None, *, token: str | bool | None 
     rejected: list[Rejection] = []
     budget = MAX_BYTES
     for place in find_repositories(api) if named is None else named:
+        if isinstance(place, Rejection):
+            rejected.append(place)
+            continue
         try:
             files = _files(api, place, budget, rejected)
         except HubError as error:

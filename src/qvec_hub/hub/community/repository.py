@@ -36,15 +36,18 @@ class File(NamedTuple):
     content: bytes
 
 
-def find_repositories(api: HfApi) -> list[Place]:
-    """The dataset repositories tagged `TAG`, each at its commit of now.
+def find_repositories(api: HfApi) -> Iterator[Place | Rejection]:
+    """The dataset repositories tagged `TAG`, each at its commit of now; a `Rejection` in place of those over a bound.
 
     Raises:
         HubError: when the Hub's listing cannot be read.
     """
-    with hub_errors("the list of results repositories", "could not be fetched from the Hub"):
-        found = list(islice(api.list_datasets(filter=TAG, expand=["sha"]), MAX_REPOSITORIES))
-    return [Place(info.id, info.sha) for info in found if hub_id(info.id) and info.sha]
+    listing = "the list of results repositories"
+    with hub_errors(listing, "could not be fetched from the Hub"):
+        found = list(islice(api.list_datasets(filter=TAG, expand=["sha"]), MAX_REPOSITORIES + 1))
+    yield from (Place(info.id, info.sha) for info in found[:MAX_REPOSITORIES] if hub_id(info.id) and info.sha)
+    if len(found) > MAX_REPOSITORIES:
+        yield Rejection(listing, f"has more than {MAX_REPOSITORIES:,}; the rest was not read, so name those you want")
 
 
 def pinned(api: HfApi, place: Place) -> Place:
