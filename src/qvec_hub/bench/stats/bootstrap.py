@@ -2,9 +2,10 @@
 
 Pairs of one receiver resemble each other, and so do pairs of one donor: a formula for independent samples would give
 intervals far too narrow. Here receivers and donors are drawn with replacement, independently of each other, and a
-pair counts as often as its receiver was drawn times as often as its donor was (the pigeonhole bootstrap of Owen,
-*The pigeonhole bootstrap*, Annals of Applied Statistics 1(2), 2007). It errs on the wide side: noise of single pairs
-is counted up to three times.
+pair counts as often as its receiver was drawn times as often as its donor was (Owen, *The pigeonhole bootstrap*,
+Annals of Applied Statistics 1(2), 2007). Where pairs differ by noise alone, and not by receiver and donor, it is too
+wide: such noise counts three times. Where tasks that gain much as receivers also give much as donors, it is too
+narrow: the two are drawn independently of each other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ...errors import DataError
 
 __all__ = ["Interval", "bootstrap_means", "mean_interval"]
 
+MIN_DRAWN = 4  # receivers or donors: of 95 % intervals, 52 % held the truth with two, 80 % with three, 90 % with four
 Floats = NDArray[np.float64]
 
 
@@ -51,14 +53,15 @@ def mean_interval(
         seed: of the resampling; the same values in any order give the same interval.
 
     Returns:
-        None where one receiver and one donor are all there is: nothing says how others would differ.
+        None with two or three receivers or donors: too few to say how others would differ. A single one is held
+        fixed and the interval speaks of it alone; None where both are single.
 
     Raises:
         DataError: no values, or not one receiver (and donor) for each.
     """
     means = bootstrap_means(values, receivers, donors, resamples, seed)
     counts = [len(set(names)) for names in (receivers, donors or ()) if len(set(names)) > 1]
-    if not counts:
+    if not counts or min(counts) < MIN_DRAWN:
         return None
     few = min(counts)
     tail = norm.cdf(t.ppf((1 - level) / 2, few - 1) * np.sqrt(few / (few - 1)))

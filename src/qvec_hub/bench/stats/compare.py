@@ -13,8 +13,9 @@ from ...errors import DataError
 from ..evidence import SETTING
 from ..row import Row
 from .bootstrap import Interval, mean_interval
+from .measurement import measurement, setting
 from .permutation import sign_flip
-from .transfer import Transfer, setting
+from .transfer import Transfer
 
 __all__ = ["Comparison", "compare"]
 
@@ -26,8 +27,8 @@ RECEIVER = SETTING.index("receiver")
 class Comparison:
     """Differences in the share of right predictions, the first less the second, over `n_pairs` pairs.
 
-    interval: by `mean_interval`; p: two-sided, by `sign_flip` of whole receivers. Both None with a single receiver
-    (an interval is given if there are several donors). wins, losses, ties: pairs above, below and at 0.
+    interval: by `mean_interval`; p: two-sided, by `sign_flip` of whole receivers; each None where there are too few
+    of them. wins, losses, ties: pairs above, below and at 0.
     """
 
     n_pairs: int
@@ -52,7 +53,9 @@ def compare(
     """`a` less `b`, paired on suite, receiver, seed and images; on any grids.
 
     Where both have single donors in common they are paired on the donor too, by its task if that is recorded
-    (transfers know it), else by its name. Otherwise shares are averaged over donors first.
+    (transfers know it), else by its name. Otherwise shares are averaged over donors first. Methods without vectors
+    compare as rows; compare vectors as transfers, among which none is of the receiver's own task. Of rows that repeat
+    a measurement the last one counts.
 
     Raises:
         DataError: nothing in `a` has a counterpart in `b`.
@@ -81,11 +84,16 @@ def compare(
 
 
 def _shares(group: Iterable[Row | Transfer]) -> Shares:
+    items = {measurement(_row(item)): item for item in group}
     shares: Shares = {}
-    for item in group:
-        row = item.row if isinstance(item, Transfer) else item
+    for item in items.values():
+        row = _row(item)
         shares.setdefault(setting(row), {}).setdefault(_donor(item), []).append(Fraction(row.correct, row.n))
     return shares
+
+
+def _row(item: Row | Transfer) -> Row:
+    return item.row if isinstance(item, Transfer) else item
 
 
 def _donor(item: Row | Transfer) -> str | None:

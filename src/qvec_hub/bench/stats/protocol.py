@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import Any
 
-from .transfer import Transfer, fixed_scale
+from .measurement import fixed_scale
+from .transfer import Transfer
 
 __all__ = ["Protocol", "group"]
 
-METHODS = {"gptq": "GPTQ", "awq": "AWQ"}  # calibrated on images of the receiver's task
+METHODS = {"gptq": "GPTQ", "awq": "AWQ"}  # methods other than "qvec" and "own_qat" are calibrated baselines
 CONTROLS = {"random": "random", "shuffle": "shuffled", "task_vector": "task-vector"}
 POLICIES = {
     "unit": "λ = 1",
@@ -61,14 +62,14 @@ class Protocol:
     @property
     def is_zero_shot(self) -> bool:
         """Whether no data of the receiver's task was needed."""
-        return not self.own and self.method not in METHODS and self.scale_policy != "validation"
+        return not self.own and self.method == "qvec" and self.scale_policy != "validation"
 
     @property
     def label(self) -> str:
         """For people, without base and grid, such as ``"mean of others, λ = 1.5"``."""
         if self.method == "own_qat":
             return "own QAT"
-        method = f"{METHODS[self.method]} (receiver's images)" if self.method in METHODS else self.method
+        method = f"{METHODS.get(self.method, self.method)} (receiver's images)"
         if self.donors == "none":
             return method
         vector = "own donor" if self.own else "one donor" if self.donors == "one" else f"{self.merge} of others"

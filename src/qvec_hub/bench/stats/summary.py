@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import DataError
 from ..row import Row
 from .bootstrap import Interval, mean_interval
+from .measurement import latest
 from .transfer import Transfer
 
 __all__ = ["Accuracy", "Summary", "accuracy", "against_scale", "per_donor", "per_receiver", "summarise"]
@@ -22,7 +23,7 @@ class Summary:
     n_pairs: of transfers; several seeds of one receiver and donor are several pairs, which stay together in
     intervals. n_donors: of different vectors used, alone or merged. mean, median, worst, failures, wins: of the
     gain; a win is a gain above 0, failures are gains below 0, the worst first. accuracy: the mean share of right
-    predictions. interval, accuracy_interval: None where there is one receiver and at most one donor.
+    predictions. interval, accuracy_interval: None where receivers or donors are too few (see `mean_interval`).
     recovery: the sum of gains over the sum of ceilings, of the `n_recovery` transfers whose ceiling is clear.
     """
 
@@ -90,12 +91,15 @@ def summarise(transfers: Sequence[Transfer], resamples: int = 2000, seed: int = 
     )
 
 
-def accuracy(rows: Sequence[Row], resamples: int = 2000, seed: int = 0) -> Accuracy:
-    """The mean share of right predictions of rows without donors, such as all of ``"fp"``; receivers are resampled.
+def accuracy(rows: Iterable[Row], resamples: int = 2000, seed: int = 0) -> Accuracy:
+    """The mean share of right predictions of rows, such as all of ``"fp"``; receivers are resampled.
+
+    Of rows that repeat a measurement the last one counts.
 
     Raises:
         DataError: there are no rows.
     """
+    rows = latest(rows)
     shares = [row.correct / row.n for row in rows]
     if not shares:
         raise DataError("rows: expected at least one, found none; choose a method that was measured")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from ..context import Context
-from ..evidence import SETTING
 from ..row import WITHOUT_VECTOR, Row
+from .measurement import latest, setting
 
-__all__ = ["MIN_CEILING", "Transfer", "ceilings", "fixed_scale", "setting", "transfers"]
+__all__ = ["MIN_CEILING", "Transfer", "ceilings", "transfers"]
 
 MIN_CEILING = Fraction(2, 100)  # of right predictions: what own training wins must be clear before shares of it are
 
@@ -88,25 +87,10 @@ def ceilings(rows: Iterable[Row], context: Context) -> list[Transfer]:
     return [t for t in _beside_ptq(rows, context) if t.is_own and t.row.control is None]
 
 
-def setting(row: Row) -> tuple[Any, ...]:
-    """What two rows must share to be compared: suite, receiver, seed and images."""
-    return tuple(getattr(row, name) for name in SETTING)
-
-
-def fixed_scale(row: Row) -> tuple[str | None, float | None]:
-    """How a row's scale came about, and the scale itself where it was set by hand.
-
-    A scale of 1 is the unit scale, whoever set it. A chosen scale is a result and no part of the question.
-    """
-    policy = "unit" if row.scale == 1 and row.scale_policy is None else row.scale_policy
-    return policy, row.scale if policy is None else None
-
-
 def _beside_ptq(rows: Iterable[Row], context: Context) -> Iterator[Transfer]:
-    last = {_measurement(row): row for row in rows}
-    plain = {(setting(row), row.grid, row.method): row.correct for row in last.values() if not row.donors}
-    for measured in sorted(last, key=repr):
-        row = last[measured]
+    rows = latest(rows)
+    plain = {(setting(row), row.grid, row.method): row.correct for row in rows if not row.donors}
+    for row in rows:
         where = setting(row)
         ptq = plain.get((where, row.grid, "ptq"))
         if ptq is None or row.method in ("fp", "ptq") or _is_part(row):
@@ -118,12 +102,6 @@ def _beside_ptq(rows: Iterable[Row], context: Context) -> Iterator[Transfer]:
             task = receiver.task if context.is_own(row, donor) else context.donor_task(donor)
         fp, own_qat = plain.get((where, None, "fp")), plain.get((where, row.grid, "own_qat"))
         yield Transfer(row, receiver.base, receiver.task, donor, task, ptq, fp, own_qat)
-
-
-def _measurement(row: Row) -> tuple[Any, ...]:
-    """What was measured, by which a repeated measurement is known. A donor's revision is not part of it."""
-    donors = tuple(sorted((donor.repo, donor.weight) for donor in row.donors))
-    return setting(row), row.grid, row.method, donors, row.merge, fixed_scale(row), row.control
 
 
 def _is_part(row: Row) -> bool:
