@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from ..row import Row
@@ -86,13 +88,13 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
         }
 
     columns: dict[str, Callable[[Row], Any]] = {
-        **{name: lambda row, name=name: words.number(getattr(row, name)) for name in TEXTS},
+        **{name: partial(_text, words, name) for name in TEXTS},
         "task": lambda row: words.number(tasks[id(row)]),
         "policy": lambda row: words.number(row.scale_policy),
         "donors": lambda row: donor_sets.number(_donors(row, words)),
         "versions": lambda row: versions.number(_versions(row, words)),
         "created": lambda row: _seconds(row.created),
-        **{name: lambda row, name=name: getattr(row, name) for name in ("scale", "seed", "n", "correct")},
+        **{name: attrgetter(name) for name in ("scale", "seed", "n", "correct")},
     }
     return {
         "rows": {name: [value(row) for row in rows.values()] for name, value in columns.items()},
@@ -103,6 +105,10 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
         "versions": list(versions),
         "words": list(words),
     }
+
+
+def _text(words: _Words, name: str, row: Row) -> int:
+    return words.number(getattr(row, name))
 
 
 def _interval(line: Line) -> list[float] | None:

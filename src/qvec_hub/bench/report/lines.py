@@ -52,6 +52,31 @@ class Line:
         """Whether this is what gains are counted from, so that it has none."""
         return self.kind == "plain rounding" and not self.other_grid
 
+    @property
+    def treatment(self) -> tuple[Any, ...] | None:
+        """What was added to the receivers, whatever the scale; None if nothing was."""
+        how = self.protocol
+        if how is None or how.donors == "none":
+            return None
+        return how.donors == "merged", how.method, how.own, how.merge or "", how.control or ""
+
+    @property
+    def is_own_vector(self) -> bool:
+        """Whether a vector of the receivers' own tasks was added: a ceiling."""
+        return self.treatment is not None and self.kind == "own training"
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it has a scale that nothing chose: a point of a curve."""
+        return self.protocol is not None and self.protocol.scale is not None
+
+    @property
+    def scale(self) -> float | None:
+        """The scale that all transfers have; None without a vector, and where each has its own."""
+        if self.protocol is None or self.treatment is None:
+            return None
+        return 1.0 if self.protocol.scale_policy == "unit" else self.protocol.scale
+
     @cached_property
     def summary(self) -> Summary:
         return summarise(self.transfers)
@@ -76,6 +101,12 @@ class Measured:
 
     def of(self, base: str, grid: str) -> list[Line]:
         return [line for line in self.lines if (line.base, line.grid) == (base, grid)]
+
+    def main(self, base: str, grid: str) -> list[Line]:
+        """Without own tasks' vectors, and without scales set by hand where the same treatment has one of its own."""
+        lines = [line for line in self.of(base, grid) if not line.is_own_vector]
+        named = {line.treatment for line in lines if line.protocol and line.protocol.scale_policy}
+        return [line for line in lines if line.treatment is None or not line.by_hand or line.treatment not in named]
 
     def single(self, base: str, grid: str) -> Line | None:
         """The line that speaks for single donors: at scale 1, else at the recommended one, else the largest by hand."""
@@ -151,7 +182,6 @@ def _untreated(plain: dict[Any, Row], rtn: dict[Any, Row], context: Context) -> 
 def _order(line: Line) -> tuple[Any, ...]:
     """As in a table; a treatment's controls stand in its order."""
     rank = list(KINDS).index(line.kind)
-    how = line.protocol or Protocol("", "", "")
-    treatment = (how.donors == "merged", how.method, how.own, how.merge or "", how.control or "")
-    chosen = how.scale_policy not in (None, "unit")
-    return line.base, line.grid, rank, line.other_grid, *treatment, chosen, how.scale or 1.0, line.method
+    treatment = line.treatment or ()
+    scale = float("inf") if line.scale is None else line.scale  # chosen ones after a curve's
+    return line.base, line.grid, rank, line.other_grid, treatment, scale, line.method

@@ -23,7 +23,8 @@ def code(value: Any) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+    text = f"{100 * share:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
 
 
 def maybe(share: float | None) -> str:
