@@ -12,7 +12,8 @@ from .text import named
 __all__ = ["draw_bits", "draw_scales"]
 
 Curve = list[tuple[float, Line]]  # by scale or bits, ascending
-MARKERS = ("_", "s", "D", "o", "P", "X", "v", "^", "<", ">", "p", "h")  # by method, so that no colour is needed
+MARKERS = ("s", "D", "o", "P", "X", "v", "^", "<", ">", "p", "h")  # by method, so that no colour is needed
+MAX_TICKS = 6  # of scales, before matplotlib chooses some
 
 
 def draw_scales(found: Measured, base: str) -> Any:
@@ -33,7 +34,9 @@ def draw_scales(found: Measured, base: str) -> Any:
             _errors(axis, those[name], name, styles[name], nudge=0.008 * (i - (len(those) - 1) / 2))
         axis.axhline(0, color="black", linewidth=0.8)
         axis.set_title(f"{named(base)}, {grid}", loc="left", fontsize=10)
-        axis.set_xticks(sorted({scale for curve in those.values() for scale, _ in curve}))
+        scales = sorted({scale for curve in those.values() for scale, _ in curve})
+        if len(scales) <= MAX_TICKS:
+            axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
         axis.set_xlabel("scale λ")
         axis.grid(axis="y", alpha=0.25)
     axes[0][0].set_ylabel("gain over RTN, points")
@@ -116,6 +119,9 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
     order = list(markers)
     for name in (name for name in order if name in curves):
         curve = sorted(curves[name], key=lambda point: point[0])
+        if curve[0][1].kind == "unquantized":
+            axis.axhline(100 * curve[0][1].summary.accuracy, color=colour(curve[0][1]), linewidth=1, label=name)
+            continue
         nudge = 0.5 * (order.index(name) - (len(order) - 1) / 2) / len(order)
         at = [widths.index(bits) + nudge for bits, _ in curve]
         low, high = zip(*(error_bars(line.summary) for _, line in curve), strict=True)
