@@ -1,24 +1,10 @@
-"""Small pieces of Markdown. What comes from a config is a stranger's, so it is made plain first."""
+"""Small pieces of a card's Markdown."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Any
+from ..markdown import plain, points, table
 
 __all__ = ["linked", "plain", "points", "sized", "table"]
-
-
-def plain(value: Any, limit: int = 120) -> str:
-    """Text that is only text in Markdown: one line, no markup, not endless."""
-    text = re.sub(r"[\x00-\x20\x7f]+", " ", str(value)).strip()
-    text = re.sub(r"[`|<>\[\]*\\]", "", text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def linked(repo_id: str | None, revision: str | None = None) -> str:
@@ -39,8 +25,3 @@ def sized(count: int) -> str:
             break
         number /= 1000
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-
-
-def points(gain: float) -> str:
-    """A share as signed percentage points."""
-    return f"{100 * gain:+.1f}".replace("-", "−")

@@ -1,0 +1,138 @@
+"""Gain against scale, and accuracy against bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .bars import error_bars
+from .lines import Line, Measured
+from .style import CONTROLS, MERGES, SINGLE, colour
+from .text import named
+
+__all__ = ["draw_bits", "draw_scales"]
+
+Curve = list[tuple[float, Line]]  # by scale or bits, ascending
+MARKERS = ("s", "D", "o", "P", "X", "v", "^", "<", ">", "p", "h")  # by method, so that no colour is needed
+MAX_TICKS = 6  # of scales, before matplotlib chooses some
+
+
+def draw_scales(found: Measured, base: str) -> Any:
+    """A matplotlib figure of mean gains in points with intervals, a panel for each grid; None without two scales."""
+    from matplotlib import pyplot as plt
+
+    curves = {grid: _by_treatment(found.of(base, grid)) for on, grid in found.settings if on == base}
+    curves = {grid: those for grid, those in curves.items() if those}
+    if not curves:
+        return None
+    names = sorted({name for those in curves.values() for name in those})
+    styles = _styles(names, {name: curve[0][1] for those in curves.values() for name, curve in those.items()})
+    figure, axes = plt.subplots(
+        1, len(curves), figsize=(1.0 + 3.9 * len(curves), 3.9), squeeze=False, sharey=True, layout="constrained"
+    )
+    for axis, (grid, those) in zip(axes[0], curves.items(), strict=True):
+        for i, name in enumerate(sorted(those)):
+            _errors(axis, those[name], name, styles[name], nudge=0.008 * (i - (len(those) - 1) / 2))
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_title(f"{named(base)}, {grid}", loc="left", fontsize=10)
+        scales = sorted({scale for curve in those.values() for scale, _ in curve})
+        if len(scales) <= MAX_TICKS:
+            axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
+        axis.set_xlabel("scale λ")
+        axis.grid(axis="y", alpha=0.25)
+    axes[0][0].set_ylabel("gain over RTN, points")
+    handles = dict(pair for axis in axes[0] for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def _by_treatment(lines: list[Line]) -> dict[str, Curve]:
+    """Curves of at least two scales set alike for all, and single points of their controls."""
+    curves: dict[tuple[Any, ...], Curve] = {}
+    for line in lines:
+        if line.scale is not None and line.treatment is not None and line.kind in ("vector", "control"):
+            curves.setdefault(line.treatment, []).append((line.scale, line))
+    if all(len(curve) < 2 for curve in curves.values()):
+        return {}
+    return {curve[0][1].method.rpartition(", λ")[0]: sorted(curve, key=lambda point: point[0])
+            for curve in curves.values()}  # fmt: skip
+
+
+def _styles(names: list[str], example: dict[str, Line]) -> dict[str, dict[str, Any]]:
+    """Controls are grey and dashed; single donors always have the same colour."""
+    merges, controls = iter(MERGES * len(names)), iter(CONTROLS * len(names))
+    styles: dict[str, dict[str, Any]] = {}
+    for name in names:
+        how = example[name].protocol
+        if example[name].kind == "control":
+            styles[name] = {"color": next(controls), "linestyle": "--", "marker": "s", "markersize": 3.5}
+        elif how is not None and how.donors == "one":
+            styles[name] = {"color": SINGLE, "marker": "D", "markersize": 4}
+        else:
+            styles[name] = {"color": next(merges), "marker": "o", "markersize": 4.5}
+    return styles
+
+
+def _errors(axis: Any, curve: Curve, label: str, style: dict[str, Any], nudge: float) -> None:
+    means = [100 * line.summary.mean for _, line in curve]
+    intervals = [line.summary.interval for _, line in curve]
+    low = [0.0 if i is None else max(0.0, m - 100 * i.low) for i, m in zip(intervals, means, strict=True)]
+    high = [0.0 if i is None else max(0.0, 100 * i.high - m) for i, m in zip(intervals, means, strict=True)]
+    at = [scale + nudge for scale, _ in curve]  # so that intervals at one scale stand beside each other
+    axis.errorbar(at, means, yerr=[low, high], label=label, linewidth=1.4, elinewidth=0.9, capsize=2, **style)
+
+
+def draw_bits(found: Measured) -> Any:
+    """A matplotlib figure of mean accuracies with intervals: a row for each base, a panel for each kind of grid."""
+    from matplotlib import pyplot as plt
+
+    panels: dict[tuple[str, str], dict[str, Curve]] = {}
+    for base, grid in found.settings:
+        bits, _, family = grid.partition("-")
+        for line in found.main(base, grid):
+            if line.kind not in ("control", "vector, chosen scale") and not line.other_grid:
+                name = "RTN" if line.is_rtn else line.method
+                there = panels.setdefault((base, family), {})
+                there.setdefault(name, []).append((int(bits.removeprefix("int")), line))
+    if not panels:
+        return None
+    bases, families = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
+    size = (1.0 + 3.6 * len(families), 0.9 + 2.9 * len(bases))
+    figure, axes = plt.subplots(
+        len(bases), len(families), figsize=size, squeeze=False, sharey=True, layout="constrained"
+    )
+    order = list(dict.fromkeys(name for those in panels.values() for name in those))
+    markers = dict(zip(order, MARKERS * len(order), strict=False))
+    for i, base in enumerate(bases):
+        for j, family in enumerate(families):
+            _bits_panel(axes[i][j], panels.get((base, family), {}), markers, f"{named(base)}, {family}")
+        axes[i][0].set_ylabel("accuracy, %")
+    for axis in axes[-1]:
+        axis.set_xlabel("bits of a weight")
+    handles = dict(pair for axis in axes.flat for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], title: str) -> None:
+    """Widths are names, not numbers: 8 bits stand beside 4. Methods stand side by side within one."""
+    widths = sorted({bits for curve in curves.values() for bits, _ in curve})
+    order = list(markers)
+    for name in (name for name in order if name in curves):
+        curve = sorted(curves[name], key=lambda point: point[0])
+        if curve[0][1].kind == "unquantized":
+            axis.axhline(100 * curve[0][1].summary.accuracy, color=colour(curve[0][1]), linewidth=1, label=name)
+            continue
+        nudge = 0.5 * (order.index(name) - (len(order) - 1) / 2) / len(order)
+        at = [widths.index(bits) + nudge for bits, _ in curve]
+        low, high = zip(*(error_bars(line.summary) for _, line in curve), strict=True)
+        shares = [100 * line.summary.accuracy for _, line in curve]
+        needs_none = curve[0][1].needs == "none"
+        axis.errorbar(
+            at, shares, yerr=[low, high], label=name, color=colour(curve[0][1]), linewidth=1.2, elinewidth=0.9,
+            capsize=2, marker=markers[name], markersize=5, linestyle="-" if needs_none else "--",
+        )  # fmt: skip
+    axis.set_xticks(range(len(widths)), [str(bits) for bits in widths])
+    axis.set_xlim(-0.5, max(0.5, len(widths) - 0.5))
+    axis.set_ylim(0, 102)
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.grid(axis="y", alpha=0.25)

@@ -1,0 +1,63 @@
+"""The pictures of a report, as PNG and SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .bars import draw_bars
+from .curves import draw_bits, draw_scales
+from .heatmap import draw_heatmap
+from .lines import Measured
+from .text import file_names
+
+__all__ = ["draw_figures"]
+
+DPI = 150
+# What a reader's SVG needs no font of ours for, and what keeps two runs on the same rows identical.
+STYLE: Any = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "qvec",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,
+}
+
+
+def draw_figures(found: Measured, out: Path) -> dict[str, list[Path]]:
+    """Draw everything that there are rows for.
+
+    Returns:
+        PNG files by what they show: ``"gains"`` (donor by receiver), ``"scales"``, ``"bits"`` and ``"methods"``. An
+        SVG of the same name lies beside each.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    bases = file_names(sorted({base for base, _ in found.settings}))
+    drawn: dict[str, list[Path]] = {"methods": [], "gains": [], "scales": [], "bits": []}
+    with matplotlib.rc_context(STYLE):
+        for base, stem in bases.items():
+            drawn["methods"] += _save(draw_bars(found, base), out / f"methods-{stem}")
+            for grid in [grid for on, grid in found.settings if on == base]:
+                drawn["gains"] += _save(draw_heatmap(found, base, grid), out / f"gains-{stem}-{grid}")
+            drawn["scales"] += _save(draw_scales(found, base), out / f"scales-{stem}")
+        drawn["bits"] += _save(draw_bits(found), out / "bits")
+    return drawn
+
+
+def _save(figure: Any, path: Path) -> list[Path]:
+    """Write a figure, if there is one, and forget it."""
+    if figure is None:
+        return []
+    from matplotlib import pyplot as plt
+
+    png, svg = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")
+    save: Callable[..., None] = figure.savefig
+    save(png, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+    save(svg, bbox_inches="tight", pad_inches=0.12, metadata={"Date": None})
+    plt.close(figure)
+    return [png]

@@ -1,0 +1,52 @@
+"""Names and numbers as a report shows them. Names in rows are a stranger's."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...markdown import plain, points
+from ...untrusted import printable
+from ..stats import Interval
+
+__all__ = ["between", "code", "counted", "file_names", "maybe", "named", "percent", "points"]
+
+
+def named(value: Any) -> str:
+    """A name on one line, without what drives a terminal or turns the writing direction around."""
+    return printable(value, 120)
+
+
+def code(value: Any) -> str:
+    """A name as inline code, where no Markdown, HTML or bare address in it counts."""
+    return f"`{plain(named(value)) or '?'}`"
+
+
+def percent(share: float) -> str:
+    text = f"{100 * share:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
+
+
+def maybe(share: float | None) -> str:
+    """A percentage, or a dash for what is not known."""
+    return "–" if share is None else percent(share)
+
+
+def between(interval: Interval | None) -> str:
+    """An interval in percentage points; a dash where there is none."""
+    return "–" if interval is None else f"{points(interval.low)} … {points(interval.high)}"
+
+
+def counted(number: int, thing: str) -> str:
+    """``"1 row"`` or ``"1,024 rows"``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def file_names(names: list[str]) -> dict[str, str]:
+    """A part of a file name for each name: letters, digits and hyphens alone, no two alike on any file system."""
+    files: dict[str, str] = {}
+    for name in names:
+        stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "x"
+        number = 1 + sum(taken == stem or taken.rpartition("_")[0] == stem for taken in files.values())
+        files[name] = stem if number == 1 else f"{stem}_{number}"
+    return files

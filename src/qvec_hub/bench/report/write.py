@@ -1,0 +1,65 @@
+"""A report on benchmark rows: tables and prose, pictures, and a page to look things up in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import DataError
+from ...version import __version__
+from ..context import Context
+from ..row import Row
+from .document import dates, document
+from .figures import draw_figures
+from .leaderboard import leaderboard
+from .lines import donor_lines, measured
+from .prose import in_short
+from .text import counted, named
+
+__all__ = ["Report", "write_report"]
+
+TITLE = "Benchmark of quantization vectors"
+MAX_SUITES = 12  # named in the leaderboard's last line
+
+
+@dataclass(frozen=True)
+class Report:
+    """The files of a report. Beside each of `figures`, PNG, lies an SVG of the same name."""
+
+    markdown: Path
+    leaderboard: Path
+    figures: tuple[Path, ...]
+
+
+def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: str | None = None) -> Report:
+    """Write ``report.md``, ``leaderboard.html`` and pictures into a folder, over those of an earlier report.
+
+    Rows of different suites are told apart only where they do not meet: gains are counted within a suite.
+
+    Raises:
+        DataError: no row has plain rounding beside it, or the folder cannot be written to.
+    """
+    found = measured(rows, context)
+    if not found.lines:
+        raise DataError(
+            f"rows: expected plain rounding ('ptq') of at least one receiver, to count gains from, found none in "
+            f"{counted(len(rows), 'row')}; run the suite's 'ptq' rows"
+        )
+    out, title, donors = Path(out), named(title or TITLE), donor_lines(found)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        drawn = draw_figures(found, out)
+        text = document(rows, context, found, donors, title, drawn)
+        page = leaderboard(found, donors, title, in_short(found), _footer(rows))
+        markdown, html = out / "report.md", out / "leaderboard.html"
+        markdown.write_text(text, encoding="utf-8")
+        html.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{out}: expected a folder to write a report to, found that it cannot be: {error}") from error
+    return Report(markdown, html, tuple(path for paths in drawn.values() for path in paths))
+
+
+def _footer(rows: Sequence[Row]) -> str:
+    suites = ", ".join(sorted({named(f"{row.suite} {row.suite_version}") for row in rows})[:MAX_SUITES])
+    return f"Suites: {suites}. Rows counted {dates(rows)}. Written by qvec_hub {__version__}."

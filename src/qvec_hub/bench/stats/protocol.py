@@ -1,0 +1,95 @@
+"""Which transfers belong together: the same question, asked of many receivers and donors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import total_ordering
+from typing import Any
+
+from .measurement import fixed_scale
+from .transfer import Transfer
+
+__all__ = ["Protocol", "group"]
+
+METHODS = {"gptq": "GPTQ", "awq": "AWQ"}  # methods other than "qvec" and "own_qat" are calibrated baselines
+CONTROLS = {"random": "random", "shuffle": "shuffled", "task_vector": "task-vector"}
+POLICIES = {
+    "unit": "λ = 1",
+    "recommended": "recommended λ",
+    "auto": "automatic λ",
+    "validation": "λ from validation (not zero-shot)",
+}
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Protocol:
+    """How receivers of a base were treated; sorts by base, grid, then treatments before their controls.
+
+    grid: its name. donors: ``"none"``, ``"one"`` (a single vector as it is) or ``"merged"``. merge, control: as in a
+    row. scale_policy: as in a row, and ``"unit"`` for a scale of 1 set by hand. scale: where it was set by hand,
+    else None. own: of the receiver's own task, a ceiling.
+    """
+
+    base: str
+    grid: str
+    method: str
+    donors: str = "none"
+    merge: str | None = None
+    scale_policy: str | None = None
+    scale: float | None = None
+    control: str | None = None
+    own: bool = False
+
+    @classmethod
+    def of(cls, transfer: Transfer) -> Protocol:
+        row = transfer.row
+        donors = "merged" if row.merge is not None else "one" if row.donors else "none"
+        policy, scale = fixed_scale(row)
+        return cls(
+            base=transfer.base,
+            grid="" if row.grid is None else row.grid.name,
+            method=row.method,
+            donors=donors,
+            merge=row.merge,
+            scale_policy=policy,
+            scale=scale,
+            control=row.control,
+            own=transfer.is_own,
+        )
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether no data of the receiver's task was needed."""
+        return not self.own and self.method == "qvec" and self.scale_policy != "validation"
+
+    @property
+    def label(self) -> str:
+        """For people, without base and grid, such as ``"mean of others, λ = 1.5"``."""
+        if self.method == "own_qat":
+            return "own QAT"
+        method = f"{METHODS.get(self.method, self.method)} (receiver's images)"
+        if self.donors == "none":
+            return method
+        vector = "own donor" if self.own else "one donor" if self.donors == "one" else f"{self.merge} of others"
+        scale = f"λ = {self.scale:g}" if self.scale_policy is None else POLICIES[self.scale_policy]
+        control = "" if self.control is None else f"{CONTROLS[self.control]} control of "
+        then = "" if self.method == "qvec" else f", then {method}"
+        return f"{control}{vector}, {scale}{then}"
+
+    def __lt__(self, other: Protocol) -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[Any, ...]:
+        scale = 0.0 if self.scale is None else self.scale
+        words = (self.control, self.method, self.donors, self.merge, self.scale_policy)
+        return self.base, self.grid, *(word or "" for word in words), scale, self.own
+
+
+def group(transfers: Iterable[Transfer]) -> dict[Protocol, list[Transfer]]:
+    """Transfers by protocol, in the protocols' order."""
+    groups: dict[Protocol, list[Transfer]] = {}
+    for transfer in transfers:
+        groups.setdefault(Protocol.of(transfer), []).append(transfer)
+    return dict(sorted(groups.items()))
