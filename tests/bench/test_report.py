@@ -11,9 +11,9 @@ from statistics import fmean, median
 import pytest
 from PIL import Image
 
-from qvec_hub.bench import DonorUse, Row, append_row
+from qvec_hub.bench import DonorUse, Row, append_row, read_all
 from qvec_hub.bench.context import Context, Trained
-from qvec_hub.bench.report import Report, read_all, write_report
+from qvec_hub.bench.report import Report, write_report
 from qvec_hub.bench.report.document import document
 from qvec_hub.bench.report.leaderboard import leaderboard
 from qvec_hub.bench.report.lines import donor_lines, measured

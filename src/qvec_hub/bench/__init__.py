@@ -1,7 +1,7 @@
 """The benchmark: what was counted, as rows, and what the rows say about a donor."""
 
 from .evidence import Evidence, Mean, Pair, evidence
-from .rows import CONTROLS, SCALE_POLICIES, DonorUse, Row, append_row, read_rows
+from .rows import CONTROLS, SCALE_POLICIES, DonorUse, Row, append_row, read_all, read_rows, row_files
 
 __all__ = [
     "CONTROLS",
@@ -13,5 +13,7 @@ __all__ = [
     "Row",
     "append_row",
     "evidence",
+    "read_all",
     "read_rows",
+    "row_files",
 ]

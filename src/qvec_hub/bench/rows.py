@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from ..errors import DataError
 from .row import CONTROLS, SCALE_POLICIES, DonorUse, Row, build_row
 
-__all__ = ["CONTROLS", "SCALE_POLICIES", "DonorUse", "Row", "append_row", "read_rows", "row_files"]
+__all__ = ["CONTROLS", "SCALE_POLICIES", "DonorUse", "Row", "append_row", "read_all", "read_rows", "row_files"]
 
 START = b'{"suite":'  # of every line that `append_row` writes
 BLOCK = 1 << 16
@@ -55,18 +55,31 @@ def read_rows(path: str | Path, torn_ok: bool = False) -> list[Row]:
 
 
 def row_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Files of rows as they are named; of a folder all its ``*.jsonl``, if any.
+    """Files of rows as they are named; of a folder all its ``*.jsonl`` by name. One named twice is there once.
 
     Raises:
         DataError: one that does not exist.
     """
-    files: list[Path] = []
+    files: dict[Path, Path] = {}
     for path in map(Path, paths):
         inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
         if not all(file.is_file() for file in inside):
             raise DataError(f"{path}: expected a file of benchmark rows, or a folder with such files, found neither")
-        files += inside
-    return files
+        files.update((file.resolve(), file) for file in inside)
+    return list(files.values())
+
+
+def read_all(paths: Iterable[str | Path], torn_ok: bool = False) -> list[Row]:
+    """The rows of files and folders, at least one; see `row_files` and `read_rows`.
+
+    Raises:
+        DataError: a file cannot be read or holds what is no row, or there are no rows.
+    """
+    paths = list(paths)
+    rows = [row for file in row_files(paths) for row in read_rows(file, torn_ok)]
+    if not rows:
+        raise DataError(f"{', '.join(map(str, paths))}: expected benchmark rows, found none; run the suite first")
+    return rows
 
 
 def append_row(path: str | Path, row: Row) -> None:

@@ -19,7 +19,7 @@ from .cells import Cell, Key, cells, key_of_row
 from .context import Context, Trained, read_context
 from .library import Library, donor_name, receiver_name
 from .row import Row
-from .rows import append_row, read_rows, row_files
+from .rows import append_row, read_all, read_rows, row_files
 from .suite import Suite
 from .workbench import Workbench
 
@@ -89,9 +89,7 @@ def open_run(out: str | Path) -> tuple[list[Row], Context, Suite | None]:
     Raises:
         DataError: no rows, or damaged ones.
     """
-    rows = [row for path in row_files([out]) for row in read_rows(path, torn_ok=True)]
-    if not rows:
-        raise DataError(f"{out}: expected rows, found none; make some with qvec bench run")
+    rows = read_all([out], torn_ok=True)
     path = Path(out, SUITE_FILE)
     suite = Suite.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
     return rows, read_context([out]), suite

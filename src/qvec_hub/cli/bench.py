@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import report, submit
 from .app import app, emit, note, print_table
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ __all__ = ["bench_app"]
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure donors, grids and scales, and share what was measured.")
 app.add_typer(bench_app, name="bench")
+bench_app.command("report", epilog=report.EPILOG)(report.report)
+bench_app.command("submit", epilog=submit.EPILOG)(submit.submit)
 
 
 @bench_app.command(epilog="Example: qvec bench run zoo-mini --out runs/zoo-mini")
@@ -75,8 +78,12 @@ def verify(
     from ..bench.verify import verify as count_again
     from ..evaluation.progress import counting
 
-    found, context, suite = open_run(rows)
-    library = Library(models or Path(rows) / "models")
+    if Path(rows).exists():
+        found, context, suite = open_run(rows)
+        library: Library | None = Library(models or Path(rows) / "models")
+    else:
+        gathered = submit.from_hub([rows])
+        found, context, suite, library = gathered.rows, gathered.context, None, Library(models) if models else None
     with counting("counting again", min(sample, len(found))) as advance:
         checks = count_again(found, sample, seed=seed, context=context, library=library, suite=suite, done=advance)
     results = {True: "reproduces", False: "differs", None: "not counted"}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import emit
+from .submit import from_hub
 
 __all__ = ["EPILOG", "report"]
 
@@ -15,8 +16,14 @@ EPILOG = "Example: qvec bench report runs/small/rows.jsonl --out report"
 
 
 def report(
-    rows: Annotated[list[Path], typer.Argument(help="Files of rows, or folders of *.jsonl.")],
+    rows: Annotated[
+        list[str] | None, typer.Argument(help="Files of rows or folders of *.jsonl; with --from-hub, repositories.")
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(help="Folder for the report; files of an earlier one are written over.")],
+    hub: Annotated[
+        bool, typer.Option("--from-hub", help="Gather rows from results datasets on the Hub; all, if none is named.")
+    ] = False,
     title: Annotated[str | None, typer.Option(help="Of the report and the leaderboard.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -24,11 +31,21 @@ def report(
 
     What receivers and donors were trained on is read from the context.json beside the rows, where there is one.
     """
+    from ..bench import read_all
     from ..bench.context import read_context
-    from ..bench.report import read_all, write_report
+    from ..bench.report import write_report
+    from ..errors import DataError
 
-    read = read_all(rows)
-    written = write_report(read, read_context(rows), out, title)
+    if hub:
+        gathered = from_hub(rows or [])
+        read, context = gathered.rows, gathered.context
+        if not read:
+            raise DataError("bench report: expected rows in the results datasets on the Hub, found none")
+    elif not rows:
+        raise typer.BadParameter("expected a file or folder of rows, or --from-hub", param_hint="ROWS")
+    else:
+        read, context = read_all(rows, torn_ok=True), read_context(rows)
+    written = write_report(read, context, out, title)
     result = {
         "rows": len(read),
         "markdown": str(written.markdown),

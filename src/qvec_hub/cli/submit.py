@@ -35,17 +35,16 @@ def submit(
 
     The rows are checked first; the pull request adds files below rows/YOUR-NAME/ and changes none.
     """
-    from ..bench import read_rows
-    from ..hub.community import row_files, submit_results
+    from ..bench import read_all
     from ..hub.community import submit as propose
+    from ..hub.community import submit_results
 
     if results is not None and not card:
         raise typer.BadParameter("goes only with --card", param_hint="--results")
     note(f"checking {rows}")
     options = {"token": token, "commit_message": commit_message}
     if card:
-        counted = [row for file in row_files(rows) for row in read_rows(file)]
-        done = submit_results(repo, counted, results_repo=results, create_pr=bool(create_pr), **options)
+        done = submit_results(repo, read_all([rows]), results_repo=results, create_pr=bool(create_pr), **options)
     else:
         done = propose(rows, repo, create_pr=create_pr is not False, **options)
     result = {"repo": done.repo_url.repo_id, "commit": done.oid, "url": str(done), "pull_request": done.pr_url}

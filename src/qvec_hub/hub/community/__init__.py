@@ -3,6 +3,6 @@
 from .gather import Gathered, Rejection, Source, gather
 from .layout import TAG
 from .own_card import submit_results
-from .submit import row_files, submit
+from .submit import submit
 
-__all__ = ["TAG", "Gathered", "Rejection", "Source", "gather", "row_files", "submit", "submit_results"]
+__all__ = ["TAG", "Gathered", "Rejection", "Source", "gather", "submit", "submit_results"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
 
-from ...bench import Row, read_rows
+from ...bench import Row, read_rows, row_files
 from ...bench.context import Context, read_context
 from ...errors import DataError, HubError
 from ...place import parse_place
@@ -24,7 +24,7 @@ from .layout import CONTEXT, ROWS, folder_of, path_of
 from .lines import Placed, Rejection, read_lines
 from .repository import MAX_BYTES
 
-__all__ = ["row_files", "submit"]
+__all__ = ["submit"]
 
 SHOWN = 5  # bad rows that a message names
 OPEN_REQUESTS = 20  # of the submitter that are looked into
@@ -76,14 +76,9 @@ def submit(
         return commit(api, there, new, message, description=_description(plain), create_pr=create_pr)
 
 
-def row_files(path: Path) -> list[Path]:
-    """A file of rows itself, or those of a folder, ``*.jsonl`` by name."""
-    return sorted(path.glob(f"*{ROWS}")) if path.is_dir() else [path]
-
-
 def _read(path: Path) -> tuple[list[Placed], Context]:
     # The line is unknown where a file has empty ones, so the number is that of the row.
-    placed = [Placed(f"{file} row {i}", row) for file in row_files(path) for i, row in enumerate(read_rows(file), 1)]
+    placed = [Placed(f"{file} row {i}", row) for file in row_files([path]) for i, row in enumerate(read_rows(file), 1)]
     if not placed:
         raise DataError(f"{path}: expected rows to submit, found none; write some with `qvec bench run`")
     return placed, read_context([path]).of(each.row for each in placed)
