@@ -79,9 +79,12 @@ def test_seeds_of_a_pair_stay_together() -> None:
 
 def test_order_and_seed() -> None:
     values, receivers, donors = crossed(np.random.default_rng(0), 5, 1, 1, 0.5)
-    triples = list(zip(values * 2, receivers * 2, donors * 2, strict=True))
-    random.Random(0).shuffle(triples)
-    assert mean_interval(*map(list, zip(*triples, strict=True))) == mean_interval(values * 2, receivers * 2, donors * 2)
+    seeds = [value + change for change in (0.1, 0.2, 0.7) for value in values]
+    triples = list(zip(seeds, receivers * 3, donors * 3, strict=True))
+    expected = mean_interval(seeds, receivers * 3, donors * 3)
+    for order in range(5):
+        random.Random(order).shuffle(triples)
+        assert mean_interval(*map(list, zip(*triples, strict=True))) == expected
     assert mean_interval(values, receivers, donors, seed=1) != mean_interval(values, receivers, donors, seed=2)
 
 
@@ -92,6 +95,20 @@ def test_a_wider_level_is_wider() -> None:
     assert isinstance(wide, Interval)
     assert wide.low < narrow.low < narrow.high < wide.high
     assert (narrow.level, wide.level) == (0.8, 0.99)
+
+
+def test_the_fewer_of_receivers_and_donors_decide_how_wide() -> None:
+    row, column = np.indices((5, 30)).reshape(2, -1)
+    values = np.random.default_rng(0).normal(size=150).tolist()
+    sample = values, names("r", row), names("d", column)
+    tail = norm.cdf(t.ppf(0.025, 4) * (5 / 4) ** 0.5)
+    low, high = np.quantile(bootstrap_means(*sample), [tail, 1 - tail])
+    found = mean_interval(*sample)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+    swapped = mean_interval(values, sample[2], sample[1])
+    assert swapped is not None
+    assert (swapped.low, swapped.high) == pytest.approx((low, high), abs=0.3 * (high - low))
 
 
 def test_a_single_donor_is_held_fixed() -> None:

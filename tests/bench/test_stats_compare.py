@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import product
 from statistics import mean, median
 
 import numpy as np
@@ -14,6 +15,7 @@ from qvec_hub.bench.stats import (
     by_similarity,
     compare,
     group,
+    mean_interval,
     median_similarity,
     similarity,
     summarise,
@@ -83,6 +85,15 @@ def test_single_donors_are_paired_by_donor(benchmark) -> None:
     assert (found.wins, found.losses) == (sum(d > 0 for d in differences), sum(d < 0 for d in differences))
     assert found.wins + found.losses + found.ties == 60
     assert found == compare(random.Random(0).sample(treated, 60), control[::-1])
+    mixed = compare(treated, [replace(c, row=replace(c.row, correct=c.correct + 90)) for c in control])
+    totals = {t.row.receiver: 0 for t in treated}
+    for treatment, difference in zip(treated, differences, strict=True):
+        totals[treatment.row.receiver] += difference - 90
+    flipped = np.array(list(product((1, -1), repeat=6))) @ list(totals.values())
+    assert mixed.p == np.mean(np.abs(flipped) >= abs(sum(totals.values())))
+    assert 0.1 < mixed.p < 1
+    names = [t.row.receiver for t in treated], [t.donor_task for t in treated]
+    assert found.interval == mean_interval([d / 1000 for d in differences], *names)
 
 
 def test_donors_of_two_grids_are_paired_by_task(benchmark) -> None:

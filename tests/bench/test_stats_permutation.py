@@ -35,7 +35,7 @@ def cosines(rng, size: int):
 
 def test_the_exact_p_of_plain_enumeration() -> None:
     rng = np.random.default_rng(1)
-    gains, alike = rng.normal(0, 0.05, (5, 5)), cosines(rng, 5)
+    gains, alike = rng.normal(0, 0.05, (5, 5)), rng.normal(size=(5, 5))  # no test of a cosine's symmetry
     found = gain_by_similarity(*of_tables(gains, alike))
     assert found is not None
     off = ~np.eye(5, dtype=bool)
@@ -72,6 +72,9 @@ def test_p_is_small_where_gains_follow_similarity(sign: int) -> None:
     found = gain_by_similarity(*of_tables(gains, alike))
     assert found is not None
     assert found.p < 0.01
+    few = gain_by_similarity(*of_tables(gains, alike), permutations=19)
+    assert few is not None
+    assert few.p == 1 / 20  # the measured order is one of twenty
     assert found.rho * sign > 0.3
 
 
@@ -134,6 +137,7 @@ def test_sign_flips_by_enumeration_and_by_chance() -> None:
     assert sign_flip(values.tolist()[::-1], "greater") == pytest.approx(exact, abs=1e-12)
     random = sign_flip(values.tolist(), "greater", flips=4000)
     assert random != exact
+    assert sign_flip(values.tolist()[::-1], "greater", flips=4000) == random
     assert random == pytest.approx(exact, abs=4 * (exact / 4000) ** 0.5)
 
 

@@ -15,6 +15,7 @@ from qvec_hub.bench.stats import (
     against_scale,
     ceilings,
     group,
+    mean_interval,
     per_donor,
     per_receiver,
     summarise,
@@ -158,6 +159,8 @@ def test_recovery_of_many_is_of_their_sums() -> None:
 def test_the_order_of_rows_does_not_matter(benchmark) -> None:
     rows, context = benchmark
     shuffled = random.Random(3).sample(rows, len(rows))
+    assert transfers(shuffled, context) == transfers(rows, context)
+    assert ceilings(shuffled, context) == ceilings(rows, context)
     expected = {protocol: summarise(part, 100) for protocol, part in group(transfers(rows, context)).items()}
     found = {protocol: summarise(part, 100) for protocol, part in group(transfers(shuffled, context)).items()}
     assert list(found) == list(expected)
@@ -248,6 +251,18 @@ def test_parts_by_donor_receiver_and_scale(benchmark) -> None:
     assert per_donor([t for t in found if t.donor is None]) == {}
     curve = against_scale([t for t in found if t.row.control is None and t.donor])
     assert [(scale, s.n_pairs) for scale, s in curve] == [(0.5, 60), (1.0, 60), (1.5, 60)]
+
+
+def test_single_donors_are_resampled_and_merged_ones_are_not(benchmark) -> None:
+    rows, context = benchmark
+    for protocol, part in group(transfers(rows, context)).items():
+        gains, shares = [t.gain for t in part], [t.correct / t.n for t in part]
+        receivers = [t.row.receiver for t in part]
+        donors = [t.row.donors[0].repo for t in part] if protocol.donors == "one" else None
+        summary = summarise(part, resamples=200, seed=3)
+        assert summary.interval == mean_interval(gains, receivers, donors, 200, 3)
+        assert summary.accuracy_interval == mean_interval(shares, receivers, donors, 200, 3)
+        assert (summary.interval == mean_interval(gains, receivers, None, 200, 3)) == (donors is None)
 
 
 def test_the_accuracy_of_plain_methods() -> None:

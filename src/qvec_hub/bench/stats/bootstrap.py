@@ -21,7 +21,9 @@ from ...errors import DataError
 
 __all__ = ["Interval", "bootstrap_means", "mean_interval"]
 
-MIN_DRAWN = 4  # receivers or donors: of 95 % intervals, 52 % held the truth with two, 80 % with three, 90 % with four
+# Receivers or donors. Of simulated 95 % intervals of normal values, 52 % held the truth with two, 80 % with three and
+# 90 % with four.
+MIN_DRAWN = 4
 Floats = NDArray[np.float64]
 
 
@@ -46,7 +48,7 @@ def mean_interval(
 
     The bootstrap's percentiles, taken further out where receivers or donors are few: by as much as Student's interval
     is wider than the percentiles of a sample of that size (Hesterberg, *What Teachers Should Know About the
-    Bootstrap*, The American Statistician 69(4), 2015, section 4.3).
+    Bootstrap*, The American Statistician 69(4), 2015: the expanded percentile interval).
 
     Args:
         donors: None to resample receivers alone.

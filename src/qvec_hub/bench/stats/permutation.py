@@ -19,6 +19,7 @@ from .transfer import Transfer
 __all__ = ["Association", "gain_by_similarity", "sign_flip"]
 
 Floats = NDArray[np.float64]
+BLOCK = 1 << 20  # similarities looked at together
 ROUNDING = 1e-12  # between correlations that are equal but for the order of their sums
 
 
@@ -68,7 +69,8 @@ def gain_by_similarity(
         return None
     rho = float(spearmanr(gains, similarity[row, column]).statistic)
     orders, exact = _orders(len(tasks), permutations, seed)
-    by_chance = _rank_correlations(gains, similarity[orders[:, row], orders[:, column]])
+    blocks = np.array_split(orders, -(-orders.shape[0] * len(pairs) // BLOCK))
+    by_chance = np.concatenate([_rank_correlations(gains, similarity[o[:, row], o[:, column]]) for o in blocks])
     extreme = int((np.abs(by_chance) >= abs(rho) - ROUNDING).sum())
     p = extreme / len(orders) if exact else (extreme + 1) / (len(orders) + 1)
     return Association(rho, p, len(pairs), len(tasks))
