@@ -26,7 +26,7 @@ from .place import Place, parse_place
 from .remote import LIBRARY, TransportError, http_status, hub_errors
 from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 
-__all__ = ["locate", "way_out"]
+__all__ = ["NoBar", "locate", "way_out"]
 
 _LIMITS = {
     artifact.CONFIG_FILE: MAX_CONFIG_BYTES,
@@ -36,7 +36,9 @@ _LIMITS = {
 _OWNER = "tell the owner of the repository"
 
 
-class _NoBar(tqdm):
+class NoBar(tqdm):
+    """The client's progress bar, never shown."""
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "disable": True})
 
@@ -118,7 +120,7 @@ def _resolve(place: Place, options: dict[str, Any]) -> Path:
 def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any], said: Place | None = None) -> Path:
     """The folder of a commit in the cache, with these files in it. Raises HubError, of the place as it was said."""
     patterns = [glob.escape(path) for path in paths]
-    quiet: dict[str, Any] = {} if patterns else {"tqdm_class": _NoBar}  # nothing to fetch, so nothing to watch
+    quiet: dict[str, Any] = {} if patterns else {"tqdm_class": NoBar}  # nothing to fetch, so nothing to watch
     with hub_errors(said or place, "could not be fetched from the Hub"):
         return Path(
             snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **quiet, **options)

@@ -19,7 +19,16 @@ from torch import Tensor
 from .errors import GridError
 from .untrusted import printable
 
-__all__ = ["Grid", "Quantized", "dequantize", "fake_quantize", "quantize", "scale_shape"]
+__all__ = [
+    "Grid",
+    "Quantized",
+    "dequantize",
+    "fake_quantize",
+    "nearest_codes",
+    "quantize",
+    "scale_shape",
+    "spread_units",
+]
 
 MIN_SCALE = 1e-8  # the authors' lower clamp: an all-zero row keeps a finite scale
 GRANULARITIES = ("tensor", "channel", "group")
@@ -164,7 +173,7 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
     finite = torch.isfinite(scale) if shift is None else torch.isfinite(scale) & torch.isfinite(shift)
     if not bool(finite.all()):
         raise GridError(f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity")
-    values = _codes(units, scale, shift, grid, out=units if overwrite else None)
+    values = nearest_codes(units, scale, shift, grid, out=units if overwrite else None)
     # Through signed bytes, the fastest conversion there is; the offset is added with wrap-around.
     codes = values.to(torch.int8).view(torch.uint8) if grid.symmetric else values.to(torch.uint8)
     shape = scale_shape(weight.shape, grid)
@@ -191,7 +200,7 @@ def fake_quantize(weight: Tensor, grid: Grid) -> Tensor:
     with torch.no_grad():
         units = _to_units(weight.detach(), grid)
         scale, shift = _fit(units, grid)
-        values = _values_(_codes(units, scale, shift, grid), scale, shift)
+        values = _values_(nearest_codes(units, scale, shift, grid), scale, shift)
         return _from_units(values, weight.shape, grid).to(weight.dtype)
 
 
@@ -241,7 +250,7 @@ def _mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     for fraction in _fractions(grid.bits):
         best.offer(top * fraction, shift, _squared_error(units, top * fraction, shift, grid))
     for _ in range(MSE_ROUNDS):
-        codes = _codes(units, best.scale, best.shift, grid)
+        codes = nearest_codes(units, best.scale, best.shift, grid)
         scale, shift = _least_squares(units, codes, best.scale, best.shift)
         best.offer(scale, shift, _squared_error(units, scale, shift, grid))
     return best.scale, best.shift
@@ -283,14 +292,14 @@ def hqq(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     scale, shift = absmax(units, grid)
     assert shift is not None  # Grid refuses symmetric hqq
     beta, kappa, power = 10.0, 1.01, 0.7
-    quantized = _values_(_codes(units, scale, shift, grid), scale, shift)
+    quantized = _values_(nearest_codes(units, scale, shift, grid), scale, shift)
     best = (units - quantized).abs().mean()
     for _ in range(20):
         error = units - quantized
         shrunk = error.sign() * F.relu(error.abs() - error.abs().pow(power - 1) / beta)
-        codes = _codes(units, scale, shift, grid)
+        codes = nearest_codes(units, scale, shift, grid)
         candidate = (codes * scale - (units - shrunk)).mean(dim=1, keepdim=True)
-        trial = _values_(_codes(units, scale, candidate, grid), scale, candidate)
+        trial = _values_(nearest_codes(units, scale, candidate, grid), scale, candidate)
         deviation = (units - trial).abs().mean()
         if not deviation < best:
             break
@@ -305,11 +314,15 @@ def _fit(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     return RANGE_RULES[grid.range](units, grid)
 
 
-def _codes(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, out: Tensor | None = None) -> Tensor:
-    """Integer codes qmin…qmax as float32 of the units' shape, in fresh memory or in `out`."""
+def nearest_codes(weight: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, out: Tensor | None = None) -> Tensor:
+    """The integer codes qmin…qmax nearest to float32 weights, as float32, in fresh memory or in `out`.
+
+    Args:
+        scale, shift: of shapes that broadcast with the weight's.
+    """
     if shift is not None:
-        units = torch.add(units, shift, out=out)
-    return torch.div(units, scale, out=out).round_().clamp_(grid.qmin, grid.qmax)
+        weight = torch.add(weight, shift, out=out)
+    return torch.div(weight, scale, out=out).round_().clamp_(grid.qmin, grid.qmax)
 
 
 def _values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
@@ -318,7 +331,7 @@ def _values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
 
 
 def _squared_error(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
-    values = _values_(_codes(units, scale, shift, grid), scale, shift)
+    values = _values_(nearest_codes(units, scale, shift, grid), scale, shift)
     return values.sub_(units).square_().sum(dim=1, keepdim=True)  # (units, 1)
 
 
@@ -341,6 +354,13 @@ def scale_shape(shape: torch.Size, grid: Grid) -> tuple[int, int]:
     if grid.granularity == "tensor":
         return 1, 1
     return shape[0], 1 if grid.group_size is None else -(-_row_length(shape) // grid.group_size)
+
+
+def spread_units(per_unit: Tensor, shape: torch.Size, grid: Grid) -> Tensor:
+    """What each weight of an ``(out, in)`` matrix finds in its unit: ``(rows, groups)`` -> ``(out, in)``."""
+    if grid.group_size is not None:
+        per_unit = per_unit.repeat_interleave(grid.group_size, dim=1)[:, : shape[1]]
+    return per_unit.expand(shape)
 
 
 def _row_length(shape: torch.Size) -> int:

@@ -72,7 +72,7 @@ def read_file(path: Path, limit: int) -> bytes:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
 
 
-def parse_json(data: bytes, where: object) -> Any:
+def parse_json(data: bytes, where: object, advice: str = _AGAIN) -> Any:
     """JSON that means one thing: no key twice, no NaN, no infinity, no numbers or nesting without bounds.
 
     Raises:
@@ -88,7 +88,7 @@ def parse_json(data: bytes, where: object) -> Any:
         )
         _refuse_unsafe(value, MAX_DEPTH)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{where}: not readable as JSON ({printable(error)}); {_AGAIN}") from error
+        raise ArtifactError(f"{where}: not readable as JSON ({printable(error)}); {advice}") from error
     return value
 
 

@@ -7,6 +7,9 @@ import pytest
 
 from qvec_hub import Grid
 from qvec_hub.bench import DonorUse, Row
+from qvec_hub.bench.library import Library
+
+from .library import a_suite, fill
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +45,11 @@ def make_row() -> Callable[..., Row]:
         return Row(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The models of `a_suite`; do not change them."""
+    made = Library(tmp_path_factory.mktemp("models"))
+    fill(made, a_suite())
+    return made

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from .checks import COUNT, NUMBER, TEXT, Check, shown
 from .row import Row
 
-__all__ = ["CONTEXT_FILE", "Context", "Trained", "read_context"]
+__all__ = ["CONTEXT_FILE", "Context", "Trained", "parse_context", "read_context"]
 
 CONTEXT_FILE = "context.json"
 Similarity = dict[str, dict[str, dict[str, float]]]  # base -> task -> task -> cosine
@@ -71,6 +72,16 @@ class Context:
             {**self.similarity, **other.similarity},
         )
 
+    def of(self, rows: Iterable[Row]) -> Context:
+        """The part that is about the models in these rows, and their bases."""
+        rows = list(rows)
+        named = {row.receiver for row in rows} | {donor.repo for row in rows for donor in row.donors}
+        receivers, donors = ({n: k for n, k in each.items() if n in named} for each in (self.receivers, self.donors))
+        bases = {known.base for known in (*receivers.values(), *donors.values())}
+        parameters = {base: count for base, count in self.parameters.items() if base in bases}
+        similarity = {base: table for base, table in self.similarity.items() if base in bases}
+        return Context(receivers, donors, parameters, similarity)
+
     def write(self, folder: str | Path) -> None:
         """Write ``context.json`` into a folder, whole or not at all."""
         path = Path(folder, CONTEXT_FILE)
@@ -93,19 +104,52 @@ def read_context(paths: Iterable[str | Path]) -> Context:
     return joined
 
 
+def parse_context(values: Any) -> Context:
+    """A context from the JSON of its file.
+
+    Raises:
+        DataError: naming what is missing or not of its kind.
+    """
+    for key, (depth, check) in _FORM.items():
+        if not isinstance(values, dict) or key not in values:
+            raise DataError(f"{key}: expected in an object with the keys {', '.join(_FORM)}, found {shown(values)}")
+        _refuse_odd(values[key], key, depth, check)
+    models = {kind: {name: _trained(known, kind) for name, known in values[kind].items()} for kind in _MODELS}
+    return Context(**models, parameters=values["parameters"], similarity=values["similarity"])
+
+
+_MODELS = ("receivers", "donors")
+# Levels of objects, and what their leaves are.
+_FORM: dict[str, tuple[int, Check]] = {
+    "receivers": (2, TEXT),
+    "donors": (2, TEXT),
+    "parameters": (1, COUNT),
+    "similarity": (3, NUMBER),
+}
+
+
+def _refuse_odd(value: Any, where: str, depth: int, leaf: Check) -> None:
+    wanted, holds = ("an object", lambda found: isinstance(found, dict)) if depth else leaf
+    if not holds(value):
+        raise DataError(f"{where}: expected {wanted}, found {shown(value)}")
+    for key, item in value.items() if depth else ():
+        _refuse_odd(item, f"{where}.{key}", depth - 1, leaf)
+
+
+def _trained(known: dict[str, str], kind: str) -> Trained:
+    if known.keys() != {"base", "task"}:
+        raise DataError(f"{kind}: expected a base and a task of each, found {shown(known)}")
+    return Trained(**known)
+
+
 def _read(path: Path) -> Context:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        models = {kind: {name: Trained(**known) for name, known in values[kind].items()} for kind in _MODELS}
-        return Context(**models, parameters=dict(values["parameters"]), similarity=dict(values["similarity"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return parse_context(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, DataError) as error:
         raise DataError(
-            f"{path}: expected what `qvec bench run` wrote beside its rows, found {error!r}; remove the file to "
-            "report on the rows alone"
+            f"{path}: expected what `qvec bench run` wrote beside its rows, found otherwise ({error}); remove the file "
+            "to report on the rows alone"
         ) from error
-
-
-_MODELS: tuple[str, ...] = ("receivers", "donors")
 
 
 def _last(name: Any) -> str:

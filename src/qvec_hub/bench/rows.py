@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DataError
 from .row import CONTROLS, SCALE_POLICIES, DonorUse, Row, build_row
 
-__all__ = ["CONTROLS", "SCALE_POLICIES", "DonorUse", "Row", "append_row", "read_rows"]
+__all__ = ["CONTROLS", "SCALE_POLICIES", "DonorUse", "Row", "append_row", "read_rows", "row_files"]
 
 START = b'{"suite":'  # of every line that `append_row` writes
 BLOCK = 1 << 16
@@ -51,6 +52,21 @@ def read_rows(path: str | Path, torn_ok: bool = False) -> list[Row]:
         keys = ", ".join(f"{key} (line {number})" for key, number in first_seen.items())
         warnings.warn(f"{path}: ignoring unknown keys {keys}", stacklevel=2)
     return rows
+
+
+def row_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Files of rows as they are named; of a folder all its ``*.jsonl``, if any.
+
+    Raises:
+        DataError: one that does not exist.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        if not all(file.is_file() for file in inside):
+            raise DataError(f"{path}: expected a file of benchmark rows, or a folder with such files, found neither")
+        files += inside
+    return files
 
 
 def append_row(path: str | Path, row: Row) -> None:

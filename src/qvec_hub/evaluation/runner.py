@@ -22,7 +22,7 @@ from .models import resolve_model
 from .progress import counting
 from .result import EvalResult, library_versions
 
-__all__ = ["evaluate", "predict"]
+__all__ = ["evaluate", "forward", "labels_for", "predict"]
 
 Images: TypeAlias = str | Path | Dataset | DatasetDict | PreprocessedImages
 
@@ -74,7 +74,7 @@ def evaluate(
     with accelerator.main_process_first():  # the others find the dataset in the cache
         images, split = _images(dataset, split, image_column, label_column, where)
     rows = rows_to_take(len(images), limit)
-    labels = _labels(images, model)[rows]
+    labels = labels_for(images, model)[rows]
     known = _check_predictions(other, len(rows)) if isinstance(other, Tensor) else None
     models = [model, other] if isinstance(other, nn.Module) else [model]
     batches = ImageBatches(images, rows, _processor(images, processor, model, source), _mode(model))
@@ -168,14 +168,15 @@ def _logits(
             raise batch["error"]
         found = []
         for model in models:
-            found.append(_forward(model, batch["pixel_values"]).float().to(accelerator.device))
+            found.append(forward(model, batch["pixel_values"]).float().to(accelerator.device))
         positions, *logits = accelerator.gather_for_metrics((batch["position"].to(accelerator.device), *found))
         for each in logits:
             refuse_nan(each)  # here too, for models that are never scored: references, and `predict`
         yield positions.cpu(), [each.cpu() for each in logits]
 
 
-def _forward(model: nn.Module, pixels: Tensor) -> Tensor:
+def forward(model: nn.Module, pixels: Tensor) -> Tensor:
+    """Logits ``(n, classes)``, computed where the model is and in its dtype."""
     first = next((tensor for tensor in model.parameters() if tensor.is_floating_point()), pixels)
     pixels = pixels.to(device=first.device, dtype=first.dtype)
     try:
@@ -216,7 +217,7 @@ def _images(
     return loaded, taken if not isinstance(dataset, Dataset) else str(dataset.split) if dataset.split else None
 
 
-def _labels(images: Dataset | PreprocessedImages, model: nn.Module) -> Tensor:
+def labels_for(images: Dataset | PreprocessedImages, model: nn.Module) -> Tensor:
     """Labels ``(n,)`` as the model's head counts them."""
     if isinstance(images, PreprocessedImages):
         labels, names = images.labels, images.names

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +20,7 @@ from ..errors import HubError
 from ..place import Place
 from ..remote import Talk, TransportError, http_status, hub_errors
 
-__all__ = ["Destination", "Stored", "commit", "open_destination", "same_content"]
+__all__ = ["Destination", "Stored", "commit", "find_destination", "open_destination", "same_content"]
 
 ATTEMPTS = 3
 WAIT_S = 2.0  # before the second attempt; doubled before the third
@@ -38,12 +38,18 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Destination:
-    """A branch of a repository as it was when we looked: its head, and the files directly at the place."""
+    """A branch of a repository as it was when we looked: its head, and the files directly in the folders looked at."""
 
     place: Place  # always with its full repo id
     head: str | None  # None: no commit yet
     files: Mapping[str, Stored]  # by path in the repository
     private: bool
+    repo_type: str = "model"
+
+    @property
+    def page(self) -> str:
+        """Of the repository, below the Hub's address."""
+        return self.place.repo_id if self.repo_type == "model" else f"{self.repo_type}s/{self.place.repo_id}"
 
 
 def open_destination(api: HfApi, place: Place, private: bool | None, create_pr: bool) -> Destination:
@@ -72,7 +78,23 @@ def open_destination(api: HfApi, place: Place, private: bool | None, create_pr: 
             if place.revision:
                 raise
             head = None  # the Hub says this of a repository without a commit
-        return Destination(place, head, _files(api, place, head) if head else {}, not visible)
+        files = _files(api, repo_id, "model", head, [place.subfolder]) if head else {}
+        return Destination(place, head, files, not visible)
+
+
+def find_destination(
+    api: HfApi, place: Place, repo_type: str = "model", folders: Sequence[str | None] = (None,)
+) -> Destination:
+    """A repository that exists, with the files directly in these folders of it (None: at its root).
+
+    Raises:
+        HubError: when there is none, or it cannot be looked at.
+    """
+    wanted: Any = ["private", "sha"]
+    with hub_errors(place, "could not be looked at", UNTOUCHED):
+        found: Any = api.repo_info(place.repo_id, repo_type=repo_type, revision=place.revision, expand=wanted)
+        files = _files(api, place.repo_id, repo_type, found.sha, folders)
+        return Destination(place, found.sha, files, bool(found.private), repo_type)
 
 
 def commit(
@@ -108,6 +130,7 @@ def commit(
                 [*additions, *(CommitOperationDelete(path, is_folder=False) for path in stale)],
                 commit_message=message,
                 commit_description=description,
+                repo_type=there.repo_type,
                 revision=there.place.revision,
                 create_pr=create_pr,
                 parent_commit=there.head,
@@ -179,52 +202,55 @@ def _made_commit(
 ) -> CommitInfo | None:
     """Our commit, if the branch went on from where we looked with exactly our changes."""
     oid = _successor(api, there, there.place.revision)
-    return _info(api, there, oid, message) if oid and _holds(api, there.place, oid, files, stale) else None
+    return _info(api, there, oid, message) if oid and _holds(api, there, oid, files, stale) else None
 
 
 def _made_request(
     api: HfApi, there: Destination, files: Mapping[str, Path], stale: Sequence[str], message: str
 ) -> CommitInfo | None:
     """The open pull request, if there is one that makes exactly our changes to where we looked."""
-    repo_id = there.place.repo_id
-    newest = api.get_repo_discussions(repo_id, discussion_type="pull_request", discussion_status="open")
+    newest = api.get_repo_discussions(
+        there.place.repo_id, repo_type=there.repo_type, discussion_type="pull_request", discussion_status="open"
+    )
     for request in islice(newest, 20):
         oid = _successor(api, there, f"refs/pr/{request.num}")
-        if oid and _holds(api, there.place, oid, files, stale):
-            return _info(api, there, oid, message, f"{api.endpoint}/{repo_id}/discussions/{request.num}")
+        if oid and _holds(api, there, oid, files, stale):
+            return _info(api, there, oid, message, f"{api.endpoint}/{there.page}/discussions/{request.num}")
     return None
 
 
 def _successor(api: HfApi, there: Destination, revision: str | None) -> str | None:
     """The first commit of a branch after the one that we saw."""
     found = None
-    for each in api.list_repo_commits(there.place.repo_id, revision=revision):
+    for each in api.list_repo_commits(there.place.repo_id, repo_type=there.repo_type, revision=revision):
         if each.commit_id == there.head:
             return found
         found = each.commit_id
     return None if there.head else found
 
 
-def _holds(api: HfApi, place: Place, oid: str, files: Mapping[str, Path], stale: Sequence[str]) -> bool:
-    now = _files(api, place, oid)
+def _holds(api: HfApi, there: Destination, oid: str, files: Mapping[str, Path], stale: Sequence[str]) -> bool:
+    folders = {path.rpartition("/")[0] or None for path in [*files, *stale]}
+    now = _files(api, there.place.repo_id, there.repo_type, oid, folders)
     return all(same_content(file, now.get(path)) for path, file in files.items()) and not now.keys() & set(stale)
 
 
 def _info(api: HfApi, there: Destination, oid: str, message: str, pr_url: str | None = None) -> CommitInfo:
-    url = f"{api.endpoint}/{there.place.repo_id}/commit/{oid}"
+    url = f"{api.endpoint}/{there.page}/commit/{oid}"
     return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=oid, pr_url=pr_url)
 
 
-def _files(api: HfApi, place: Place, head: str) -> dict[str, Stored]:
-    try:
-        entries = list(api.list_repo_tree(place.repo_id, place.subfolder, revision=head))
-    except EntryNotFoundError:
-        return {}  # no such folder yet
-    return {
-        entry.path: Stored(entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
-        for entry in entries
-        if isinstance(entry, RepoFile)
-    }
+def _files(api: HfApi, repo_id: str, repo_type: str, head: str, folders: Iterable[str | None]) -> dict[str, Stored]:
+    found: dict[str, Stored] = {}
+    for folder in folders:
+        try:
+            entries = list(api.list_repo_tree(repo_id, folder, revision=head, repo_type=repo_type))
+        except EntryNotFoundError:
+            continue  # no such folder yet
+        for entry in entries:
+            if isinstance(entry, RepoFile):
+                found[entry.path] = Stored(entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
+    return found
 
 
 def same_content(file: Path, stored: Stored | None) -> bool:

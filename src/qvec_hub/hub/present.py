@@ -57,7 +57,7 @@ class Present:
                 f"{place}: holds a model ({', '.join(models)}), whose card a vector's would replace; {_ADVICE}, or put "
                 "the vector into a subfolder of it"
             )
-        old = self._config()
+        old = self.config()
         if old is None:
             return
         theirs, ours = ((each.model_type, each.architecture) for each in (old, vector.config))
@@ -76,7 +76,7 @@ class Present:
                 f"{_ADVICE}"
             )
 
-    def _config(self) -> VectorConfig | None:
+    def config(self) -> VectorConfig | None:
         """The config of the vector there is; None without one, and for a broken one, which is no loss."""
         path = self._fetch(CONFIG_FILE, MAX_CONFIG_BYTES)
         if path is None:

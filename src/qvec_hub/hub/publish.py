@@ -21,7 +21,7 @@ from .commit import commit, open_destination
 from .model_card import model_card
 from .present import Present
 
-__all__ = ["push_model", "push_vector"]
+__all__ = ["evidence_for", "expect_evidence", "push_model", "push_vector"]
 
 
 def push_vector(
@@ -71,7 +71,7 @@ def push_vector(
         present = Present(api, there, Path(scratch) / "present")
         if not replace:
             present.refuse_other_kind(vector)
-        written = _evidence(config, there.place.repo_id, rows)
+        written = None if rows is None else expect_evidence(config, there.place.repo_id, rows)
         existing = combine_cards(present.card(), vector.card() if card is None else card)
         text = vector_card(
             config, there.place.repo_id, tensor_bytes(folder), written, license=license, existing=existing
@@ -128,11 +128,19 @@ def push_model(
         return commit(api, there, files, message, description=commit_description, stale=stale, create_pr=create_pr)
 
 
-def _evidence(config: VectorConfig, repo_id: str, rows: Iterable[Row] | None) -> Evidence | None:
-    if rows is None:
-        return None
+def evidence_for(config: VectorConfig, repo_id: str, rows: Iterable[Row]) -> Evidence | None:
+    """What rows say of a vector on other tasks than its own; None when they say nothing."""
     own = [name for name in (config.donor.task, config.donor.dataset, config.donor.finetuned.repo_id) if name]
-    found = evidence(rows, repo_id, own_tasks=own)
+    return evidence(rows, repo_id, own_tasks=own)
+
+
+def expect_evidence(config: VectorConfig, repo_id: str, rows: Iterable[Row]) -> Evidence:
+    """The same, where rows must say something.
+
+    Raises:
+        ArtifactError: when none measures the vector.
+    """
+    found = evidence_for(config, repo_id, rows)
     if found is None:
         raise ArtifactError(
             f"rows: none measures {repo_id} alone on another task; expected rows of method 'qvec' with this single "

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from .qat import prepare_qat_, strip_qat_
 
 if TYPE_CHECKING:
-    from .donor import Donor, train_donor
+    from .donor import Donor, train_donor, train_donors
     from .recipe import TrainingRecipe
     from .run import Score
 
-__all__ = ["Donor", "Score", "TrainingRecipe", "prepare_qat_", "strip_qat_", "train_donor"]
+__all__ = ["Donor", "Score", "TrainingRecipe", "prepare_qat_", "strip_qat_", "train_donor", "train_donors"]
 
-LAZY = {"Donor": "donor", "Score": "run", "TrainingRecipe": "recipe", "train_donor": "donor"}
+LAZY = {"Donor": "donor", "Score": "run", "TrainingRecipe": "recipe", "train_donor": "donor", "train_donors": "donor"}
 
 
 def __getattr__(name: str) -> Any:

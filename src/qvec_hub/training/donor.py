@@ -6,7 +6,7 @@ import copy
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..data import class_names, dataset_revision, load_image_splits
 from ..errors import DataError, QVecError
 from ..evaluation.images import load_processor
 from ..grids import Grid
+from ..vector import QuantizationVector
 from .folder import check_free, publish, read_record, start_record, write_record
 from .pixels import Pixels
 from .progress import quiet_transformers
@@ -26,7 +27,7 @@ from .recipe import TrainingRecipe
 from .run import Score, evaluate, train, warn_of_endless_warmup
 from .start import base_name, starting_model
 
-__all__ = ["Donor", "train_donor"]
+__all__ = ["Donor", "train_donor", "train_donors"]
 
 CHECKPOINTS = "checkpoints"  # of runs in progress, removed when they end
 
@@ -98,39 +99,125 @@ def train_donor(
         GridError: no such grid.
         QVecError: settings that do not go together, an `out` in use, or a diverged run.
     """
-    grid, recipe, out = Grid.parse(grid), recipe or TrainingRecipe(), Path(out)
+    grid = Grid.parse(grid)
+    trained = _train(
+        base,
+        dataset,
+        Path(out),
+        {grid: Path(out)},
+        recipe=recipe or TrainingRecipe(),
+        record={"grid": grid.to_dict()},
+        task=task,
+        processor=processor,
+        splits=(train_split, validation_split),
+        columns=(image_column, label_column),
+        resume=resume,
+        callbacks=callbacks,
+        arguments=arguments,
+    )
+    return trained[grid]
+
+
+@quiet_transformers()
+def train_donors(
+    base: str | Path | PreTrainedModel,
+    dataset: str | Path | Dataset | DatasetDict,
+    out: str | Path,
+    *,
+    grids: Sequence[Grid],
+    recipe: TrainingRecipe | None = None,
+    about: Mapping[str, str | None] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> dict[Grid, Donor]:
+    """Donors of one task for several grids, which share the plain fine-tune: what `train_donor` gives for each.
+
+    ``out`` ends up with ``fp/`` and, in a folder named after each grid, ``qat/`` and ``vector/``. What is finished
+    there is kept, so an interrupted call is repeated, and a grid can be added later. Nothing is scored.
+
+    Args:
+        about: what to say of the donor in the vectors' configs: task, dataset, dataset_revision.
+    """
+    folders = {grid: Path(out) / grid.name for grid in grids}
+    return _train(
+        base,
+        dataset,
+        Path(out),
+        folders,
+        recipe=recipe or TrainingRecipe(),
+        record={},
+        resume=True,
+        about=about,
+        arguments=arguments,
+        scored=False,
+    )
+
+
+def _train(
+    base: str | Path | PreTrainedModel,
+    dataset: str | Path | Dataset | DatasetDict,
+    out: Path,
+    folders: Mapping[Grid, Path],
+    *,
+    recipe: TrainingRecipe,
+    record: Mapping[str, Any],
+    task: str | None = None,
+    about: Mapping[str, str | None] | None = None,
+    processor: Any = None,
+    splits: tuple[str, str | None] = ("train", None),
+    columns: tuple[str | None, str | None] = (None, None),
+    resume: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+    arguments: Mapping[str, Any] | None = None,
+    scored: bool = True,
+) -> dict[Grid, Donor]:
+    """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder."""
     known_as = base_name(base)
-    finished = check_free(out, resume)
-    splits, classes = _load(dataset, train_split, validation_split, image_column, label_column)
+    check_free(out, resume)
+    images, classes = _load(dataset, *splits, *columns)
+    if not scored:
+        images.pop("validation", None)
     start = starting_model(base, classes, recipe.seed)
     processor = processor or load_processor(start)
-    strip_qat_(prepare_qat_(start, grid))  # so that a model it cannot be done to fails now, not after the first run
-    data = {split: Pixels(images, processor, f"{_dataset_name(dataset)}, {split}") for split, images in splits.items()}
+    for grid in folders:  # so that a model it cannot be done to fails now, not after the first run
+        strip_qat_(prepare_qat_(start, grid))
+    data = {split: Pixels(rows, processor, f"{_dataset_name(dataset)}, {split}") for split, rows in images.items()}
     _check_fit(start, data["train"], known_as)
     warn_of_endless_warmup(recipe, len(data["train"]))
-    settings = {"base": known_as, "grid": grid.to_dict(), "recipe": recipe.to_dict(), "classes": classes}
+    settings = {"base": known_as, **record, "recipe": recipe.to_dict(), "classes": classes}
     start_record(out, {**settings, "train_images": len(data["train"])}, resume)
 
-    for run in ("fp", "qat"):
-        if run in finished:
-            continue
+    def fine_tune(folder: Path, grid: Grid | None) -> None:
+        if folder.exists():
+            return
         model = copy.deepcopy(start)
-        if run == "qat":
+        if grid is not None:
             prepare_qat_(model, grid)
-        train(model, data["train"], recipe, out / CHECKPOINTS / run, resume, callbacks, arguments)
-        if run == "qat":
+        checkpoints = folder.parent / CHECKPOINTS / folder.name
+        train(model, data["train"], recipe, checkpoints, resume, callbacks, arguments)
+        if grid is not None:
             strip_qat_(model)
-        publish(out / run, lambda folder, model=model: _save(model, processor, folder))  # type: ignore[misc]
+        publish(folder, lambda partial: _save(model, processor, partial))
         if PartialState().is_main_process:
-            shutil.rmtree(out / CHECKPOINTS / run, ignore_errors=True)  # three times the model's size
-    if "vector" not in finished:
-        about = {"task": task or _task_name(dataset), **_dataset_source(dataset, splits["train"])}
-        publish(out / "vector", lambda folder: _extract(start, out, about, recipe, grid).save_pretrained(folder))
-    scores = _scores(out, data["validation"], recipe, grid) if "validation" in data else {}
+            shutil.rmtree(checkpoints, ignore_errors=True)  # three times the model's size
+
+    fine_tune(out / "fp", None)
+    donors = {}
+    about = about or {"task": task or _task_name(dataset), **_dataset_source(dataset, images["train"])}
+    for grid, folder in folders.items():
+        fine_tune(folder / "qat", grid)
+        donor = Donor(out / "fp", folder / "qat", folder / "vector", classes, len(data["train"]))
+        if not donor.vector.exists():
+            vector = _extract(start, donor, about, recipe, grid)
+            publish(donor.vector, vector.save_pretrained)
+        scores = _scores(donor, data["validation"], recipe, grid) if "validation" in data else {}
+        donors[grid] = replace(donor, scores=scores)
     if PartialState().is_main_process:
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        write_record(out, {**read_record(out), "scores": {key: asdict(score) for key, score in scores.items()}})
-    return Donor(out / "fp", out / "qat", out / "vector", classes, len(data["train"]), scores)
+        for folder in {out, *folders.values()}:
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        if scored:
+            found = {key: asdict(score) for donor in donors.values() for key, score in donor.scores.items()}
+            write_record(out, {**read_record(out), "scores": found})
+    return donors
 
 
 def _load(
@@ -190,19 +277,15 @@ def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
 
 
 def _extract(
-    start: PreTrainedModel, out: Path, about: dict[str, str | None], recipe: TrainingRecipe, grid: Grid
-) -> Any:
-    from ..vector import QuantizationVector
-
+    start: PreTrainedModel, donor: Donor, about: Mapping[str, str | None], recipe: TrainingRecipe, grid: Grid
+) -> QuantizationVector:
     # The start is the base under another head, loaded already, and it knows its Hub commit.
-    return QuantizationVector.extract(
-        out / "fp", out / "qat", base=start, donor=about, recipe=recipe.to_dict(), grid=grid
-    )
+    return QuantizationVector.extract(donor.fp, donor.qat, base=start, donor=about, recipe=recipe.to_dict(), grid=grid)
 
 
-def _scores(out: Path, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:
-    scratch = out / CHECKPOINTS
-    fp, qat = (AutoModelForImageClassification.from_pretrained(out / run) for run in ("fp", "qat"))
+def _scores(donor: Donor, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:
+    scratch = donor.qat.parent / CHECKPOINTS
+    fp, qat = (AutoModelForImageClassification.from_pretrained(folder) for folder in (donor.fp, donor.qat))
     return {
         "fp": evaluate(fp, data, recipe, scratch),
         "ptq": evaluate(prepare_qat_(fp, grid), data, recipe, scratch),

@@ -5,9 +5,20 @@ from photographs in scikit-image; the ViT is pretrained on a separate mixture (`
 """
 
 from . import families  # noqa: F401 — importing it registers the tasks
-from .base import base_path
-from .dataset import load_task
+from .base import BASES, base_path
+from .dataset import load_task, load_task_split
 from .pretraining import make_base
 from .registry import SPLITS, Task, arrays, get_task, tasks
 
-__all__ = ["SPLITS", "Task", "arrays", "base_path", "get_task", "load_task", "make_base", "tasks"]
+__all__ = [
+    "BASES",
+    "SPLITS",
+    "Task",
+    "arrays",
+    "base_path",
+    "get_task",
+    "load_task",
+    "load_task_split",
+    "make_base",
+    "tasks",
+]

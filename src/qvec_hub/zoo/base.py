@@ -1,32 +1,68 @@
-"""The bundled pretrained ViT: where it lies, its architecture and its image processor."""
+"""The bundled pretrained ViTs: where they lie, their architectures and their image processor."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import ViTConfig, ViTImageProcessor
 
+from ..errors import DataError
 from .canvas import SIZE
 
-__all__ = ["base_config", "base_path", "base_processor"]
+__all__ = ["BASES", "base_config", "base_path", "base_processor"]
 
 
-def base_path() -> Path:
-    """Folder of the bundled base: config, safetensors, image processor and model card, as on the Hub.
+@dataclass(frozen=True)
+class Scale:
+    """A base's sizes (patches of 6×6 pixels, MLPs four times as wide as the layers) and how it is pretrained.
+
+    optimizer: ``"muon"`` on the matrices and AdamW on the rest, or ``"adamw"`` alone. Muon needs a third of the steps
+    but leaves weights that collapse altogether when they are rounded to 2 bits on the absmax grid, where those of
+    AdamW keep something to win back.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    optimizer: str
+    steps: int
+
+    @property
+    def parameters(self) -> int:
+        """Of the backbone, about: the norms and biases of its layers are left out."""
+        return 12 * self.layers * self.width**2 + (3 * 6 * 6 + (SIZE // 6) ** 2 + 1) * self.width
+
+
+BASES = {
+    "base-xs": Scale(width=64, layers=4, heads=2, optimizer="adamw", steps=7000),  # 0.21 M parameters
+    "base-s": Scale(width=96, layers=4, heads=3, optimizer="muon", steps=2400),  # 0.46 M
+    "base-m": Scale(width=160, layers=5, heads=5, optimizer="muon", steps=2000),  # 1.6 M
+    "base-l": Scale(width=256, layers=5, heads=8, optimizer="muon", steps=1500),  # 4.0 M
+}
+
+
+def base_path(name: str = "base-s") -> Path:
+    """Folder of a bundled base: config, safetensors, image processor and model card, as on the Hub.
 
     It holds a backbone and no head: ``ViTForImageClassification.from_pretrained(base_path(), num_labels=N)``
     puts a fresh one on, and transformers says so.
+
+    Raises:
+        DataError: no base of that name.
     """
-    return Path(__file__).parent / "data" / "base-s"
+    _scale(name)
+    return Path(__file__).parent / "data" / name
 
 
-def base_config(labels: int) -> ViTConfig:
-    """Architecture of the base: 4 layers of width 96 on 24×24 images in 6×6 patches, 0.46 M parameters."""
+def base_config(name: str, labels: int) -> ViTConfig:
+    """Architecture of a base, for 24×24 images."""
+    scale = _scale(name)
     config = ViTConfig(
-        hidden_size=96,
-        num_hidden_layers=4,
-        num_attention_heads=3,
-        intermediate_size=384,
+        hidden_size=scale.width,
+        num_hidden_layers=scale.layers,
+        num_attention_heads=scale.heads,
+        intermediate_size=4 * scale.width,
         image_size=SIZE,
         patch_size=6,
         initializer_range=0.05,
@@ -35,6 +71,12 @@ def base_config(labels: int) -> ViTConfig:
     )
     config.num_labels = labels
     return config
+
+
+def _scale(name: str) -> Scale:
+    if name not in BASES:
+        raise DataError(f"zoo: no base named {name!r}; known bases are {', '.join(BASES)}")
+    return BASES[name]
 
 
 def base_processor() -> ViTImageProcessor:

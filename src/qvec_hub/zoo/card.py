@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .base import BASES
+
 __all__ = ["base_card"]
 
 _CARD = """\
@@ -11,31 +13,45 @@ library_name: transformers
 pipeline_tag: image-classification
 tags: [vit, qvec-hub]
 ---
-# base-s: the zoo's small ViT
+# {name}: a small ViT of the zoo
 
-A Vision Transformer of 0.46 M parameters (4 layers, width 96, 3 heads, 24×24 RGB images in 6×6 patches), the
-common base of the models fine-tuned on the tasks of `qvec_hub.zoo`. It has no classification head. It is meant for
-trying out quantization vectors (arXiv 2604.03420) on a laptop, and for nothing else.
+A Vision Transformer of {parameters:.2f} M parameters ({layers} layers, width {width}, {heads} heads, 24×24 RGB images
+in 6×6 patches), the common base of the models fine-tuned on the tasks of `qvec_hub.zoo`. It has no classification
+head. It is meant for trying out quantization vectors (arXiv 2604.03420) on a laptop, and for nothing else.
 
 **Data.** {images:,} pictures drawn by `qvec_hub.zoo.mixture`: Armenian, Georgian and Hebrew letters (DejaVu fonts),
 closed curves with 2 to 8 lobes, noise fields of different grain, bundles of strokes; {classes} classes in one label
 space. No picture, letter, figure or photograph of the zoo's tasks is among them.
 
-**Training.** Supervised, {steps:,} steps of {batch} pictures, Muon and AdamW, seed {seed}.
+**Training.** Supervised, {steps:,} steps of {batch} pictures, {optimizers}, seed {seed}.
 Accuracy on held-out pictures of the mixture: {accuracy:.3f}. To repeat it:
 
-    python -m qvec_hub.zoo.pretrain --out base-s --steps {steps} --seed {seed}
+    python -m qvec_hub.zoo.pretrain --base {name} --out {name} --steps {steps} --seed {seed}
 
 **Use.**
 
     from transformers import ViTForImageClassification, ViTImageProcessor
     from qvec_hub import zoo
 
-    model = ViTForImageClassification.from_pretrained(zoo.base_path(), num_labels=10)
-    processor = ViTImageProcessor.from_pretrained(zoo.base_path())
+    model = ViTForImageClassification.from_pretrained(zoo.base_path("{name}"), num_labels=10)
+    processor = ViTImageProcessor.from_pretrained(zoo.base_path("{name}"))
 """
 
 
-def base_card(steps: int, batch: int, images: int, classes: int, seed: int, accuracy: float) -> str:
+def base_card(name: str, *, steps: int, batch: int, images: int, classes: int, seed: int, accuracy: float) -> str:
     """README.md of a base made by `make_base`."""
-    return _CARD.format(steps=steps, batch=batch, images=images, classes=classes, seed=seed, accuracy=accuracy)
+    scale = BASES[name]
+    return _CARD.format(
+        name=name,
+        parameters=scale.parameters / 1e6,
+        layers=scale.layers,
+        width=scale.width,
+        heads=scale.heads,
+        optimizers="AdamW" if scale.optimizer == "adamw" else "Muon and AdamW",
+        steps=steps,
+        batch=batch,
+        images=images,
+        classes=classes,
+        seed=seed,
+        accuracy=accuracy,
+    )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import datasets
 from PIL import Image
 
-from .registry import Task, arrays, get_task
+from .registry import arrays, get_task
 
-__all__ = ["load_task"]
+__all__ = ["IMAGES", "load_task", "load_task_split", "split_size"]
+
+IMAGES = {"train": 4000, "validation": 500, "test": 1000}  # in each split, unless asked for otherwise
 
 
 def load_task(
-    name: str, train: int = 4000, validation: int = 500, test: int = 1000, seed: int = 0
+    name: str,
+    train: int = IMAGES["train"],
+    validation: int = IMAGES["validation"],
+    test: int = IMAGES["test"],
+    seed: int = 0,
 ) -> datasets.DatasetDict:
     """A task as a dataset with columns ``image`` (RGB, 24×24) and ``label``; nothing is downloaded.
 
@@ -29,13 +36,28 @@ def load_task(
     Raises:
         DataError: on an unknown task, a size below 1 or a negative seed.
     """
-    task = get_task(name)
     sizes = {"train": train, "validation": validation, "test": test}
-    return datasets.DatasetDict({split: _split(task, split, n, seed) for split, n in sizes.items()})
+    return datasets.DatasetDict({split: load_task_split(name, split, n, seed) for split, n in sizes.items()})
 
 
-def _split(task: Task, split: str, n: int, seed: int) -> datasets.Dataset:
-    images, labels = arrays(task.name, split, n, seed)
+@cache
+def split_size(name: str, split: str) -> int:
+    """Images in a split of `load_task` without sizes: found by drawing them, which takes a moment the first time.
+
+    Raises:
+        DataError: on an unknown task or split.
+    """
+    return len(arrays(name, split, IMAGES.get(split, 1))[1])
+
+
+def load_task_split(name: str, split: str, n: int | None = None, seed: int = 0) -> datasets.Dataset:
+    """One split of a task, the very images that `load_task` gives; `n` of them, by default as many as there.
+
+    Raises:
+        DataError: on an unknown task or split, a size below 1 or a negative seed.
+    """
+    task = get_task(name)
+    images, labels = arrays(name, split, IMAGES.get(split, 1) if n is None else n, seed)
     features = datasets.Features(
         {"image": datasets.Image(mode="RGB"), "label": datasets.ClassLabel(names=list(task.classes))}
     )

@@ -1,6 +1,6 @@
-"""Make the zoo's base again, about five minutes on two CPU cores:
+"""Make a base of the zoo again: five minutes on two CPU cores for the small ones, an hour for the largest.
 
-python -m qvec_hub.zoo.pretrain --out base-s
+python -m qvec_hub.zoo.pretrain --base base-xs --out base-xs
 """
 
 from __future__ import annotations
@@ -8,18 +8,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from .base import BASES
 from .pretraining import make_base
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m qvec_hub.zoo.pretrain", description="Make the zoo's base ViT.")
+    parser = argparse.ArgumentParser(prog="python -m qvec_hub.zoo.pretrain", description="Make a base ViT of the zoo.")
     parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--steps", type=int, default=2400, help="optimizer steps (default: %(default)s)")
+    parser.add_argument("--base", choices=list(BASES), default="base-s", help="which one (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: as many as the bundled base took)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    accuracy = make_base(options.out, steps=options.steps, seed=options.seed)
+    accuracy = make_base(options.out, options.base, steps=options.steps, seed=options.seed)
     print(f"{options.out}: accuracy {accuracy:.3f} on held-out pictures of the mixture")
 
 

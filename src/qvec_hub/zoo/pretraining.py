@@ -18,7 +18,7 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import ViTForImageClassification
 
-from .base import base_config, base_processor
+from .base import BASES, base_config, base_processor
 from .card import base_card
 from .mixture import CLASSES, draw_mixture
 
@@ -27,7 +27,8 @@ __all__ = ["make_base", "save_base"]
 
 def make_base(
     out: str | Path,
-    steps: int = 2400,
+    name: str = "base-s",
+    steps: int | None = None,
     batch: int = 128,
     images: int = 64_000,
     seed: int = 0,
@@ -35,13 +36,13 @@ def make_base(
 ) -> float:
     """Pretrain a small ViT on `images` drawn pictures and save it as a transformers folder.
 
-    The same arguments give the same weights on the same machine and thread count. Muon on the
-    matrices and AdamW on the rest (three times fewer steps than with AdamW alone), 5 % warm-up,
-    then cosine to zero; the colour channels of a batch are permuted at random.
+    The same arguments give the same weights on the same machine and thread count. 5 % warm-up, then cosine to zero;
+    the colour channels of a batch are permuted at random.
 
     Args:
         out: folder to write; made if absent.
-        steps: optimizer steps of `batch` images each.
+        name: one of `BASES`, which says how large the model is and which optimizer it takes.
+        steps: optimizer steps of `batch` images each; by default those of `BASES`.
 
     Returns:
         Accuracy on up to 4,000 held-out pictures of the mixture.
@@ -49,9 +50,10 @@ def make_base(
     rng = np.random.default_rng([seed, 0])
     pixels, labels = _tensors(*draw_mixture(images, rng))
     torch.manual_seed(seed)
-    model = ViTForImageClassification(base_config(len(CLASSES))).train()
+    model = ViTForImageClassification(base_config(name, len(CLASSES))).train()
+    steps = steps or BASES[name].steps
     _place_grid_(model)
-    optimizers = _optimizers(model)
+    optimizers = _optimizers(model, BASES[name].optimizer)
     schedules = [LambdaLR(optimizer, lambda step: _warm_cosine(step, steps)) for optimizer in optimizers]
     order = np.concatenate([rng.permutation(images) for _ in range(-(-steps * batch // images))])
     shown = progress and sys.stderr.isatty()
@@ -69,7 +71,8 @@ def make_base(
             print(f"step {step + 1}/{steps}: loss {loss.item():.3f}", file=sys.stderr)
     accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(min(4000, images), np.random.default_rng([seed, 1]))))
     save_base(model, out)
-    Path(out, "README.md").write_text(base_card(steps, batch, images, len(CLASSES), seed, accuracy), encoding="utf-8")
+    card = base_card(name, steps=steps, batch=batch, images=images, classes=len(CLASSES), seed=seed, accuracy=accuracy)
+    Path(out, "README.md").write_text(card, encoding="utf-8")
     return accuracy
 
 
@@ -81,7 +84,9 @@ def save_base(model: ViTForImageClassification, out: str | Path) -> None:
     base_processor().save_pretrained(out)
 
 
-def _optimizers(model: ViTForImageClassification) -> list[Optimizer]:
+def _optimizers(model: ViTForImageClassification, name: str) -> list[Optimizer]:
+    if name == "adamw":
+        return [AdamW(model.parameters(), lr=3e-3, weight_decay=0.05)]
     matrices = [p for p in model.base_model.parameters() if p.ndim == 2]
     known = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in known]

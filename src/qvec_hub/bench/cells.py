@@ -1,0 +1,91 @@
+"""The single measurements that a suite asks for, in the order in which least has to be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..grids import Grid
+from .library import donor_name, receiver_name
+from .row import Row
+from .suite import Measure, Suite
+
+__all__ = ["Cell", "Key", "cells", "key_of_row"]
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row to be: a receiver, what is done to it, and on which grid.
+
+    donors: their tasks. merge, scale, control: as in `Row`; the scale is a number, or the name of a policy.
+    """
+
+    base: str
+    seed: int
+    receiver: str
+    method: str
+    grid: Grid | None = None
+    donors: tuple[str, ...] = ()
+    merge: str | None = None
+    scale: float | str | None = None
+    control: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells the cell's row from all others of its suite."""
+        donors = tuple(donor_name(self.base, donor, self.grid) for donor in self.donors if self.grid)
+        name = receiver_name(self.base, self.receiver)
+        return (name, self.seed, self.method, self.grid, donors, self.merge, self.scale, self.control)
+
+
+def key_of_row(row: Row) -> Key:
+    """The key of the cell that a row was counted for."""
+    donors = tuple(donor.repo for donor in row.donors)
+    scale = row.scale_policy or row.scale
+    return (row.receiver, row.seed, row.method, row.grid, donors, row.merge, scale, row.control)
+
+
+def cells(suite: Suite) -> list[Cell]:
+    """Every cell of a suite once, all of a receiver's together."""
+    receivers = suite.receivers or tuple(task.name for task in suite.tasks)
+    found = (
+        cell
+        for base in suite.bases
+        for seed in suite.seeds
+        for receiver in receivers
+        for measure in suite.measure
+        for cell in _of(suite, measure, Cell(base, seed, receiver, measure.method))
+    )
+    return list(dict.fromkeys(found))
+
+
+def _of(suite: Suite, measure: Measure, cell: Cell) -> Iterator[Cell]:
+    place = (cell.base, cell.seed, cell.receiver, cell.method)
+    if measure.method == "fp":
+        yield cell
+        return
+    for grid in measure.grids or suite.grids:
+        if measure.method != "qvec":
+            yield Cell(*place, grid)
+            continue
+        for donors in _donors(suite, measure, cell.receiver):
+            own = donors == (cell.receiver,)
+            for scale in measure.scales:
+                for control in (None, *(() if own else measure.controls)):
+                    yield Cell(*place, grid, donors, measure.merge, _scale(scale), control)
+
+
+def _donors(suite: Suite, measure: Measure, receiver: str) -> list[tuple[str, ...]]:
+    names = suite.donors or tuple(task.name for task in suite.tasks)
+    if measure.donors == "each":
+        return [(name,) for name in names]
+    others = tuple(name for name in names if name != receiver)
+    return [others] if others else []
+
+
+def _scale(scale: float | str) -> float | str:
+    """1 is ``"unit"``, however a suite spells it: the two are one measurement."""
+    return "unit" if scale == 1 else scale

@@ -1,0 +1,172 @@
+"""Run a suite: every cell becomes one row, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import PartialState
+from filelock import FileLock, Timeout
+
+from ..checkpoint import load_classifier
+from ..errors import DataError
+from ..evaluation.progress import counting
+from ..naming import backbone_tensors
+from .build import build_library, recorded_similarity
+from .cells import Cell, Key, cells, key_of_row
+from .context import Context, Trained, read_context
+from .library import Library, donor_name, receiver_name
+from .row import Row
+from .rows import append_row, read_rows, row_files
+from .suite import Suite
+from .workbench import Workbench
+
+__all__ = ["Run", "open_run", "run_suite"]
+
+SUITE_FILE = "suite.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind: `new` rows were counted now, `total` of `cells` are in the folder."""
+
+    out: Path
+    new: int
+    total: int
+    cells: int
+
+
+def run_suite(
+    suite: Suite,
+    out: str | Path,
+    models: str | Path | None = None,
+    *,
+    chosen: Suite | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """Count every cell of a suite that has no row yet, and append its row to ``rows.jsonl`` in `out`.
+
+    A row is on the disk before the next cell begins. Started again after whatever ended it, a run goes on where it
+    was. On several processes (accelerate launch, torchrun) each takes a part of the cells and writes a file of its
+    own, ``rows-1.jsonl``, …; what they count does not depend on how many there are.
+
+    Args:
+        out: a folder; made if absent.
+        models: the library of trained models, by default ``models`` in `out`; what it lacks is trained first.
+        chosen: a narrowed copy of the suite: only its cells are counted now.
+        say: called with one line at each step.
+
+    Raises:
+        DataError: `out` holds another suite's rows, or another run is writing to it.
+        QVecError: a model, vector or dataset that cannot be read, or does not fit.
+    """
+    out, chosen = Path(out), chosen or suite
+    library = Library(Path(models) if models else out / "models")
+    state = PartialState()
+    with _alone(out, state.process_index):
+        if state.is_main_process:
+            _claim(out, suite)
+        state.wait_for_everyone()
+        build_library(chosen, library, say)
+        wanted = cells(chosen)
+        keys = {cell.key for cell in wanted}
+        before = keys & _counted(out)
+        state.wait_for_everyone()  # nobody appends before everybody has read
+        if state.is_main_process:
+            _describe(chosen, library, out)
+        pending = [cell for cell in wanted if cell.key not in before]
+        _count(chosen, library, out, _share(pending, state), state)
+        state.wait_for_everyone()
+        after = keys & _counted(out)
+    return Run(out, len(after) - len(before), len(after), len(keys))
+
+
+def open_run(out: str | Path) -> tuple[list[Row], Context, Suite | None]:
+    """The rows in a run's folder (or a file of rows), their context, and the suite, where it lies there.
+
+    Raises:
+        DataError: no rows, or damaged ones.
+    """
+    rows = [row for path in row_files([out]) for row in read_rows(path, torn_ok=True)]
+    if not rows:
+        raise DataError(f"{out}: expected rows, found none; make some with qvec bench run")
+    path = Path(out, SUITE_FILE)
+    suite = Suite.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return rows, read_context([out]), suite
+
+
+@contextmanager
+def _alone(out: Path, process: int) -> Iterator[None]:
+    """Refuse to write where another run does: its rows and ours would be the same ones twice."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / f".{_rows_file(process)}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise DataError(
+            f"{out}: another run is writing to it; wait for its end, or name another folder with --out"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{out}: expected a folder to write rows to, found that it cannot be: {error}") from error
+
+
+def _claim(out: Path, suite: Suite) -> None:
+    """Write down the suite, or check that it is the one whose rows lie there."""
+    path, text = out / SUITE_FILE, suite.model_dump_json(indent=1) + "\n"
+    if not path.exists():
+        partial = path.with_name(f".{SUITE_FILE}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    elif path.read_text(encoding="utf-8") != text:
+        raise DataError(
+            f"{path}: expected the suite that the rows there were counted for, {suite.name} {suite.version}, found "
+            "another, or another wording of it; name another folder with --out"
+        )
+
+
+def _describe(suite: Suite, library: Library, out: Path) -> None:
+    """Write beside the rows what the names in them stand for."""
+    names = [task.name for task in suite.tasks]
+    context = Context(
+        {receiver_name(base, name): Trained(base, name) for base in suite.bases for name in names},
+        {
+            donor_name(base, name, grid): Trained(base, name)
+            for base in suite.bases
+            for name in names
+            for grid in suite.grids
+        },
+        {base: _parameters(library.base(base)) for base in suite.bases},
+        {base: similarity for base in suite.bases if (similarity := recorded_similarity(suite, library, base))},
+    )
+    (read_context([out]) | context).write(out)
+
+
+def _parameters(base: str | Path) -> int:
+    """Of the backbone, without a head."""
+    model = load_classifier(base, head_required=False)
+    return sum(tensor.numel() for tensor in backbone_tensors(model).values())
+
+
+def _counted(out: Path) -> set[Key]:
+    return {key_of_row(row) for path in row_files([out]) for row in read_rows(path, torn_ok=True)}
+
+
+def _share(pending: list[Cell], state: PartialState) -> list[Cell]:
+    """This process's part: a run of neighbours, since those have a receiver in common."""
+    size, rest = divmod(len(pending), state.num_processes)
+    start = state.process_index * size + min(state.process_index, rest)
+    return pending[start : start + size + (state.process_index < rest)]
+
+
+def _count(suite: Suite, library: Library, out: Path, mine: list[Cell], state: PartialState) -> None:
+    bench = Workbench(suite, library, state.device)
+    with counting("measuring cells", len(mine), state.is_main_process) as advance:
+        for cell in mine:
+            append_row(out / _rows_file(state.process_index), bench.count(cell))
+            advance(1)
+
+
+def _rows_file(process: int) -> str:
+    return f"rows-{process}.jsonl" if process else "rows.jsonl"

@@ -1,0 +1,174 @@
+"""Count some rows anew: from the models they name, by the way everybody loads them.
+
+Where it can be, a row is not counted on the bench that made it but by `qvec_hub.from_pretrained` and
+`qvec_hub.evaluate`: packed layers, a model of its own, the dataset read again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+
+from ..errors import DataError, QVecError
+from ..evaluation import evaluate
+from ..evaluation.result import library_versions
+from ..loading import from_pretrained
+from ..schema import REPO_ID
+from ..vector import QuantizationVector
+from .cells import cells, key_of_row
+from .context import Context
+from .donors import revision_of
+from .library import Library
+from .row import DonorUse, Row
+from .seat import hash_of
+from .suite import Images, Suite, TaskSpec
+from .tasks import ZOO, load_task_split
+from .workbench import BATCH, Workbench
+
+__all__ = ["TOLERANCE", "Check", "verify"]
+
+TOLERANCE = 0.005  # of the images, with other software or on another device than the row's
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row and what it came to when it was counted again; `why` it was not, or does not reproduce."""
+
+    row: Row
+    correct: int | None
+    why: str = ""
+
+    @property
+    def reproduces(self) -> bool | None:
+        """None where the row could not be counted again."""
+        return None if self.correct is None else not self.why
+
+
+def verify(
+    rows: Sequence[Row],
+    sample: int | None = None,
+    *,
+    seed: int = 0,
+    context: Context | None = None,
+    library: Library | None = None,
+    suite: Suite | None = None,
+    done: Callable[[int], None] = lambda n: None,
+) -> list[Check]:
+    """Count a random sample of rows again.
+
+    With the software, the device and the image backend of the row the counts must be equal; otherwise they may
+    differ by `TOLERANCE` of the images.
+
+    Args:
+        sample: how many rows; all by default. seed: draws them.
+        context, library: what names of local models stand for, and the folder these lie in. Hub ids need neither.
+        suite: how the rows were made; calibrated methods, controls and own QAT can be counted again only with it.
+
+    Raises:
+        DataError: no rows.
+    """
+    if not rows:
+        raise DataError("verify: expected rows, found none")
+    drawn = list(rows) if sample is None else random.Random(seed).sample(list(rows), min(sample, len(rows)))
+    again = _Again(context or Context(), library, suite)
+    checks = []
+    for row in drawn:
+        try:
+            correct = again.count(row)
+            checks.append(Check(row, correct, _difference(row, correct)))
+        except QVecError as error:
+            checks.append(Check(row, None, str(error)))
+        done(1)
+    return checks
+
+
+def _difference(row: Row, correct: int) -> str:
+    """Why the two counts are not one result; empty if they are."""
+    other = {name for name, version in library_versions().items() if row.versions.get(name) != version}
+    allowed = TOLERANCE * row.n if other or row.device != _device() else 0
+    apart = abs(correct - row.correct)
+    if apart <= allowed:
+        return ""
+    software = f"with another {', '.join(sorted(other))}" if other else "with the same software"
+    return f"{correct} of {row.n} instead of {row.correct}, {software}, where {int(allowed)} may differ"
+
+
+class _Again:
+    def __init__(self, context: Context, library: Library | None, suite: Suite | None) -> None:
+        self.context, self.library = context, library
+        self.cells = {cell.key: cell for cell in cells(suite)} if suite else {}
+        self.bench = Workbench(suite, library, torch.device(_device())) if suite and library else None
+
+    def count(self, row: Row) -> int:
+        if row.method in ("fp", "ptq") or (row.method == "qvec" and row.control is None):
+            return self._by_loading(row)
+        cell = self.cells.get(key_of_row(row))
+        if cell is None or self.bench is None:
+            raise QVecError(
+                f"{row.method}{f' with control {row.control}' if row.control else ''} is counted again only from the "
+                "folder that `qvec bench run` wrote, with its models"
+            )
+        found = self.bench.count(cell)
+        _same(row.receiver, row.receiver_revision, found.receiver_revision)
+        return found.correct
+
+    def _by_loading(self, row: Row) -> int:
+        source, revision = self._receiver(row)
+        scale = 1.0 if row.scale is None else row.scale
+        vectors = [self._donor(row, donor) for donor in row.donors] or None
+        model = from_pretrained(source, vector=vectors, weights=row.grid, scale=scale, revision=revision)
+        images: Dataset | str = row.dataset
+        if row.dataset.startswith(ZOO):
+            limits = Images.model_validate({row.split: row.n})
+            images = load_task_split(TaskSpec(name="task", dataset=row.dataset), row.split, limits)
+        found = evaluate(
+            model,
+            images,
+            processor=source,
+            split=row.split,
+            limit=row.n,
+            revision=None if row.dataset.startswith(ZOO) else row.dataset_revision,
+            batch_size=BATCH,
+            progress=False,
+        )
+        return found.correct
+
+    def _receiver(self, row: Row) -> tuple[str | Path, str | None]:
+        """A folder with the very weights of the row, or a Hub id and its commit."""
+        known = self.context.receivers.get(row.receiver)
+        if known and self.library:
+            folder = self.library.fp(known.base, row.seed, known.task)
+            if not folder.is_dir():
+                raise QVecError(f"{row.receiver}: expected it in '{folder}', found nothing there; name its --models")
+            _same(row.receiver, row.receiver_revision, hash_of(folder))
+            return folder, None
+        if REPO_ID.accepts(row.receiver) and row.receiver_revision:
+            return row.receiver, row.receiver_revision
+        raise QVecError(f"{row.receiver}: expected a Hub id with its commit, or a model of --models, found neither")
+
+    def _donor(self, row: Row, donor: DonorUse) -> QuantizationVector:
+        known = self.context.donors.get(donor.repo)
+        if known and self.library and row.grid is not None:
+            folder = self.library.vector(known.base, row.seed, known.task, row.grid)
+            vector = QuantizationVector.from_pretrained(folder)
+            _same(donor.repo, donor.revision, revision_of(vector))
+            return vector
+        if REPO_ID.accepts(donor.repo) and donor.revision:
+            return QuantizationVector.from_pretrained(donor.repo, revision=donor.revision)
+        raise QVecError(f"{donor.repo}: expected a Hub id with its commit, or a vector of --models, found neither")
+
+
+def _same(name: str, wanted: str | None, found: str | None) -> None:
+    if wanted != found:
+        raise QVecError(f"{name}: expected the weights {wanted} that the row was counted with, found {found}")
+
+
+def _device() -> str:
+    from accelerate import PartialState
+
+    return str(PartialState().device)

@@ -1,0 +1,103 @@
+"""``qvec bench``: what works?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .app import app, emit, note, print_table
+
+if TYPE_CHECKING:
+    from ..bench import Row
+
+__all__ = ["bench_app"]
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure donors, grids and scales, and share what was measured.")
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command(epilog="Example: qvec bench run zoo-mini --out runs/zoo-mini")
+def run(
+    suite: Annotated[str, typer.Argument(help="zoo-mini, zoo-22, vision-22, or a .yaml file.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the rows; a started one is continued.", show_default=False)],
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the trained models.", show_default="OUT/models")
+    ] = None,
+    base: Annotated[list[str] | None, typer.Option(help="Only this base of the suite; repeatable.")] = None,
+    receiver: Annotated[list[str] | None, typer.Option(help="Only this receiver's task; repeatable.")] = None,
+    donor: Annotated[list[str] | None, typer.Option(help="Only this donor's task; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Run a suite: one row for every receiver, method, grid, donor and scale.
+
+    Models that are not there yet are trained first. Each row is on the disk before the next is begun: a run that was
+    killed goes on where it was. Several processes (accelerate launch, torchrun) share the work.
+    """
+    from accelerate import PartialState
+
+    from ..bench.runner import run_suite
+    from ..bench.suite import load_suite
+
+    whole = load_suite(suite)
+    chosen = whole.narrowed(bases=base, receivers=receiver, donors=donor)
+    first = PartialState().is_main_process
+    done = run_suite(whole, out, models, chosen=chosen, say=note if first else lambda line: None)
+    if first:
+        text = (
+            f"{done.out}: {done.new} cells measured now, {done.total} of {done.cells} in all\n"
+            f"Look at them with: qvec bench report {done.out} --out {done.out}/report"
+        )
+        emit({**asdict(done), "out": str(done.out)}, text, as_json)
+
+
+@bench_app.command(epilog="Example: qvec bench verify runs/zoo-mini --sample 20")
+def verify(
+    rows: Annotated[
+        str, typer.Argument(help="A run's folder, a file of rows, or a results repository.", show_default=False)
+    ],
+    sample: Annotated[int, typer.Option(min=1, help="How many rows, drawn at random.")] = 10,
+    seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the trained models.", show_default="models in the run's folder")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count a random sample of rows again, from the models they name, and say which ones reproduce.
+
+    On the same software and device the counts must be equal; otherwise half a percent of the images may differ.
+    Ends with exit code 1 when a row does not reproduce.
+    """
+    from ..bench.library import Library
+    from ..bench.runner import open_run
+    from ..bench.verify import verify as count_again
+    from ..evaluation.progress import counting
+
+    found, context, suite = open_run(rows)
+    library = Library(models or Path(rows) / "models")
+    with counting("counting again", min(sample, len(found))) as advance:
+        checks = count_again(found, sample, seed=seed, context=context, library=library, suite=suite, done=advance)
+    results = {True: "reproduces", False: "differs", None: "not counted"}
+    lines = [
+        [results[each.reproduces], *_what(each.row), f"{each.row.correct}/{each.row.n}", f"{each.correct}", each.why]
+        for each in checks
+    ]
+    same = sum(each.reproduces is True for each in checks)
+    broken = sum(each.reproduces is False for each in checks)
+    if as_json:
+        keys = ("result", "receiver", "method", "grid", "donors", "row", "again", "why")
+        listed = [dict(zip(keys, line, strict=True)) for line in lines]
+        emit({"checked": len(checks), "reproduce": same, "differ": broken, "rows": listed}, "", True)
+    else:
+        print_table(f"{rows}", ["", "receiver", "method", "grid", "donors", "row", "again", "why"], lines)
+        note(f"{same} of {len(checks)} rows reproduce, {broken} differ, {len(checks) - same - broken} were not counted")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _what(row: Row) -> list[str]:
+    donors = ", ".join(donor.repo for donor in row.donors) if len(row.donors) < 3 else f"{len(row.donors)} donors"
+    how = f" λ={row.scale:g}" if row.scale is not None else ""
+    return [row.receiver, f"{row.method}{how} {row.control or ''}".strip(), row.grid.name if row.grid else "-", donors]

@@ -1,0 +1,64 @@
+"""``qvec zoo``: the offline tasks, and the models trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app, emit, note, print_table
+
+__all__ = ["zoo_app"]
+
+zoo_app = typer.Typer(no_args_is_help=True, help="Small tasks and models that need no download.")
+app.add_typer(zoo_app, name="zoo")
+
+
+@zoo_app.command(epilog="Example: qvec zoo tasks")
+def tasks(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the zoo's tasks; each is a dataset by the name zoo:NAME wherever one is asked for."""
+    from .. import zoo
+
+    known = [zoo.get_task(name) for name in zoo.tasks()]
+    if as_json:
+        emit({task.name: {"classes": list(task.classes), "about": task.about} for task in known}, "", True)
+        return
+    print_table(
+        f"{len(known)} tasks", ["task", "classes", "what"], [[t.name, str(len(t.classes)), t.about] for t in known]
+    )
+
+
+@zoo_app.command(epilog="Example: qvec zoo build --base base-xs --grid int2-channel-mse --out zoo-models")
+def build(
+    out: Annotated[Path, typer.Option(help="Folder for the models; a started one is continued.", show_default=False)],
+    base: Annotated[
+        list[str] | None, typer.Option(help="A base; repeatable.", show_default="base-xs, the smallest")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task; repeatable.", show_default="all")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="A grid to train for; repeatable.", show_default="int2-channel-absmax, int2-channel-mse"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of heads and data order.")] = 0,
+    pretrain: Annotated[
+        bool, typer.Option("--pretrain", help="Pretrain the bases anew, instead of taking those of the package.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train receivers, their quantization-aware twins and vectors on the zoo's tasks, and compare the tasks.
+
+    What is finished is not trained again: a build that was interrupted goes on where it was, and a base, task or
+    grid can be added later. `qvec bench run --models` takes the folder.
+    """
+    from ..bench.build import build_library
+    from ..bench.library import Library
+    from ..bench.suite import load_suite
+    from ..grids import Grid
+
+    suite = load_suite("zoo-22").narrowed(bases=base or ["base-xs"], tasks=task)
+    changes = {"seeds": (seed,), **({"grids": tuple(Grid.parse(name) for name in grid)} if grid else {})}
+    trained = build_library(suite.model_copy(update=changes), Library(out), note, pretrain=pretrain)
+    count = len(suite.bases) * len(suite.tasks)
+    text = f"{out}: models and vectors of {count} tasks, {trained} of them trained now"
+    emit({"out": str(out), "bases": list(suite.bases), "tasks": count, "trained": trained}, text, as_json)
