@@ -27,10 +27,11 @@ def in_short(found: Measured) -> list[str]:
     ]
     if verdicts:
         ahead, behind = (verdicts.count(word) for word in ("ahead of", "behind"))
+        unclear = len(verdicts) - ahead - behind
         sentences.append(
             f"Of {counted(len(verdicts), 'comparison')} of a calibrated method, which needs images of the receiver's "
-            f"task, with the best zero-shot vector on the same base and grid, the calibrated method is ahead in "
-            f"{ahead}, behind in {behind}, and neither clearly in {len(verdicts) - ahead - behind}."
+            f"task, with the zero-shot vector that did best on these very images, on the same base and grid, the "
+            f"calibrated method is ahead in {ahead}, behind in {behind}, and neither clearly in {unclear}."
         )
     elif found.lines:
         sentences.append(
