@@ -9,14 +9,12 @@ from ..registry import Batch, task
 
 __all__ = ["DOTS", "braille"]
 
-# letter: its raised dots; 1, 2, 3 go down the left column, 4, 5, 6 down the right one
-DOTS = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        "1 12 14 145 15 124 1245 125 24 245 13 123 134 1345 135 1234 12345 1235 234 2345 136 1236 2456 1346 13456 1356".split(),
-        strict=True,
-    )
+# A letter and its raised dots; 1, 2, 3 go down the left column, 4, 5, 6 down the right one.
+TABLE = (
+    "a1 b12 c14 d145 e15 f124 g1245 h125 i24 j245 k13 l123 m134 n1345 o135 p1234 q12345 r1235 s234 t2345 "
+    "u136 v1236 w2456 x1346 y13456 z1356"
 )
+DOTS = {entry[0]: entry[1:] for entry in TABLE.split()}
 PITCH = 0.5  # between neighbouring dots, in half image widths
 
 

@@ -11,7 +11,7 @@ from ..registry import Batch, task
 
 __all__ = ["CURVES", "curves"]
 
-POINTS = 72  # a line is drawn as that many overlapping dots
+POINTS = 80  # a line is drawn as that many overlapping dots
 
 # Each curve takes the way along it, -1 … 1, and a number in [0, 1] that tells how wound it is, to x and y.
 Curve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -31,7 +31,7 @@ def _zigzag(t: np.ndarray, wound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _battlement(t: np.ndarray, wound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return t, 0.35 * np.clip(2.5 * np.sin(np.pi * (1.5 + wound) * t), -1, 1)
+    return t, 0.35 * np.clip(2 * np.sin(np.pi * (1.5 + wound) * t), -1, 1)
 
 
 def _spiral(t: np.ndarray, wound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +46,7 @@ def _loop(t: np.ndarray, wound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _eight(t: np.ndarray, wound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.sin(np.pi * t), (0.5 + 0.4 * wound) * np.sin(2 * np.pi * t)
+    return np.sin(np.pi * t), (0.4 + 0.3 * wound) * np.sin(2 * np.pi * t)
 
 
 def _corner(t: np.ndarray, wound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +74,7 @@ def curves(split: str, n: int, rng: np.random.Generator) -> Batch:
         chosen = np.flatnonzero(labels == label)
         points[chosen] = np.stack(np.broadcast_arrays(*curve(t, wound[chosen])), axis=-1)
     points = _place(points, rng)
-    width = rng.uniform(0.06, 0.1, n)
+    width = rng.uniform(0.07, 0.1, n)
     masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     for part in canvas.chunks(n, 128):
         masks[part] = canvas.shrink(_line(points[part], width[part]))

@@ -53,8 +53,8 @@ def flags(split: str, n: int, rng: np.random.Generator) -> Batch:
     for label, layout in enumerate(LAYOUTS.values()):
         chosen = np.flatnonzero(labels == label)
         x, y = canvas.coordinates(angle[chosen], scale[chosen], shift[chosen])
-        y = y + 0.1 * np.sin(3 * x + phase[chosen, None, None])
-        field = np.where(np.maximum(abs(x), abs(y)) < 1, layout(x, y), 3)  # 3 is the sky
+        waved = y + 0.1 * np.sin(3 * x + phase[chosen, None, None])
+        field = np.where(np.maximum(abs(x), abs(waved)) < 1, layout(x, waved), 3)  # 3 is the sky
         images[chosen] = sum(
             canvas.shrink((field == number).astype(np.float32))[..., None] * colours[chosen, number][:, None, None]
             for number in range(4)

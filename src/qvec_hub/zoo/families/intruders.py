@@ -13,7 +13,16 @@ __all__ = ["PLACES", "intruders"]
 PLACES = tuple(f"{row} {column}" for row in ("upper", "middle", "lower") for column in ("left", "centre", "right"))
 TILE = canvas.SIZE // 3  # pixels
 
-PHOTOGRAPHS = ("gravel.png", "ihc.png", "retina.jpg", "china.jpg", "coffee.png", "flower.jpg", "brick.png", "hubble_deep_field.jpg")
+PHOTOGRAPHS = (
+    "gravel.png",
+    "ihc.png",
+    "retina.jpg",
+    "china.jpg",
+    "coffee.png",
+    "flower.jpg",
+    "brick.png",
+    "hubble_deep_field.jpg",
+)
 
 
 @task("intruders", PLACES, "Patches of eight photographs in which one of nine tiles is of another photograph: where")

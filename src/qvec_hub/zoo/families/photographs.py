@@ -1,4 +1,4 @@
-"""Patches of photographs in wrong colours: from which one?"""
+"""Patches of photographs in changing colours: from which one?"""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MOTIFS = {
     "coffee": "coffee.png",
     "rocket": "rocket.jpg",
     "retina": "retina.jpg",
-    "motorcycle": "motorcycle_left.png",
     "print": "page.png",
+    "cameraman": "camera.png",
     "cell": "cell.png",
 }
 
@@ -31,7 +31,7 @@ def photographs(split: str, n: int, rng: np.random.Generator) -> Batch:
     for label, file in enumerate(MOTIFS.values()):
         chosen = labels == label
         images[chosen] = patches(file, split, int(chosen.sum()), rng, spans=(48, 64))
-    images *= rng.uniform(0.8, 1.1, (n, 1, 1, 3))
+    images *= rng.uniform(0.85, 1.1, (n, 1, 1, 3))
     flip = rng.random(n) < 0.5
     images[flip] = images[flip, :, ::-1]
     return canvas.finish(images, rng, noise=0.03), labels

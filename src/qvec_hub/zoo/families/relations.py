@@ -10,54 +10,43 @@ from ..registry import Batch, task
 __all__ = ["RELATIONS", "relations"]
 
 RELATIONS = ("left", "right", "above", "below", "inside", "around", "in front", "behind")
-SIDES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)], dtype=np.float32)  # of the square, for the first four
+STEPS = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # from the square to the disc, in the first four
 
 
 @task("relations", RELATIONS, "A light disc and a dark square: where the disc is, seen from the square")
 def relations(split: str, n: int, rng: np.random.Generator) -> Batch:
     labels = canvas.balanced(n, len(RELATIONS), rng)
-    step, disc_size, square_size = _layout(labels, rng)
-    middle = rng.uniform(-0.2, 0.2, (n, 2))
-    disc_centre, square_centre = middle + step / 2, middle - step / 2
-    disc_first = np.isin(labels, (RELATIONS.index("around"), RELATIONS.index("behind")))
-    ground, disc_colour, square_colour = _colours(n, rng)
-    angle = rng.uniform(-0.15, 0.15, n)
+    step, radius, half = _layout(labels, rng)
+    middle, angle = rng.uniform(-0.2, 0.2, (n, 2)), rng.uniform(-0.15, 0.15, n)
+    ground, light, dark = rng.uniform(-0.2, 0.2, (3, n, 1, 1, 3)).astype(np.float32)
+    disc_on_top = np.isin(labels, [RELATIONS.index(name) for name in ("inside", "in front")])[:, None, None, None]
     images = np.empty((n, canvas.SIZE, canvas.SIZE, 3), dtype=np.float32)
     for part in canvas.chunks(n):
-        x, y = canvas.coordinates(angle[part], disc_size[part], disc_centre[part])
-        disc = x * x + y * y < 1
-        x, y = canvas.coordinates(angle[part], square_size[part], square_centre[part])
-        square = np.maximum(abs(x), abs(y)) < 1
-        hidden = disc & square
-        first = disc_first[part, None, None]
-        disc, square = disc & ~(hidden & first), square & ~(hidden & ~first)
-        discs, squares = (canvas.shrink(mask.astype(np.float32))[..., None] for mask in (disc, square))
-        images[part] = (
-            (1 - discs - squares) * ground[part, None, None]
-            + discs * disc_colour[part, None, None]
-            + squares * square_colour[part, None, None]
+        x, y = canvas.coordinates(angle[part], radius[part], middle[part] + step[part] / 2)
+        disc = canvas.shrink((x * x + y * y < 1).astype(np.float32))[..., None]
+        x, y = canvas.coordinates(angle[part], half[part], middle[part] - step[part] / 2)
+        square = canvas.shrink((np.maximum(abs(x), abs(y)) < 1).astype(np.float32))[..., None]
+        disc, square = (
+            np.where(disc_on_top[part], disc, disc * (1 - square)),
+            np.where(disc_on_top[part], square * (1 - disc), square),
         )
+        images[part] = (1 - disc - square) * (0.5 + ground[part]) + disc * (0.8 + light[part])
+        images[part] += square * (0.2 + dark[part])
     return canvas.finish(images, rng, noise=0.06, clutter=0.05), labels
 
 
 def _layout(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Step from the square's centre to the disc's ``(n, 2)``, the disc's radius and half the square's side ``(n,)``."""
-    n = len(labels)
-    disc, square = rng.uniform(0.22, 0.36, n), rng.uniform(0.2, 0.32, n)
-    beside, inside, around = labels < 4, labels == 4, labels == 5
-    disc[inside], square[inside] = rng.uniform(0.2, 0.3, inside.sum()), rng.uniform(0.45, 0.6, inside.sum())
-    disc[around], square[around] = rng.uniform(0.5, 0.65, around.sum()), rng.uniform(0.17, 0.25, around.sum())
+    n, name = len(labels), np.array(RELATIONS)[labels]
+    radius, half = rng.uniform(0.22, 0.36, n), rng.uniform(0.2, 0.32, n)
+    inside, around, beside = name == "inside", name == "around", labels < len(STEPS)
+    radius = np.where(around, rng.uniform(0.5, 0.65, n), np.where(inside, 0.8 * radius, radius))
+    half = np.where(inside, rng.uniform(0.45, 0.6, n), np.where(around, 0.8 * half, half))
     step = rng.uniform(-0.1, 0.1, (n, 2))
-    gap = disc + square + rng.uniform(0.02, 0.2, n)
-    step[beside] += SIDES[labels[beside]] * gap[beside, None]
-    overlap = labels > 5
-    toward = rng.uniform(0, 2 * np.pi, n)
-    slide = np.stack([np.cos(toward), np.sin(toward)], axis=1) * (0.7 * (disc + square))[:, None]
-    step[overlap] = slide[overlap]
-    return step, disc, square
-
-
-def _colours(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colours ``(n, 3)`` of ground, disc and square: grey shades, tinted; the disc is the lighter figure."""
-    tint = rng.uniform(-0.2, 0.2, (3, n, 3)).astype(np.float32)
-    return 0.5 + tint[0], 0.8 + tint[1], 0.2 + tint[2]
+    reach = radius + half
+    step[beside] += STEPS[labels[beside]] * (reach + rng.uniform(0.02, 0.2, n))[beside, None]
+    overlap = ~(inside | around | beside)
+    turn = rng.uniform(0, 2 * np.pi, n)
+    aslant = np.stack([np.cos(turn), np.sin(turn)], axis=1) * 0.7 * reach[:, None]
+    step[overlap] = aslant[overlap]
+    return step, radius, half

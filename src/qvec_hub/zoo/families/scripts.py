@@ -31,7 +31,10 @@ def scripts(split: str, n: int, rng: np.random.Generator) -> Batch:
     sizes = np.array([len(letters) for letters in SCRIPTS.values()])
     first = np.cumsum(sizes) - sizes
     angle = rng.uniform(-0.12, 0.12, n)
-    face, letter = rng.integers(len(SCRIPT_FACES), size=n), first[labels] + rng.integers(sizes[labels], size=(SIDE**2, n))
+    face, letter = (
+        rng.integers(len(SCRIPT_FACES), size=n),
+        first[labels] + rng.integers(sizes[labels], size=(SIDE**2, n)),
+    )
     shift, scale = rng.uniform(-0.16, 0.16, (SIDE**2, n, 2)), rng.uniform(1.16, 1.4, (SIDE**2, n))
     masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     tile = canvas.FINE // SIDE
