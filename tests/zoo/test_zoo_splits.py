@@ -4,14 +4,21 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_image
 
 from qvec_hub import zoo
 from qvec_hub.errors import DataError
-from qvec_hub.zoo.families import digits, distortions, textures
+from qvec_hub.zoo.families import digits, distortions, intruders, photographs, textures
 from qvec_hub.zoo.photos import CELL, cells, patches, photograph
 
-PHOTOGRAPHS = sorted({*textures.MATERIALS.values(), *distortions.PHOTOGRAPHS})
+PHOTOGRAPHS = sorted(
+    {
+        *textures.MATERIALS.values(),
+        *distortions.PHOTOGRAPHS,
+        *photographs.MOTIFS.values(),
+        *intruders.PHOTOGRAPHS,
+    }
+)
 
 
 def test_every_scan_belongs_to_one_split():
@@ -62,3 +69,13 @@ def test_the_size_of_a_split_does_not_change_another():
 def test_a_photograph_that_is_not_installed_is_named():
     with pytest.raises(DataError, match=r"eagle\.png is not in the installed scikit-image"):
         photograph("eagle.png")
+
+
+def test_the_package_that_should_hold_a_photograph_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("qvec_hub.zoo.photos._folder", lambda home: tmp_path)
+    with pytest.raises(DataError, match=r"china\.jpg is not in the installed scikit-learn"):
+        photograph.__wrapped__("china.jpg")
+
+
+def test_photographs_of_scikit_learn_are_its_own():
+    assert np.array_equal(photograph("flower.jpg"), load_sample_image("flower.jpg"))

@@ -37,8 +37,8 @@ def test_classes_are_balanced(name):
     assert counts.max() - counts.min() <= 1
 
 
-def test_a_zoo_of_at_least_eight_tasks_in_a_stable_order():
-    assert len(zoo.tasks()) >= 8
+def test_a_zoo_of_22_tasks_in_a_stable_order():
+    assert len(zoo.tasks()) == 22
     assert zoo.tasks()[:2] == ("digits", "glyphs-latin")
 
 

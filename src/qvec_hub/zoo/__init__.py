@@ -1,7 +1,7 @@
 """Small image classification tasks and a tiny ViT: everything offline, made or bundled here.
 
-The tasks are drawn from code, from fonts that ship in matplotlib, from scans in scikit-learn and
-from photographs in scikit-image; the ViT is pretrained on a separate mixture (`make_base`).
+The 22 tasks are drawn from code, from fonts that ship in matplotlib, from scans and photographs in
+scikit-learn and from photographs in scikit-image; the ViT is pretrained on a separate mixture (`make_base`).
 """
 
 from . import families  # noqa: F401 — importing it registers the tasks

@@ -1,10 +1,11 @@
-"""Patches of the photographs that ship inside scikit-image, each split in regions of its own."""
+"""Patches of the photographs that ship inside scikit-image and scikit-learn, each split in regions of its own."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,28 +20,42 @@ CELL = 64  # pixels; a photograph is cut into cells of that size, and a patch ne
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}  # of a photograph's cells
 
 
+class Home(NamedTuple):
+    """An installed package that holds photographs."""
+
+    name: str
+    module: str
+    folder: str
+    since: str  # the oldest version that is known to hold them
+
+
+IMAGE = Home("scikit-image", "skimage", "data", "0.22")
+LEARN = Home("scikit-learn", "sklearn", "datasets/images", "1.4")
+
+
 @lru_cache(maxsize=32)
 def photograph(file: str) -> NDArray[np.uint8]:
-    """A photograph ``(height, width, 3)`` by its file name in scikit-image's data folder.
+    """A photograph ``(height, width, 3)`` by its file name in the data of scikit-image or scikit-learn.
 
     Raises:
-        DataError: when the installed scikit-image does not hold it. Nothing is ever downloaded.
+        DataError: when the installed package does not hold it. Nothing is ever downloaded.
     """
-    path = _folder() / file
+    home = LEARN if file in ("china.jpg", "flower.jpg") else IMAGE
+    path = _folder(home) / file
     if not path.is_file():
-        raise DataError(f"zoo: {file} is not in the installed scikit-image; reinstall scikit-image 0.22 or newer")
+        raise DataError(f"zoo: {file} is not in the installed {home.name}; reinstall {home.name} {home.since} or newer")
     with Image.open(path) as image:
         pixels = np.array(image.convert("RGB"))
     pixels.setflags(write=False)  # shared by every caller
     return pixels
 
 
-@lru_cache(maxsize=1)
-def _folder() -> Path:
-    spec = find_spec("skimage")  # found without importing it
+@lru_cache(maxsize=2)
+def _folder(home: Home) -> Path:
+    spec = find_spec(home.module)  # found without importing it
     if spec is None or spec.origin is None:
-        raise DataError("zoo: scikit-image is not installed; the photograph tasks need its pictures")
-    return Path(spec.origin).parent / "data"
+        raise DataError(f"zoo: {home.name} is not installed; the photograph tasks need its pictures")
+    return Path(spec.origin).parent / home.folder
 
 
 @lru_cache(maxsize=128)

@@ -1,0 +1,46 @@
+"""Nine tiles of a photograph, one of which is of another: where?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import canvas
+from ..photos import patches
+from ..registry import Batch, task
+
+__all__ = ["PLACES", "intruders"]
+
+PLACES = tuple(f"{row} {column}" for row in ("upper", "middle", "lower") for column in ("left", "centre", "right"))
+TILE = canvas.SIZE // 3  # pixels
+
+PHOTOGRAPHS = (
+    "gravel.png",
+    "ihc.png",
+    "retina.jpg",
+    "china.jpg",
+    "coffee.png",
+    "flower.jpg",
+    "brick.png",
+    "hubble_deep_field.jpg",
+)
+
+
+@task("intruders", PLACES, "Patches of eight photographs in which one of nine tiles is of another photograph: where")
+def intruders(split: str, n: int, rng: np.random.Generator) -> Batch:
+    labels = canvas.balanced(n, len(PLACES), rng)
+    source = canvas.balanced(n, len(PHOTOGRAPHS), rng)
+    other = (source + rng.integers(1, len(PHOTOGRAPHS), size=n)) % len(PHOTOGRAPHS)
+    images, strange = _patches(source, split, rng), _patches(other, split, rng)
+    for label in range(len(PLACES)):
+        chosen = np.flatnonzero(labels == label)
+        rows, columns = (slice(TILE * k, TILE * k + TILE) for k in divmod(label, 3))
+        images[chosen, rows, columns] = strange[chosen, rows, columns]
+    return canvas.finish(images, rng, noise=0.03), labels
+
+
+def _patches(source: np.ndarray, split: str, rng: np.random.Generator) -> np.ndarray:
+    images = np.empty((len(source), canvas.SIZE, canvas.SIZE, 3), dtype=np.float32)
+    for number, file in enumerate(PHOTOGRAPHS):
+        chosen = source == number
+        images[chosen] = patches(file, split, int(chosen.sum()), rng, spans=(32, 60))
+    return images
