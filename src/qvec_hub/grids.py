@@ -8,7 +8,6 @@ float32 whatever the dtype they are given, and know nothing of models.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import GridError
+from .ranges import RANGE_RULES, fit, nearest_codes, values_
 from .untrusted import printable
 
 __all__ = [
@@ -24,13 +24,11 @@ __all__ = [
     "Quantized",
     "dequantize",
     "fake_quantize",
-    "nearest_codes",
     "quantize",
     "scale_shape",
     "spread_units",
 ]
 
-MIN_SCALE = 1e-8  # the authors' lower clamp: an all-zero row keeps a finite scale
 GRANULARITIES = ("tensor", "channel", "group")
 MAX_GROUP_SIZE = 1 << 16  # rows are filled up to whole groups, and no linear layer of a ViT has rows this long
 
@@ -169,7 +167,7 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
             f"quantize: expected a floating tensor of at least 2 dimensions, found {tuple(weight.shape)} {weight.dtype}"
         )
     units = _to_units(weight, grid)  # (units, size)
-    scale, shift = _fit(units, grid)
+    scale, shift = fit(units, grid)
     finite = torch.isfinite(scale) if shift is None else torch.isfinite(scale) & torch.isfinite(shift)
     if not bool(finite.all()):
         raise GridError(f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity")
@@ -187,7 +185,7 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
 def dequantize(codes: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
     """The float32 values of codes: ``(u + qmin) * scale`` or, on an affine grid, ``u * scale - shift``."""
     units = _to_units(codes, grid) + float(grid.qmin)
-    return _from_units(_values_(units, scale.reshape(-1, 1), shift), codes.shape, grid)
+    return _from_units(values_(units, scale.reshape(-1, 1), shift), codes.shape, grid)
 
 
 def fake_quantize(weight: Tensor, grid: Grid) -> Tensor:
@@ -199,154 +197,9 @@ def fake_quantize(weight: Tensor, grid: Grid) -> Tensor:
     """
     with torch.no_grad():
         units = _to_units(weight.detach(), grid)
-        scale, shift = _fit(units, grid)
-        values = _values_(nearest_codes(units, scale, shift, grid), scale, shift)
+        scale, shift = fit(units, grid)
+        values = values_(nearest_codes(units, scale, shift, grid), scale, shift)
         return _from_units(values, weight.shape, grid).to(weight.dtype)
-
-
-# Range rules: units (units, size) float32 -> scale (units, 1), shift (units, 1) or None.
-RangeRule = Callable[[Tensor, "Grid"], "tuple[Tensor, Tensor | None]"]
-RANGE_RULES: dict[str, RangeRule] = {}
-
-
-def range_rule(name: str) -> Callable[[RangeRule], RangeRule]:
-    def register(rule: RangeRule) -> RangeRule:
-        RANGE_RULES[name] = rule
-        return rule
-
-    return register
-
-
-@range_rule("absmax")
-def absmax(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    """The outermost code stands for the largest magnitude (the paper's rule); affine: min to max."""
-    # Two passes, yet several times faster than torch.aminmax along rows; (units, 1) each.
-    low, high = units.amin(dim=1, keepdim=True), units.amax(dim=1, keepdim=True)
-    if grid.symmetric:
-        return (torch.maximum(high, -low) / grid.qmax).clamp_(min=MIN_SCALE), None
-    return ((high - low) / (grid.qmax - grid.qmin)).clamp_(min=MIN_SCALE), -low
-
-
-@range_rule("mse")
-def mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    """The scale (and shift) with the least squared error per unit.
-
-    For fixed codes ``q`` the best scale is a least-squares fit, ``<w, q> / <q, q>``. From the best of a few
-    fractions of absmax, rounding and fitting alternate; the best pair seen is kept. Absmax itself is among
-    the candidates, so no unit ends worse than absmax.
-    """
-    rows = MSE_BLOCK // units.shape[1]
-    # Blocks of a few long units would be summed by several threads, in another order: not the same bits.
-    if rows < 16 or units.device.type != "cpu" or torch.compiler.is_compiling():
-        return _mse(units, grid)
-    # The search passes over the units more than a hundred times: on a CPU, block by block within its cache.
-    scales, shifts = zip(*(_mse(block, grid) for block in units.split(rows)), strict=True)
-    return torch.cat(scales), None if grid.symmetric else torch.cat(shifts)
-
-
-def _mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    top, shift = absmax(units, grid)
-    best = _Best(top, shift, _squared_error(units, top, shift, grid))
-    for fraction in _fractions(grid.bits):
-        best.offer(top * fraction, shift, _squared_error(units, top * fraction, shift, grid))
-    for _ in range(MSE_ROUNDS):
-        codes = nearest_codes(units, best.scale, best.shift, grid)
-        scale, shift = _least_squares(units, codes, best.scale, best.shift)
-        best.offer(scale, shift, _squared_error(units, scale, shift, grid))
-    return best.scale, best.shift
-
-
-MSE_BLOCK = 1 << 17  # weights; half a megabyte of float32, a few of which fit in a core's cache
-MSE_ROUNDS = 4
-MSE_SEARCH = {2: (0.2, 16), 3: (0.35, 10), 4: (0.5, 6)}  # bits -> smallest fraction of absmax, how many
-
-
-def _fractions(bits: int) -> list[float]:
-    smallest, count = MSE_SEARCH.get(bits, (0.7, 3))
-    return [1.0 - (1.0 - smallest) * step / count for step in range(1, count + 1)]
-
-
-@dataclass
-class _Best:
-    """The scale and shift with the least error so far, unit by unit."""
-
-    scale: Tensor
-    shift: Tensor | None
-    error: Tensor
-
-    def offer(self, scale: Tensor, shift: Tensor | None, error: Tensor) -> None:
-        better = error < self.error
-        self.error = torch.where(better, error, self.error)
-        self.scale = torch.where(better, scale, self.scale)
-        if self.shift is not None and shift is not None:
-            self.shift = torch.where(better, shift, self.shift)
-
-
-@range_rule("hqq")
-def hqq(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    """Half-quadratic quantization: a robust (Lp, p = 0.7) fit of the shift at the min-max scale.
-
-    Badri & Shaji, "Half-Quadratic Quantization of Large Machine Learning Models", with the constants
-    of optimum-quanto's ``HqqOptimizer``, which packs only 2- and 4-bit codes and so cannot serve here.
-    """
-    scale, shift = absmax(units, grid)
-    assert shift is not None  # Grid refuses symmetric hqq
-    beta, kappa, power = 10.0, 1.01, 0.7
-    quantized = _values_(nearest_codes(units, scale, shift, grid), scale, shift)
-    best = (units - quantized).abs().mean()
-    for _ in range(20):
-        error = units - quantized
-        shrunk = error.sign() * F.relu(error.abs() - error.abs().pow(power - 1) / beta)
-        codes = nearest_codes(units, scale, shift, grid)
-        candidate = (codes * scale - (units - shrunk)).mean(dim=1, keepdim=True)
-        trial = _values_(nearest_codes(units, scale, candidate, grid), scale, candidate)
-        deviation = (units - trial).abs().mean()
-        if not deviation < best:
-            break
-        best, shift, quantized, beta = deviation, candidate, trial, beta * kappa
-    return scale, shift
-
-
-def _fit(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    if units.numel() == 0:
-        scale = units.new_full((units.shape[0], 1), MIN_SCALE)
-        return scale, None if grid.symmetric else torch.zeros_like(scale)
-    return RANGE_RULES[grid.range](units, grid)
-
-
-def nearest_codes(weight: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, out: Tensor | None = None) -> Tensor:
-    """The integer codes qmin…qmax nearest to float32 weights, as float32, in fresh memory or in `out`.
-
-    Args:
-        scale, shift: of shapes that broadcast with the weight's.
-    """
-    if shift is not None:
-        weight = torch.add(weight, shift, out=out)
-    return torch.div(weight, scale, out=out).round_().clamp_(grid.qmin, grid.qmax)
-
-
-def _values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
-    values = codes.mul_(scale)
-    return values if shift is None else values.sub_(shift.reshape(-1, 1))
-
-
-def _squared_error(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
-    values = _values_(nearest_codes(units, scale, shift, grid), scale, shift)
-    return values.sub_(units).square_().sum(dim=1, keepdim=True)  # (units, 1)
-
-
-def _least_squares(units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The scale and shift that fit ``codes * scale - shift`` to the units best; kept where undetermined."""
-    if shift is None:
-        norm = codes.square().sum(dim=1, keepdim=True)
-        fitted = (units * codes).sum(dim=1, keepdim=True) / norm
-        return torch.where((norm > 0) & (fitted > MIN_SCALE), fitted, scale), None
-    unit_mean, code_mean = units.mean(dim=1, keepdim=True), codes.mean(dim=1, keepdim=True)
-    spread = (codes - code_mean).square_().sum(dim=1, keepdim=True)
-    fitted = ((units - unit_mean) * (codes - code_mean)).sum(dim=1, keepdim=True) / spread
-    usable = (spread > 0) & (fitted > MIN_SCALE)
-    scale = torch.where(usable, fitted, scale)
-    return scale, torch.where(usable, code_mean * scale - unit_mean, shift)
 
 
 def scale_shape(shape: torch.Size, grid: Grid) -> tuple[int, int]:

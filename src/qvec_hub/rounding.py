@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .errors import QVecError
-from .grids import Grid, Quantized, dequantize, nearest_codes, quantize, spread_units
+from .grids import Grid, Quantized, dequantize, quantize, spread_units
+from .ranges import nearest_codes
 
 __all__ = ["check_hessian", "gptq", "output_errors"]
 
