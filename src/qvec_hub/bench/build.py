@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
+import torch
 from accelerate import PartialState
 from datasets import DatasetDict
 
@@ -13,6 +19,7 @@ from ..data import dataset_revision
 from ..errors import DataError, QVecError
 from ..evaluation.progress import counting
 from ..training import train_donors
+from ..training.progress import quiet_transformers
 from ..zoo import BASES, make_base
 from .library import Library
 from .similarity import Similarity, task_similarity
@@ -22,8 +29,13 @@ from .tasks import load_task_split
 __all__ = ["build_library", "recorded_similarity"]
 
 Job = tuple[str, int, str]  # base, seed, task
+WORKERS = 16  # at most; each holds torch and a task's images, about half a gigabyte
+
+# The zoo's models are trained in seconds: checkpoints would take longer than they could save, and the bar is enough.
+SECONDS = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
 
 
+@quiet_transformers()
 def build_library(suite: Suite, library: Library, say: Callable[[str], None], pretrain: bool = False) -> int:
     """Train and record everything that is missing; what is finished is not touched.
 
@@ -44,9 +56,8 @@ def build_library(suite: Suite, library: Library, say: Callable[[str], None], pr
     jobs = _missing(suite, library)
     if jobs:
         say(f"training the models of {len(jobs)} tasks in {library.root}, once and for all")
-    with counting("training tasks", len(jobs), show and bool(jobs)) as advance:
-        for job in jobs:
-            _train(suite, library, job)
+    with counting("training tasks", len(jobs), show and bool(jobs)) as advance, _mapping(suite) as mapping:
+        for _ in mapping(partial(_train, suite, library), jobs):
             advance(1)
     for base in suite.bases:
         if show and recorded_similarity(suite, library, base) is None:
@@ -72,6 +83,26 @@ def recorded_similarity(suite: Suite, library: Library, base: str) -> Similarity
         return None
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: expected the tasks' similarity, found {error!r}; remove the file") from error
+
+
+@contextmanager
+def _mapping(suite: Suite) -> Iterator[Callable[..., Iterable[None]]]:
+    """How to go through jobs: on a CPU the zoo's small models train side by side, a core each.
+
+    Threads would wait for each other more than they help: two of them train such a model no faster than one.
+    """
+    state = PartialState()
+    cores = os.cpu_count() or 1
+    if state.device.type != "cpu" or state.num_processes > 1 or cores < 2 or not set(suite.bases) <= set(BASES):
+        yield map
+        return
+    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(min(cores, WORKERS), spawn, initializer=_one_thread) as pool:
+        yield pool.map
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def _pretrain(suite: Suite, library: Library, say: Callable[[str], None]) -> None:
@@ -106,14 +137,13 @@ def _train(suite: Suite, library: Library, job: Job) -> None:
         grids=suite.grids,
         recipe=replace(suite.recipe, seed=seed, epochs=spec.epochs or suite.recipe.epochs),
         about={"task": name, "dataset": spec.dataset, "dataset_revision": dataset_revision(train)},
-        # The zoo's models are trained in seconds: checkpoints would take longer than they could save.
-        arguments={"save_strategy": "no"} if base in BASES else None,
+        arguments=SECONDS if base in BASES else None,
     )
 
 
 def _record_similarity(suite: Suite, library: Library, base: str, done: Callable[[str], None]) -> None:
     path = library.similarity(base)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(task_similarity(suite, library, base, done), indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_text(json.dumps(task_similarity(suite, library, base, done), indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)

@@ -14,6 +14,7 @@ from ..checkpoint import load_classifier
 from ..errors import DataError
 from ..evaluation.progress import counting
 from ..naming import backbone_tensors
+from ..training.progress import quiet_transformers
 from .build import build_library, recorded_similarity
 from .cells import Cell, Key, cells, key_of_row
 from .context import Context, Trained, read_context
@@ -38,6 +39,7 @@ class Run:
     cells: int
 
 
+@quiet_transformers()
 def run_suite(
     suite: Suite,
     out: str | Path,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import DataError
 from .app import app, emit, note, print_table
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["zoo_app"]
 
@@ -15,18 +19,30 @@ zoo_app = typer.Typer(no_args_is_help=True, help="Small tasks and models that ne
 app.add_typer(zoo_app, name="zoo")
 
 
-@zoo_app.command(epilog="Example: qvec zoo tasks")
-def tasks(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+@zoo_app.command(epilog="Example: qvec zoo tasks --picture tasks.png")
+def tasks(
+    picture: Annotated[Path | None, typer.Option(help="Draw examples of all of them into this file (.png).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """List the zoo's tasks; each is a dataset by the name zoo:NAME wherever one is asked for."""
     from .. import zoo
 
     known = [zoo.get_task(name) for name in zoo.tasks()]
+    if picture is not None:
+        _save(zoo.contact_sheet(zoo.tasks()), picture)
     if as_json:
         emit({task.name: {"classes": list(task.classes), "about": task.about} for task in known}, "", True)
         return
     print_table(
         f"{len(known)} tasks", ["task", "classes", "what"], [[t.name, str(len(t.classes)), t.about] for t in known]
     )
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
+    try:
+        sheet.save(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a picture file to write, such as tasks.png, found that: {error}") from error
 
 
 @zoo_app.command(epilog="Example: qvec zoo build --base base-xs --grid int2-channel-mse --out zoo-models")

@@ -35,7 +35,7 @@ def report_progress(trainer: Trainer) -> None:
     """Replace the Trainer's own reporters: they print to stdout, which belongs to results."""
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(Bar() if on_terminal() else Lines())
+    trainer.add_callback(Lines() if trainer.args.disable_tqdm else Bar())
 
 
 class Bar(ProgressCallback):

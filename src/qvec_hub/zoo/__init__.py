@@ -9,6 +9,7 @@ from .base import BASES, base_path
 from .dataset import load_task, load_task_split
 from .pretraining import make_base
 from .registry import SPLITS, Task, arrays, get_task, tasks
+from .sheet import contact_sheet
 
 __all__ = [
     "BASES",
@@ -16,6 +17,7 @@ __all__ = [
     "Task",
     "arrays",
     "base_path",
+    "contact_sheet",
     "get_task",
     "load_task",
     "load_task_split",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import ViTConfig, ViTImageProcessor
+from transformers import BaseImageProcessor, ViTConfig
 
 from ..errors import DataError
 from .canvas import SIZE
@@ -79,8 +79,10 @@ def _scale(name: str) -> Scale:
     return BASES[name]
 
 
-def base_processor() -> ViTImageProcessor:
+def base_processor() -> BaseImageProcessor:
     """Pixels to -1 … 1, resized to 24×24."""
+    from transformers import ViTImageProcessor  # warns at once where torchvision is missing, so not for everybody
+
     return ViTImageProcessor(
         size={"height": SIZE, "width": SIZE}, image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5]
     )

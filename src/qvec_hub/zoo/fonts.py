@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import DataError
 
-__all__ = ["FACES", "GLYPH", "atlas"]
+__all__ = ["FACES", "GLYPH", "atlas", "label_font"]
 
 GLYPH = 48  # pixels of a glyph's picture, height and width
 POINTS = 36  # font size that fits nearly every letter of every face into it
@@ -45,13 +45,18 @@ def atlas(characters: tuple[str, ...], faces: tuple[str, ...] = FACES) -> NDArra
     return pictures
 
 
-def _font(face: str) -> ImageFont.FreeTypeFont:
+def label_font(points: int) -> ImageFont.FreeTypeFont:
+    """For writing on pictures."""
+    return _font("DejaVuSans", points)
+
+
+def _font(face: str, points: int = POINTS) -> ImageFont.FreeTypeFont:
     path = _folder() / f"{face}.ttf"
     if not path.is_file():
         raise DataError(
             f"zoo: the font {face}.ttf is not in the installed matplotlib; reinstall matplotlib 3.8 or newer"
         )
-    return ImageFont.truetype(str(path), POINTS, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(path), points, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,6 @@
-"""Make the zoo's base: supervised pretraining on the mixture, about five minutes on two CPU cores.
+"""Make the zoo's base: supervised pretraining on the mixture, from five minutes on two CPU cores for the small ones.
 
-python -m qvec_hub.zoo.pretrain --out base-s
+python -m qvec_hub.zoo.pretrain --base base-s --out base-s
 """
 
 from __future__ import annotations
