@@ -23,6 +23,7 @@ from qvec_hub.bench.donors import Donors
 from qvec_hub.bench.library import Library
 from qvec_hub.bench.rows import row_files
 from qvec_hub.bench.runner import run_suite
+from qvec_hub.bench.stats import ceilings, transfers
 from qvec_hub.bench.verify import verify
 from qvec_hub.errors import ArtifactError, DataError
 
@@ -146,6 +147,15 @@ def test_controls_differ_from_pair_to_pair(library: Library) -> None:
     pairs = {(cell.receiver, cell.donors) for cell in chosen}
     assert float(cosines.abs().quantile(0.5)) < 0.1
     assert len(pairs) == 6
+
+
+def test_rows_of_one_receiver_belong_together(finished: Path) -> None:
+    """Every treatment on the vectors' grid finds the counts it is compared with, its ceiling among them."""
+    rows, context = rows_in(finished), read_context([finished])
+    found = transfers(rows, context)
+    assert len(found) == 3 * (2 + 2 * 2 * 4 + 2 * 2)
+    assert all(each.fp is not None and each.own_qat is not None and each.base == BASE for each in found)
+    assert sum(each.row.method == "own_qat" for each in ceilings(rows, context)) == 3
 
 
 def test_a_second_run_has_nothing_to_do(finished: Path, library: Library) -> None:

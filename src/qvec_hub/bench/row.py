@@ -47,7 +47,8 @@ class Row:
 
     Args:
         suite, suite_version: the set of measurements this is one of.
-        receiver, receiver_revision: the fine-tuned model, by Hub id and commit, or by name before it is published.
+        receiver, receiver_revision: the fine-tuned model, by Hub id and commit, or before it is published by name and
+            ``sha256:`` of its weights; under ``own_qat`` too, so that what belongs to one receiver shares it.
         dataset, dataset_revision, split: the images.
         method: ``"fp"`` (unquantized), ``"ptq"`` (rounded to nearest, no vector), ``"qvec"`` (vector added, then
             rounded), ``"own_qat"`` (the receiver's own quantization-aware training), or a calibrated baseline's

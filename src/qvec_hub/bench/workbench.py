@@ -62,7 +62,7 @@ class Workbench:
             suite=self.suite.name,
             suite_version=self.suite.version,
             receiver=receiver_name(cell.base, cell.receiver),
-            receiver_revision=self._hash(treated.folder),
+            receiver_revision=self._hash(seat.receiver.folder),
             dataset=task.dataset,
             dataset_revision=seat.dataset_revision,
             method=cell.method,
