@@ -121,3 +121,14 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
 
 def test_the_measures_of_these_tests_cover_every_method() -> None:
     assert {each["method"] for each in MEASURE} == {"fp", "ptq", "own_qat", "gptq", "awq", "qvec"}
+
+
+def test_the_suite_in_the_documents_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "suites.md").read_text()
+    lines = [line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ")]
+    path = tmp_path / "flowers.yaml"
+    path.write_text("\n".join(lines))
+    suite = load_suite(path)
+    assert suite.name == "flowers"
+    assert suite.task("birds").label_column == "species"
+    assert {cell.receiver for cell in cells(suite)} == {"flowers", "birds"}
