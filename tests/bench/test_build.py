@@ -24,9 +24,8 @@ RECIPE = {"epochs": 1, "learning_rate": 1e-3, "warmup_steps": 0, "batch_size": 1
 
 
 def small(**changes: object) -> Suite:
-    return a_suite(
-        tasks=["shapes", "counting"], grids=GRIDS, recipe=RECIPE, **({"measure": [{"method": "fp"}]} | changes)
-    )
+    values = {"tasks": ["shapes", "counting"], "grids": GRIDS, "recipe": RECIPE, "measure": [{"method": "fp"}]}
+    return a_suite(**(values | changes))
 
 
 def silent(line: str) -> None:
@@ -125,6 +124,6 @@ def test_other_bases_under_trained_models_are_refused(built: Library) -> None:
 
 
 def test_another_recipe_in_the_folder_is_refused(built: Library, tmp_path: Path) -> None:
-    other = small(grids=["int2"], recipe=RECIPE | {"learning_rate": 1e-4})
+    other = small(grids=["int4"], recipe=RECIPE | {"learning_rate": 1e-4})
     with pytest.raises(QVecError, match="resume"):
         build_library(other, built, silent)

@@ -62,7 +62,7 @@ def test_run_report_and_verify(qvec: Command, suite: Path, library: Library, tmp
         (["bench", "report", "--out", "x"], 2, "--from-hub"),
         (["bench", "report", "nothing.jsonl", "--out", "x"], 1, "nothing.jsonl"),
         (["zoo", "build", "--out", "x", "--task", "dogs"], 1, "expected tasks among digits"),
-        (["zoo", "build", "--out", "x", "--grid", "int99"], 1, "widths are int2 to int8"),
+        (["zoo", "build", "--out", "x", "--grid", "int99"], 1, "bits must be an integer from 2 to 8"),
         (["zoo", "tasks", "--picture", "x.nothing"], 1, "expected a picture file"),
     ],
 )

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub as hf
@@ -38,7 +39,9 @@ def test_a_command_with_a_hub(tmp_path):
 
 def test_serving_until_interrupted(tmp_path, hub):
     command = [*PROGRAM, "--root", str(tmp_path / "served")]
-    with subprocess.Popen(command, cwd=ABOVE, stderr=subprocess.PIPE, text=True) as process:
+    # A job in the background of a shell inherits that interrupts are ignored, and would wait here for ever.
+    as_usual = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=ABOVE, stderr=subprocess.PIPE, text=True, preexec_fn=as_usual) as process:
         try:
             line = process.stderr.readline()
             url = re.match(r"hub at (\S+), user alice, token hf_alice$", line)[1]

@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from accelerate import PartialState
 from datasets import DatasetDict
 
 from ..data import dataset_revision
@@ -22,6 +21,7 @@ from ..training import train_donors
 from ..training.progress import quiet_transformers
 from ..zoo import BASES, make_base
 from .library import Library
+from .processes import processes
 from .similarity import Similarity, task_similarity
 from .suite import Suite
 from .tasks import load_task_split
@@ -50,7 +50,7 @@ def build_library(suite: Suite, library: Library, say: Callable[[str], None], pr
         DataError: a dataset cannot be read or has no such split.
         QVecError: whatever `train_donors` raises.
     """
-    show = PartialState().is_main_process
+    show = processes().is_main_process
     if pretrain:
         _pretrain(suite, library, say)
     jobs = _missing(suite, library)
@@ -91,7 +91,7 @@ def _mapping(suite: Suite) -> Iterator[Callable[..., Iterable[None]]]:
 
     Threads would wait for each other more than they help: two of them train such a model no faster than one.
     """
-    state = PartialState()
+    state = processes()
     cores = os.cpu_count() or 1
     if state.device.type != "cpu" or state.num_processes > 1 or cores < 2 or not set(suite.bases) <= set(BASES):
         yield map

@@ -19,6 +19,7 @@ from .build import build_library, recorded_similarity
 from .cells import Cell, Key, cells, key_of_row
 from .context import Context, Trained, read_context
 from .library import Library, donor_name, receiver_name
+from .processes import processes
 from .row import Row
 from .rows import append_row, read_all, read_rows, row_files
 from .suite import Suite
@@ -66,7 +67,7 @@ def run_suite(
     """
     out, chosen = Path(out), chosen or suite
     library = Library(Path(models) if models else out / "models")
-    state = PartialState()
+    state = processes()
     with _alone(out, state.process_index):
         if state.is_main_process:
             _claim(out, suite)
@@ -121,8 +122,8 @@ def _claim(out: Path, suite: Suite) -> None:
         partial.replace(path)
     elif path.read_text(encoding="utf-8") != text:
         raise DataError(
-            f"{path}: expected the suite that the rows there were counted for, {suite.name} {suite.version}, found "
-            "another, or another wording of it; name another folder with --out"
+            f"{path}: expected the suite {suite.name} {suite.version} as it stands now, found another one, or another "
+            "wording of it, for which the rows there were counted; name another folder with --out"
         )
 
 

@@ -24,6 +24,7 @@ from .cells import cells, key_of_row
 from .context import Context
 from .donors import revision_of
 from .library import Library
+from .processes import processes
 from .row import DonorUse, Row
 from .seat import hash_of
 from .suite import Images, Suite, TaskSpec
@@ -169,6 +170,4 @@ def _same(name: str, wanted: str | None, found: str | None) -> None:
 
 
 def _device() -> str:
-    from accelerate import PartialState
-
-    return str(PartialState().device)
+    return str(processes().device)

@@ -39,14 +39,13 @@ def run(
     Models that are not there yet are trained first. Each row is on the disk before the next is begun: a run that was
     killed goes on where it was. Several processes (accelerate launch, torchrun) share the work.
     """
-    from accelerate import PartialState
-
+    from ..bench.processes import processes
     from ..bench.runner import run_suite
     from ..bench.suite import load_suite
 
     whole = load_suite(suite)
     chosen = whole.narrowed(bases=base, receivers=receiver, donors=donor)
-    first = PartialState().is_main_process
+    first = processes().is_main_process
     done = run_suite(whole, out, models, chosen=chosen, say=note if first else lambda line: None)
     if first:
         text = (
