@@ -10,6 +10,7 @@ import torch
 from ..calibration import calibrate_
 from ..evaluation import EvalResult
 from ..evaluation.result import library_versions
+from ..evaluation.runner import device_name
 from .cells import Cell
 from .donors import Donors
 from .library import Library, receiver_name
@@ -21,7 +22,6 @@ from .suite import CALIBRATED, Suite
 __all__ = ["Workbench"]
 
 BATCH = 250  # images in a forward pass: it can decide between logits that are equal but for rounding
-POLICIES = ("unit", "recommended", "validation")
 
 
 class Workbench:
@@ -30,6 +30,7 @@ class Workbench:
     def __init__(self, suite: Suite, library: Library, device: torch.device) -> None:
         self.suite, self.library, self.device = suite, library, device
         self.donors = Donors(library)
+        self.versions = library_versions()
         self._at: tuple[str, int, str] | None = None
         self._seat: Seat | None = None
         self._hash = cache(hash_of)
@@ -56,8 +57,8 @@ class Workbench:
                 split=task.test_split,
                 wall_s=wall_s,
                 image_backend=images.image_backend,
-                device=_device_name(self.device),
-                versions=library_versions(),
+                device=device_name(self.device),
+                versions=self.versions,
             ),
             suite=self.suite.name,
             suite_version=self.suite.version,
@@ -117,7 +118,3 @@ class Workbench:
             scale = named[cell.scale] if isinstance(cell.scale, str) else float(cell.scale or 0.0)
         seat.receiver.treat(tensors, scale, cell.grid)
         return scale
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

@@ -22,7 +22,7 @@ from .models import resolve_model
 from .progress import counting
 from .result import EvalResult, library_versions
 
-__all__ = ["evaluate", "forward", "labels_for", "predict"]
+__all__ = ["device_name", "evaluate", "forward", "labels_for", "predict"]
 
 Images: TypeAlias = str | Path | Dataset | DatasetDict | PreprocessedImages
 
@@ -97,7 +97,7 @@ def evaluate(
         split=split,
         wall_s=time.perf_counter() - start,
         image_backend=_backend(batches),
-        device=_device_name(target),
+        device=device_name(target),
         versions=library_versions(),
     )
 
@@ -274,5 +274,6 @@ def _device(name: str | torch.device) -> torch.device:
         raise QVecError(f"device: expected one of this machine, found {str(name)!r}: {error}") from error
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What rows and results call a device: a GPU by its model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

@@ -26,8 +26,8 @@ def publish(folder: Path, write: Callable[[Path], Any]) -> None:
     state.wait_for_everyone()
 
 
-def check_free(out: Path, resume: bool) -> list[str]:
-    """What is finished in `out` already; refuses to train over another donor.
+def check_free(out: Path, resume: bool) -> None:
+    """Refuse to train over another donor.
 
     Raises:
         QVecError: when `out` holds one and `resume` is off.
@@ -38,7 +38,6 @@ def check_free(out: Path, resume: bool) -> list[str]:
             f"folder '{out}': expected a new one, found a donor there ({', '.join(taken)}); "
             "go on with it by resume=True (--resume), or choose another folder"
         )
-    return taken
 
 
 def start_record(out: Path, settings: dict[str, Any], resume: bool) -> None:
