@@ -100,15 +100,18 @@ def one_pair(cell: Cell, library: Library) -> int:
         if isinstance(module, torch.nn.Linear) and name.startswith("vit."):
             scale = (module.weight.abs().amax(dim=1, keepdim=True) / 1).clamp(min=1e-8)
             module.weight.data = (module.weight / scale).round().clamp(-2, 1) * scale
-    images = encoded(cell.receiver)
     processor = ViTImageProcessor.from_pretrained(library.fp(cell.base, cell.seed, cell.receiver))
-    loader = DataLoader(images, batch_size=250, collate_fn=lambda rows: rows)  # type: ignore[arg-type]
+
+    def preprocessed(rows: dict[str, list]) -> dict[str, list]:  # type: ignore[type-arg]
+        rows["pixel_values"] = [processor(image.convert("RGB"))["pixel_values"][0] for image in rows.pop("image")]
+        return rows
+
+    loader = DataLoader(encoded(cell.receiver).with_transform(preprocessed), batch_size=250)  # type: ignore[arg-type]
     correct = 0
     with torch.inference_mode():
-        for rows in loader:
-            pixels = processor([row["image"].convert("RGB") for row in rows], return_tensors="pt")["pixel_values"]
-            labels = torch.tensor([row["label"] for row in rows])
-            correct += int((model(pixel_values=pixels).logits.argmax(dim=1) == labels).sum())
+        for batch in loader:
+            logits = model(pixel_values=batch["pixel_values"]).logits
+            correct += int((logits.argmax(dim=1) == batch["label"]).sum())
     return correct
 
 

@@ -1,4 +1,4 @@
-"""Writing a folder so that a crash leaves the old content or the new, never half of either."""
+"""Writing a folder, or one text file, so that a crash leaves the old content or the new, never half of either."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import ArtifactError
 
-__all__ = ["new_folder"]
+__all__ = ["new_folder", "write_text"]
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -45,6 +45,13 @@ def new_folder(target: str | Path, owned: Callable[[str], bool]) -> Iterator[Pat
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file beside its place and move it there."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _carry_over(old: Path, new: Path, owned: Callable[[str], bool]) -> None:

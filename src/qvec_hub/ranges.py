@@ -16,13 +16,14 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .grids import Grid
 
-__all__ = ["RANGE_RULES", "fit", "nearest_codes", "values_"]
+__all__ = ["JOINT_RULES", "RANGE_RULES", "fit", "nearest_codes", "values_"]
 
 MIN_SCALE = 1e-8  # the authors' lower clamp: an all-zero row keeps a finite scale
 
 # units (units, size) float32 -> scale (units, 1), shift (units, 1) or None
 RangeRule = Callable[[Tensor, "Grid"], "tuple[Tensor, Tensor | None]"]
 RANGE_RULES: dict[str, RangeRule] = {}
+JOINT_RULES = {"hqq"}  # how they fit a unit depends on the units beside it
 
 
 def range_rule(name: str) -> Callable[[RangeRule], RangeRule]:

@@ -109,6 +109,13 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def wait_for(self, expression: str) -> None:
+        """Return once a JavaScript expression is true: a dialog's `close` event comes after it closed."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(expression):
+            assert time.monotonic() < deadline, f"never became true: {expression}"
+            time.sleep(0.01)
+
     def press(self, key: str, shift: bool = False) -> None:
         """A key as a keyboard sends it."""
         about = {"key": key, "code": "Space" if key == " " else key, "modifiers": 8 if shift else 0}

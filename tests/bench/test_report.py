@@ -19,6 +19,7 @@ from qvec_hub.bench.report.leaderboard import leaderboard
 from qvec_hub.bench.report.lines import donor_lines, measured
 from qvec_hub.bench.report.text import file_names, percent
 from qvec_hub.errors import DataError
+from qvec_hub.grids import Grid
 
 from .synthetic import a_row, synthetic
 
@@ -170,7 +171,30 @@ def test_figures_can_be_opened_and_have_their_svg(report):
             assert min(image.size) > 300
             assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
         assert path.with_suffix(".svg").read_text().startswith("<?xml")
-        assert f"]({path.name})" in report.markdown.read_text()
+        assert f"](figures/{path.name})" in report.markdown.read_text()
+
+
+def test_pictures_of_an_earlier_report_go_and_other_files_stay(rows_and_context, tmp_path):
+    rows, context = rows_and_context
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "gains-base-xs-int8-channel-absmax.png").write_bytes(b"of an earlier report")
+    (figures / "notes.txt").write_text("mine")
+    written = write_report(rows, context, tmp_path)
+    pictures = {path.with_suffix(end) for path in written.figures for end in (".png", ".svg")}
+    assert {*figures.iterdir()} == pictures | {figures / "notes.txt"}
+
+
+def test_a_grid_without_vectors_is_a_line_of_the_others(rows_and_context):
+    rows, context = rows_and_context
+    plain = [replace(row, grid=Grid.parse("int2-group64-mse")) for row in rows if row.method == "ptq"]
+    found = measured([*rows, *plain], context)
+    assert found.settings == measured(rows, context).settings
+    for base, grid in found.settings:
+        assert "RTN on int2-group64-mse" in [line.method for line in found.main(base, grid)]
+    assert found.unused == measured(rows, context).unused
+    alone = measured([row for row in [*rows, *plain] if row.method in ("fp", "ptq")], context)
+    assert {grid for _, grid in alone.settings} == {row.grid.name for row in [*rows, *plain] if row.method == "ptq"}
 
 
 def test_the_order_of_rows_changes_nothing(rows_and_context):
@@ -211,7 +235,7 @@ def test_hostile_names_stay_in_the_folder(tmp_path):
     evil = {name: Trained("../../../../etc/evil", known.task) for name, known in context.receivers.items()}
     out = tmp_path / "in" / "out"
     written = write_report(rows, replace(context, receivers=evil), out)
-    assert {path.parent for path in written.figures} == {out}
+    assert {path.parent for path in written.figures} == {out / "figures"}
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 

@@ -222,7 +222,7 @@ def test_the_keyboard_reaches_everything(browser, url):
     browser.press("Escape")
     assert not is_open(browser)
     assert browser.run(focused) == opener
-    assert "open=" not in browser.run("location.href")
+    browser.wait_for("!location.href.includes('open=')")
 
 
 @pytest.mark.parametrize("width", [320, 390])

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoImageProcessor, ViTConfig, ViTForImageClassification
 
 from qvec_hub import zoo
-from qvec_hub.zoo import mixture
 from qvec_hub.zoo.fonts import atlas
+from qvec_hub.zoo.mixture import figures, parts, surfaces
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +63,31 @@ def test_pretraining_is_repeatable_and_leaves_a_loadable_folder(tmp_path):
 
 
 def test_the_mixture_fills_its_label_space():
-    images, labels = mixture.draw_mixture(2000, np.random.default_rng(0))
-    assert len(images) == 2000
-    assert set(labels.tolist()) == set(range(len(mixture.CLASSES)))
+    images, labels = parts.draw_mixture(20_000, np.random.default_rng(0))
+    assert images.shape == (20_000, 24, 24, 3)
+    assert set(labels.tolist()) == set(range(len(parts.CLASSES)))
+    assert len(set(parts.CLASSES)) == len(parts.CLASSES)
+    assert sum(part.share for part in parts.PARTS) == pytest.approx(1)
+
+
+def test_classes_drawn_by_lot_differ():
+    assert len(surfaces.MOSAICS) == 15  # the fourth Bell number
+    assert len({marked.tobytes() for marked in figures._MARKED}) == figures.PLACES
+    for forms in (figures._WAVES, figures._STATIONS):
+        flat = forms.reshape(len(forms), -1)
+        apart = np.linalg.norm(flat[:, None] - flat, axis=2) + 9 * np.eye(len(flat))
+        assert apart.min() > 0.5
 
 
 def test_the_mixture_shares_no_letter_with_the_tasks():
     from qvec_hub.zoo.families.glyphs import ALPHABETS
 
     ours = {letter for letters in ALPHABETS.values() for letter in letters + letters.lower()}
-    assert not ours & {*mixture.ARMENIAN, *mixture.GEORGIAN, *mixture.HEBREW}
+    assert not ours & {*parts.ARMENIAN, *parts.GEORGIAN, *parts.HEBREW}
 
 
 @pytest.mark.parametrize("script", ["ARMENIAN", "GEORGIAN", "HEBREW"])
 def test_every_letter_of_the_mixture_is_in_the_font(script):
     """A letter the font lacks would be drawn as the same empty box as another."""
-    pictures = atlas(getattr(mixture, script), ("DejaVuSans",))[:, 0]
+    pictures = atlas(getattr(parts, script), ("DejaVuSans",))[:, 0]
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)

@@ -17,6 +17,7 @@ from datasets import DatasetDict
 from ..data import dataset_revision
 from ..errors import DataError, QVecError
 from ..evaluation.progress import counting
+from ..folders import write_text
 from ..training import train_donors
 from ..training.progress import quiet_transformers
 from ..zoo import BASES, make_base
@@ -144,6 +145,4 @@ def _train(suite: Suite, library: Library, job: Job) -> None:
 def _record_similarity(suite: Suite, library: Library, base: str, done: Callable[[str], None]) -> None:
     path = library.similarity(base)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(json.dumps(task_similarity(suite, library, base, done), indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_text(path, json.dumps(task_similarity(suite, library, base, done), indent=1) + "\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..folders import write_text
 from .checks import COUNT, NUMBER, TEXT, Check, shown
 from .row import Row
 
@@ -84,10 +85,7 @@ class Context:
 
     def write(self, folder: str | Path) -> None:
         """Write ``context.json`` into a folder, whole or not at all."""
-        path = Path(folder, CONTEXT_FILE)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_text(Path(folder, CONTEXT_FILE), json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_context(paths: Iterable[str | Path]) -> Context:

@@ -11,9 +11,10 @@ from transformers import PreTrainedModel
 
 from ..checkpoint import load_classifier
 from ..evaluation import PreprocessedImages, count_correct
-from ..grids import Grid, fake_quantize
+from ..grids import Grid
 from ..naming import backbone_linears, backbone_tensors, canonical_names
 from ..patch import add_scaled, refuse_unsuitable
+from ..together import fake_quantize_all
 from ..vector import QuantizationVector
 
 __all__ = ["Receiver"]
@@ -50,13 +51,14 @@ class Receiver:
     @torch.no_grad()
     def treat(self, vector: Vector | None = None, scale: float = 0.0, grid: Grid | None = None) -> None:
         """Hold ``θ_R + λ·ρ``, its linear weights rounded to nearest on the grid; without arguments ``θ_R``."""
+        values = self.trained
+        if vector is not None:
+            values = {name: add_scaled(value, vector[name], scale) for name, value in values.items()}
+        if grid is not None:
+            linears = {name: value for name, value in values.items() if name in self.rounded}
+            values = values | fake_quantize_all(linears, grid)
         for name, tensor in self.live.items():
-            value = self.trained[name]
-            if vector is not None:
-                value = add_scaled(value, vector[name], scale)
-            if grid is not None and name in self.rounded:
-                value = fake_quantize(value, grid)
-            tensor.copy_(value)
+            tensor.copy_(values[name])
 
     def correct(self, images: PreprocessedImages) -> int:
         """How many images the model as it now is gets right."""

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from ..checkpoint import load_classifier
 from ..errors import DataError
 from ..evaluation.progress import counting
+from ..folders import write_text
 from ..naming import backbone_tensors
 from ..training.progress import quiet_transformers
 from .build import build_library, recorded_similarity
@@ -117,9 +118,7 @@ def _claim(out: Path, suite: Suite) -> None:
     """Write down the suite, or check that it is the one whose rows lie there."""
     path, text = out / SUITE_FILE, suite.model_dump_json(indent=1) + "\n"
     if not path.exists():
-        partial = path.with_name(f".{SUITE_FILE}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_text(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise DataError(
             f"{path}: expected the suite {suite.name} {suite.version} as it stands now, found another one, or another "

@@ -20,7 +20,7 @@ def report(
         list[str] | None, typer.Argument(help="Files of rows or folders of *.jsonl; with --from-hub, repositories.")
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the report; files of an earlier one are written over.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report; an earlier one there is replaced.")],
     hub: Annotated[
         bool, typer.Option("--from-hub", help="Gather rows from results datasets on the Hub; all, if none is named.")
     ] = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .class_token import only_class_token
 from .images import PreprocessedImages
 from .metric import refuse_nan
 from .runner import forward, labels_for
@@ -22,8 +23,9 @@ def count_correct(model: nn.Module, images: PreprocessedImages, batch_size: int 
     """
     labels = labels_for(images, model)
     correct = torch.zeros((), dtype=torch.long)
-    for start in range(0, len(images), batch_size):
-        logits = forward(model, images.pixel_values[start : start + batch_size]).float()
-        refuse_nan(logits)
-        correct += (logits.argmax(dim=1).cpu() == labels[start : start + batch_size]).sum()
+    with only_class_token(model):
+        for start in range(0, len(images), batch_size):
+            logits = forward(model, images.pixel_values[start : start + batch_size]).float()
+            refuse_nan(logits)
+            correct += (logits.argmax(dim=1).cpu() == labels[start : start + batch_size]).sum()
     return int(correct)

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from ..artifact import CARD_FILE, CONFIG_FILE, VectorConfig
 from ..bench import Evidence
 from ..errors import ArtifactError
+from ..folders import write_text
 from .measured import failures, headline, results_table
 from .metadata import BLOCK, dump_front, hub_id, merge_front, read_front, vector_data
 from .results import read_evidence
@@ -111,9 +112,7 @@ def write_card(folder: Path) -> None:
     except ArtifactError as error:
         warnings.warn(f"{path}: not refreshed: {error}", stacklevel=4)
         return
-    partial = folder / f".{CARD_FILE}.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text)
 
 
 def fill_template(name: str, context: dict[str, Any]) -> str:

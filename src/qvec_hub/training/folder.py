@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import PartialState
 
 from ..errors import ArtifactError, QVecError
-from ..folders import new_folder
+from ..folders import new_folder, write_text
 
 __all__ = ["RECORD", "check_free", "publish", "read_record", "start_record", "write_record"]
 
@@ -77,6 +77,4 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise QVecError(f"folder '{out}': cannot be made ({error}); choose another") from error
-    partial = out / f".{RECORD}.partial"
-    partial.write_text(json.dumps(record, indent=2) + "\n")
-    partial.replace(out / RECORD)
+    write_text(out / RECORD, json.dumps(record, indent=2) + "\n")

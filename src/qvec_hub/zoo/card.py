@@ -20,8 +20,9 @@ in 6×6 patches), the common base of the models fine-tuned on the tasks of `qvec
 head. It is meant for trying out quantization vectors (arXiv 2604.03420) on a laptop, and for nothing else.
 
 **Data.** {images:,} pictures drawn by `qvec_hub.zoo.mixture`: Armenian, Georgian and Hebrew letters (DejaVu fonts),
-closed curves with 2 to 8 lobes, noise fields of different grain, bundles of strokes; {classes} classes in one label
-space. No picture, letter, figure or photograph of the zoo's tasks is among them.
+drawn figures (outlines, broken lines, patterns of dots, pointers), surfaces (grain, plaids, cells, fields of colour)
+and scenes (bundles of strokes, pairs, hues); {classes} classes in one label space. No picture, letter, figure or
+photograph of the zoo's tasks is among them.
 
 **Training.** Supervised, {steps:,} steps of {batch} pictures, {optimizers}, seed {seed}.
 Accuracy on held-out pictures of the mixture: {accuracy:.3f}. To repeat it:

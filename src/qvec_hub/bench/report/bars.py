@@ -18,7 +18,7 @@ def draw_bars(found: Measured, base: str) -> Any:
     from matplotlib.patches import Patch
 
     grids = [grid for on, grid in found.settings if on == base]
-    panels = [[line for line in found.main(base, grid) if not line.other_grid] for grid in grids]
+    panels = [found.main(base, grid) for grid in grids]
     heights = [0.3 + 0.25 * len(lines) for lines in panels]
     figure, axes = plt.subplots(
         len(grids), 1, figsize=(8.6, sum(heights) + 0.75 * len(grids)), height_ratios=heights, squeeze=False,

@@ -13,8 +13,9 @@ from .prose import findings, in_short
 from .tables import ceilings_table, donors_table, failures_table, methods_table, scales_table, similarity_table
 from .text import code
 
-__all__ = ["dates", "document"]
+__all__ = ["FIGURES", "dates", "document"]
 
+FIGURES = "figures"  # the folder of the pictures, beside the document
 MAX_LISTED = 12  # of versions of one library, devices and so on, in one cell
 CAPTIONS = {
     "methods": "Accuracy of every method",
@@ -36,7 +37,7 @@ def document(
 
     Args:
         found, donors: `measured` from the rows, and its lines of single donors.
-        pictures: by what they show, a key of `CAPTIONS`; they lie beside the document.
+        pictures: by what they show, a key of `CAPTIONS`; they lie in `FIGURES`.
     """
     parts = [f"# {code(title)[1:-1]}", *in_short(found)]
     parts += ["## What was run", _run(rows, context, found)]
@@ -45,7 +46,7 @@ def document(
         parts += [f"## {code(base)} on {code(grid)}", *_setting(context, found, own, base, grid)]
     parts += [
         "## Pictures",
-        *(f"![{CAPTIONS[kind]}]({path.name})" for kind, paths in pictures.items() for path in paths),
+        *(f"![{CAPTIONS[kind]}]({FIGURES}/{path.name})" for kind, paths in pictures.items() for path in paths),
     ]
     parts += ["## Look it up", "[leaderboard.html](leaderboard.html) holds every number with the rows behind it."]
     return "\n\n".join(part for part in parts if part) + "\n"

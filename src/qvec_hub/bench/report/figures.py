@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...evaluation.progress import counting
 from .bars import draw_bars
 from .curves import draw_bits, draw_scales
 from .heatmap import draw_heatmap
@@ -28,7 +30,7 @@ STYLE: Any = {
 
 
 def draw_figures(found: Measured, out: Path) -> dict[str, list[Path]]:
-    """Draw everything that there are rows for.
+    """Draw everything that there are rows for into a folder.
 
     Returns:
         PNG files by what they show: ``"gains"`` (donor by receiver), ``"scales"``, ``"bits"`` and ``"methods"``. An
@@ -37,16 +39,23 @@ def draw_figures(found: Measured, out: Path) -> dict[str, list[Path]]:
     import matplotlib
 
     matplotlib.use("Agg")
-    bases = file_names(sorted({base for base, _ in found.settings}))
     drawn: dict[str, list[Path]] = {"methods": [], "gains": [], "scales": [], "bits": []}
-    with matplotlib.rc_context(STYLE):
-        for base, stem in bases.items():
-            drawn["methods"] += _save(draw_bars(found, base), out / f"methods-{stem}")
-            for grid in [grid for on, grid in found.settings if on == base]:
-                drawn["gains"] += _save(draw_heatmap(found, base, grid), out / f"gains-{stem}-{grid}")
-            drawn["scales"] += _save(draw_scales(found, base), out / f"scales-{stem}")
-        drawn["bits"] += _save(draw_bits(found), out / "bits")
+    wanted = list(_wanted(found))
+    with matplotlib.rc_context(STYLE), counting("drawing", len(wanted)) as advance:
+        for kind, name, draw in wanted:
+            drawn[kind] += _save(draw(), out / name)
+            advance(1)
     return drawn
+
+
+def _wanted(found: Measured) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Of each figure that there may be rows for: what it shows, its file's name, and what draws it."""
+    for base, stem in file_names(sorted({base for base, _ in found.settings})).items():
+        yield "methods", f"methods-{stem}", partial(draw_bars, found, base)
+        for grid in [grid for on, grid in found.settings if on == base]:
+            yield "gains", f"gains-{stem}-{grid}", partial(draw_heatmap, found, base, grid)
+        yield "scales", f"scales-{stem}", partial(draw_scales, found, base)
+    yield "bits", "bits", partial(draw_bits, found)
 
 
 def _save(figure: Any, path: Path) -> list[Path]:

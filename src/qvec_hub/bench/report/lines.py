@@ -129,7 +129,7 @@ def measured(rows: Sequence[Row], context: Context) -> Measured:
     rtn = {(where, grid.name): row for (where, grid, method), row in plain.items() if grid and method == "ptq"}
     above = tuple(ceilings(rows, context))
     treated = [_line(protocol, part) for protocol, part in group([*transfers(rows, context), *above]).items()]
-    lines = sorted([*_untreated(plain, rtn, context), *treated], key=_order)
+    lines = sorted([*_of_note(_untreated(plain, rtn, context), treated), *treated], key=_order)
     used = {id(transfer.row) for line in lines for transfer in line.transfers}
     return Measured(tuple(lines), above, rtn, sum(id(row) not in used for row in rows))
 
@@ -177,6 +177,13 @@ def _untreated(plain: dict[Any, Row], rtn: dict[Any, Row], context: Context) -> 
     for (base, grid, on), part in parts.items():
         kind, method = ("plain rounding", f"RTN on {on}") if on else ("unquantized", "FP")
         yield Line(base, grid, kind, method, tuple(part), other_grid=on not in ("", grid))
+
+
+def _of_note(untreated: Iterable[Line], treated: Sequence[Line]) -> Iterable[Line]:
+    """Those on grids that something was done on; the rest stand there as plain rounding to other grids."""
+    settings = {(line.base, line.grid) for line in treated}
+    bases = {base for base, _ in settings}
+    return (line for line in untreated if (line.base, line.grid) in settings or line.base not in bases)
 
 
 def _order(line: Line) -> tuple[Any, ...]:

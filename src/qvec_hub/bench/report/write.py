@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError
+from ...errors import ArtifactError, DataError
+from ...folders import new_folder
 from ...version import __version__
 from ..context import Context
 from ..row import Row
-from .document import dates, document
+from .document import FIGURES, dates, document
 from .figures import draw_figures
 from .leaderboard import leaderboard
 from .lines import donor_lines, measured
@@ -33,7 +34,7 @@ class Report:
 
 
 def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: str | None = None) -> Report:
-    """Write ``report.md``, ``leaderboard.html`` and pictures into a folder, over those of an earlier report.
+    """Write ``report.md``, ``leaderboard.html`` and ``figures/`` into a folder, in place of an earlier report's.
 
     Rows of different suites are told apart only where they do not meet: gains are counted within a suite.
 
@@ -49,15 +50,16 @@ def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: 
     out, title, donors = Path(out), named(title or TITLE), donor_lines(found)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        drawn = draw_figures(found, out)
+        with new_folder(out / FIGURES, owned=lambda name: name.endswith((".png", ".svg"))) as folder:
+            drawn = draw_figures(found, folder)
         text = document(rows, context, found, donors, title, drawn)
         page = leaderboard(found, donors, title, in_short(found), _footer(rows))
         markdown, html = out / "report.md", out / "leaderboard.html"
         markdown.write_text(text, encoding="utf-8")
         html.write_text(page, encoding="utf-8")
-    except OSError as error:
+    except (OSError, ArtifactError) as error:
         raise DataError(f"{out}: expected a folder to write a report to, found that it cannot be: {error}") from error
-    return Report(markdown, html, tuple(path for paths in drawn.values() for path in paths))
+    return Report(markdown, html, tuple(out / FIGURES / path.name for paths in drawn.values() for path in paths))
 
 
 def _footer(rows: Sequence[Row]) -> str:
