@@ -193,6 +193,11 @@ def test_a_grid_without_vectors_is_a_line_of_the_others(rows_and_context):
     for base, grid in found.settings:
         assert "RTN on int2-group64-mse" in [line.method for line in found.main(base, grid)]
     assert found.unused == measured(rows, context).unused
+    wider = [replace(row, grid=Grid.parse("int4-channel-mse")) for row in plain]
+    with_wider = measured([*rows, *wider], context)
+    assert set(with_wider.settings) - set(found.settings) == {("base-xs", "int4-channel-mse")}
+    for base, grid in found.settings:
+        assert "RTN on int4-channel-mse" not in [line.method for line in with_wider.main(base, grid)]
     alone = measured([row for row in [*rows, *plain] if row.method in ("fp", "ptq")], context)
     assert {grid for _, grid in alone.settings} == {row.grid.name for row in [*rows, *plain] if row.method == "ptq"}
 

@@ -37,6 +37,9 @@ def train(
     clip_norm: Annotated[float, typer.Option(help="Largest gradient norm; 0 for no clipping.")] = 1.0,
     batch_size: Annotated[int, typer.Option(help="Images in an optimizer step, over all devices and parts.")] = 128,
     grad_accumulation: Annotated[int, typer.Option(help="Parts to compute a batch in, to save memory.")] = 1,
+    head: Annotated[
+        str, typer.Option(help="The new head's start: random, or probe (logistic regression on features).")
+    ] = "random",
     seed: Annotated[int, typer.Option(help="Of the new head and of the order of images.")] = 2038,
     bf16: Annotated[bool, typer.Option("--bf16", help="Mixed precision with bfloat16.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Mixed precision with float16 (CUDA only).")] = False,
@@ -75,6 +78,7 @@ def train(
         warmup_steps=warmup_steps,
         batch_size=batch_size,
         clip_norm=clip_norm,
+        head=head,
         seed=seed,
         grad_accumulation=grad_accumulation,
         precision="bf16" if bf16 else "fp16" if fp16 else "fp32",

@@ -20,6 +20,7 @@ from ..evaluation.images import load_processor
 from ..grids import Grid
 from ..vector import QuantizationVector
 from .folder import check_free, publish, read_record, start_record, write_record
+from .head import fit_head_
 from .pixels import Pixels
 from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
@@ -183,6 +184,8 @@ def _train(
     data = {split: Pixels(rows, processor, f"{_dataset_name(dataset)}, {split}") for split, rows in images.items()}
     _check_fit(start, data["train"], known_as)
     warn_of_endless_warmup(recipe, len(data["train"]))
+    if recipe.head == "probe":
+        fit_head_(start, data["train"])
     settings = {"base": known_as, **record, "recipe": recipe.to_dict(), "classes": classes}
     start_record(out, {**settings, "train_images": len(data["train"])}, resume)
 

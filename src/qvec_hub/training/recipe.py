@@ -13,6 +13,7 @@ from ..errors import QVecError
 __all__ = ["TrainingRecipe"]
 
 RECIPES = ("ste",)
+HEADS = ("random", "probe")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -31,6 +32,7 @@ class TrainingRecipe:
         grad_accumulation: parts that a batch is computed in, to save memory.
         precision: "fp32", or "bf16" and "fp16" for autocast over float32 weights.
         optimizer: a name that `transformers.TrainingArguments` knows.
+        head: what the new head starts as: "random", or "probe" for a logistic regression on the base's features.
         name: what makes the second model easy to quantize; "ste" is straight-through QAT.
 
     Raises:
@@ -47,10 +49,12 @@ class TrainingRecipe:
     grad_accumulation: int = 1
     precision: str = "fp32"
     optimizer: str = "adamw_torch"
+    head: str = "random"
     name: str = "ste"
 
     def __post_init__(self) -> None:
         _one_of("name", self.name, RECIPES)
+        _one_of("head", self.head, HEADS)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("optimizer", self.optimizer, [optimizer.value for optimizer in OptimizerNames])
         for field in ("epochs", "learning_rate"):

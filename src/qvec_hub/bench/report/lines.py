@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ...grids import Grid
 from ..context import Context
 from ..row import WITHOUT_VECTOR, Row
 from ..stats import Protocol, Summary, Transfer, ceilings, group, summarise, transfers
@@ -161,7 +162,10 @@ def _kind(protocol: Protocol) -> str:
 
 
 def _untreated(plain: dict[Any, Row], rtn: dict[Any, Row], context: Context) -> Iterable[Line]:
-    """For each grid that plain rounding was counted on: unquantized models, plain rounding to it and to others."""
+    """For each grid that plain rounding was counted on: unquantized models, plain rounding to it and to its like.
+
+    Grids are alike that have codes of equal width: more bits are always better, and say nothing about a vector.
+    """
     there: dict[Any, list[Row]] = {}
     for (where, _, method), row in plain.items():
         if method != "own_qat":
@@ -172,6 +176,8 @@ def _untreated(plain: dict[Any, Row], rtn: dict[Any, Row], context: Context) -> 
         counts = (below.correct, fp.correct if fp else None, own.correct if own else None)
         known = context.receiver(below)
         for row in there[where]:
+            if row.grid and row.grid.bits != bits_of(grid):
+                continue
             key = (known.base, grid, row.grid.name if row.grid else "")
             parts.setdefault(key, []).append(Transfer(row, known.base, known.task, None, None, *counts))
     for (base, grid, on), part in parts.items():
@@ -180,10 +186,17 @@ def _untreated(plain: dict[Any, Row], rtn: dict[Any, Row], context: Context) -> 
 
 
 def _of_note(untreated: Iterable[Line], treated: Sequence[Line]) -> Iterable[Line]:
-    """Those on grids that something was done on; the rest stand there as plain rounding to other grids."""
+    """Those on grids that something was done on; the rest stand there, as plain rounding to another grid."""
     settings = {(line.base, line.grid) for line in treated}
-    bases = {base for base, _ in settings}
-    return (line for line in untreated if (line.base, line.grid) in settings or line.base not in bases)
+    widths = {(base, bits_of(grid)) for base, grid in settings}
+    for line in untreated:
+        if (line.base, line.grid) in settings or (line.base, bits_of(line.grid)) not in widths:
+            yield line
+
+
+def bits_of(grid: str) -> int:
+    """Width of a code, from a grid's name."""
+    return Grid.parse(grid).bits
 
 
 def _order(line: Line) -> tuple[Any, ...]:
