@@ -10,23 +10,24 @@ from transformers import BaseImageProcessor, ViTConfig
 from ..errors import DataError
 from .canvas import SIZE
 
-__all__ = ["BASES", "base_config", "base_path", "base_processor"]
+__all__ = ["BASES", "WIDEST", "base_config", "base_path", "base_processor"]
+
+WIDEST = 1.6  # weights of linear layers at most, in root mean squares of their row
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A base's sizes (patches of 6×6 pixels, MLPs four times as wide as the layers) and how it is pretrained.
-
-    optimizer: ``"muon"`` on the matrices and AdamW on the rest, or ``"adamw"`` alone. Muon needs a third of the steps
-    but leaves weights that collapse altogether when they are rounded to 2 bits on the absmax grid, where those of
-    AdamW keep something to win back.
-    """
+    """A base's sizes (patches of 6×6 pixels, MLPs four times as wide as the layers) and how it is pretrained."""
 
     width: int
     layers: int
     heads: int
-    optimizer: str
     steps: int
+
+    @property
+    def learning_rate(self) -> float:
+        """The wider, the lower."""
+        return 0.003 * 64 / self.width
 
     @property
     def parameters(self) -> int:
@@ -35,10 +36,10 @@ class Scale:
 
 
 BASES = {
-    "base-xs": Scale(width=64, layers=4, heads=2, optimizer="adamw", steps=7000),  # 0.21 M parameters
-    "base-s": Scale(width=96, layers=4, heads=3, optimizer="muon", steps=2400),  # 0.46 M
-    "base-m": Scale(width=160, layers=5, heads=5, optimizer="muon", steps=2000),  # 1.6 M
-    "base-l": Scale(width=256, layers=5, heads=8, optimizer="muon", steps=1500),  # 4.0 M
+    "base-xs": Scale(width=64, layers=4, heads=2, steps=7000),  # 0.21 M parameters
+    "base-s": Scale(width=96, layers=4, heads=3, steps=5000),  # 0.46 M
+    "base-m": Scale(width=160, layers=5, heads=5, steps=4000),  # 1.6 M
+    "base-l": Scale(width=256, layers=5, heads=8, steps=3000),  # 4.0 M
 }
 
 

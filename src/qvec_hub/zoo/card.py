@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import BASES
+from .base import BASES, WIDEST
 
 __all__ = ["base_card"]
 
@@ -24,7 +24,8 @@ drawn figures (outlines, broken lines, patterns of dots, pointers), surfaces (gr
 and scenes (bundles of strokes, pairs, hues); {classes} classes in one label space. No picture, letter, figure or
 photograph of the zoo's tasks is among them.
 
-**Training.** Supervised, {steps:,} steps of {batch} pictures, {optimizers}, seed {seed}.
+**Training.** Supervised, {steps:,} steps of {batch} pictures, AdamW, weights clipped to {widest} root mean squares of
+their row, seed {seed}.
 Accuracy on held-out pictures of the mixture: {accuracy:.3f}. To repeat it:
 
     python -m qvec_hub.zoo.pretrain --base {name} --out {name} --steps {steps} --seed {seed}
@@ -48,7 +49,7 @@ def base_card(name: str, *, steps: int, batch: int, images: int, classes: int, s
         layers=scale.layers,
         width=scale.width,
         heads=scale.heads,
-        optimizers="AdamW" if scale.optimizer == "adamw" else "Muon and AdamW",
+        widest=WIDEST,
         steps=steps,
         batch=batch,
         images=images,

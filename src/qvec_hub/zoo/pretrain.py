@@ -1,4 +1,4 @@
-"""Make a base of the zoo again: five minutes on two CPU cores for the small ones, an hour for the largest.
+"""Make a base of the zoo again: ten minutes on two CPU cores for the smallest, an hour for the largest.
 
 python -m qvec_hub.zoo.pretrain --base base-xs --out base-xs
 """
