@@ -4,7 +4,7 @@ That loop loads the base's two fine-tunes of the donor and the receiver, builds 
 quantizes, and evaluates on images that it decodes and preprocesses anew. Both count the same pairs on one machine;
 runs alternate, and the counts have to be equal.
 
-    python benchmarks/bench_run.py --models zoo-models --pairs 12 --rounds 5
+    python benchmarks/bench_run.py --models zoo-models --pairs 22 --rounds 5
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BASE, GRID = "base-xs", "int2-channel-absmax"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="what `qvec zoo build` made")
-    parser.add_argument("--pairs", type=int, default=12, help="pairs a round")
+    parser.add_argument("--pairs", type=int, default=22, help="pairs a round: a receiver with all donors")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()

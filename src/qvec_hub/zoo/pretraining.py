@@ -38,9 +38,9 @@ def make_base(
     """Pretrain a small ViT on `images` drawn pictures and save it as a transformers folder.
 
     The same arguments give the same weights on the same machine and thread count. 5 % warm-up, then cosine to
-    zero. After each step the weights of linear layers are clipped to `WIDEST`. A step of the 2-bit absmax grid then is
-    1.6 times a row's root mean square, as a step of the 3-bit grid is in a row whose largest weight is 4.8 times as
-    large: the zoo is damaged by 2 bits as large ViTs, whose rows have such outliers, are by 3.
+    zero. After each step the weights of linear layers are clipped to `WIDEST`: 2 bits (absmax) then round by
+    steps of 1.6 times a row's root mean square, which is as coarse as 3 bits are where the largest weight of a row is
+    4.8 root mean squares.
 
     Args:
         out: folder to write; made if absent.
