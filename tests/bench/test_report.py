@@ -146,12 +146,15 @@ def test_says_when_a_control_is_not_at_zero_and_when_a_vector_does_nothing(rows_
     def changed(row: Row, i: int) -> Row:
         if row.control == "shuffle":
             return replace(row, correct=plain[row.receiver] + 60 + i % 5)
+        if row.control == "random" and row.merge is None:
+            return replace(row, correct=max(0, plain[row.receiver] - 60 - i % 5))
         if row.merge == "mean" and row.control is None:
             return replace(row, correct=plain[row.receiver] + (30 if "shapes" in row.receiver else -10))
         return row
 
     text = text_of([changed(row, i) for i, row in enumerate(rows)], context)
-    assert "A control is **not at zero**: shuffled control of one donor" in text
+    assert "A control is **above zero**: shuffled control of one donor" in text
+    assert "A control is below zero: random control of one donor" in text
     assert re.search(r"\*\*mean of others, λ = 1\*\*: .* The interval includes zero: no effect is shown.", text)
 
 

@@ -104,8 +104,10 @@ def _controls(lines: Sequence[Line]) -> Iterable[str]:
     for line in controls:
         mean, interval = line.summary.mean, line.summary.interval
         told = f"{line.method}: {points(mean)} points ({_interval(interval)})"
-        if _direction(interval) in ("ahead of", "behind"):
-            yield f"A control is **not at zero**: {told}. What it imitates must be read against it."
+        if _direction(interval) == "ahead of":
+            yield f"A control is **above zero**: {told}. What it imitates must be read against it."
+        if _direction(interval) == "behind":
+            yield f"A control is below zero: {told}. A change of that size does harm by itself."
     quiet = [line for line in controls if _direction(line.summary.interval) == "not clearly ahead of or behind"]
     if quiet:
         means = ", ".join(f"{line.method} {points(line.summary.mean)}" for line in quiet)
