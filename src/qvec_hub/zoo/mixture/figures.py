@@ -76,8 +76,9 @@ def constellations(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n = len(labels)
     x, y = _placed(n, rng, 0.12)
     size = rng.uniform(0.17, 0.25, n)[:, None, None]
-    away = np.hypot(x - 0.66 * np.clip(np.rint(x / 0.66), -1, 1), y - 0.66 * np.clip(np.rint(y / 0.66), -1, 1))
-    place = (np.clip(np.rint(x / 0.66), -1, 1) + 1 + 3 * (np.clip(np.rint(y / 0.66), -1, 1) + 1)).astype(int)
+    column, row = (np.clip(np.rint(way / 0.66), -1, 1) for way in (x, y))
+    away = np.hypot(x - 0.66 * column, y - 0.66 * row)
+    place = (column + 1 + 3 * (row + 1)).astype(int)
     marked = np.take_along_axis(_MARKED[labels], place.reshape(n, -1), axis=1).reshape(place.shape)
     return _drawn(marked & (away < size), rng)
 
