@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-import torch
 from datasets import DatasetDict
 
 from ..data import dataset_revision
@@ -22,7 +20,7 @@ from ..training import train_donors
 from ..training.progress import quiet_transformers
 from ..zoo import BASES, make_base
 from .library import Library
-from .processes import processes
+from .processes import be_a_worker, processes, worthwhile_workers
 from .similarity import Similarity, task_similarity
 from .suite import Suite
 from .tasks import load_task_split
@@ -30,7 +28,6 @@ from .tasks import load_task_split
 __all__ = ["build_library", "recorded_similarity"]
 
 Job = tuple[str, int, str]  # base, seed, task
-WORKERS = 16  # at most; each holds torch and a task's images, about half a gigabyte
 
 # The zoo's models are trained in seconds: checkpoints would take longer than they could save, and the bar is enough.
 SECONDS = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
@@ -88,22 +85,14 @@ def recorded_similarity(suite: Suite, library: Library, base: str) -> Similarity
 
 @contextmanager
 def _mapping(suite: Suite) -> Iterator[Callable[..., Iterable[None]]]:
-    """How to go through jobs: on a CPU the zoo's small models train side by side, a core each.
-
-    Threads would wait for each other more than they help: two of them train such a model no faster than one.
-    """
-    state = processes()
-    cores = os.cpu_count() or 1
-    if state.device.type != "cpu" or state.num_processes > 1 or cores < 2 or not set(suite.bases) <= set(BASES):
+    """How to go through jobs: one after the other, or side by side."""
+    workers = worthwhile_workers(suite)
+    if workers == 1:
         yield map
         return
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(min(cores, WORKERS), spawn, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, spawn, initializer=be_a_worker) as pool:
         yield pool.map
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _pretrain(suite: Suite, library: Library, say: Callable[[str], None]) -> None:

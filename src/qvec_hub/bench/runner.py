@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from ..training.progress import quiet_transformers
 from .build import build_library, recorded_similarity
 from .cells import Cell, Key, cells, key_of_row
 from .context import Context, Trained, read_context
+from .crew import rows_by_crew
 from .library import Library, donor_name, receiver_name
-from .processes import processes
+from .processes import processes, worthwhile_workers
 from .row import Row
 from .rows import append_row, read_all, read_rows, row_files
 from .suite import Suite
@@ -29,6 +30,7 @@ from .workbench import Workbench
 __all__ = ["Run", "open_run", "run_suite"]
 
 SUITE_FILE = "suite.json"
+MANY = 400  # cells: starting workers takes as long as dozens of them
 
 
 @dataclass(frozen=True)
@@ -161,10 +163,15 @@ def _share(pending: list[Cell], state: PartialState) -> list[Cell]:
 
 
 def _count(suite: Suite, library: Library, out: Path, mine: list[Cell], state: PartialState) -> None:
-    bench = Workbench(suite, library, state.device)
-    with counting("measuring cells", len(mine), state.is_main_process) as advance:
-        for cell in mine:
-            append_row(out / _rows_file(state.process_index), bench.count(cell))
+    workers = worthwhile_workers(suite) if len(mine) >= MANY else 1
+    if workers > 1:
+        rows = rows_by_crew(suite, library, mine, workers)
+    else:
+        bench = Workbench(suite, library, state.device)
+        rows = (bench.count(cell) for cell in mine)
+    with counting("measuring cells", len(mine), state.is_main_process) as advance, closing(rows):
+        for row in rows:
+            append_row(out / _rows_file(state.process_index), row)
             advance(1)
 
 
