@@ -30,8 +30,8 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
             ("fp", None, None, None, None),
             ("ptq", None, None, None, None),
             ("own_qat", None, None, None, None),
-            ("qvec", None, None, 0.5, "recommended"),
-            ("qvec", "random", None, 0.5, "recommended"),
+            ("qvec", None, None, 1.0, "recommended"),
+            ("qvec", "random", None, 1.0, "recommended"),
             ("qvec", None, "mean", 1.0, "unit"),
             ("qvec", None, "mean", 0.5, None),
             ("qvec", "random", "mean", 1.0, "unit"),
@@ -39,7 +39,7 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ]
         assert {donor.repo for row in mine for donor in row.donors} == {other}
         assert {(row.dataset, row.split, row.seed) for row in mine} == {(f"zoo:{receiver}", "test", recipe.seed)}
-        assert mine[3].correct == mine[6].correct  # a mean of one donor is that donor
+        assert mine[3].correct == mine[5].correct  # a mean of one donor is that donor
     lines_of_table = table(rows, settings)
     assert [line[0] for line in lines_of_table] == ["digits", "counting", "mean"]
     cells = [rows[i] for i in (0, 1, 3, 5, 7, 2)]
@@ -63,7 +63,7 @@ def test_a_published_demo_loads_everything_from_the_hub(hub, tmp_path: Path) -> 
     assert {row.receiver_revision for row in rows if row.receiver == "lab/zoo-s-digits"} == {
         revisions["lab/zoo-s-digits"]
     }
-    name = "lab/zoo-s-counting-int2-channel-mse-qvec"
+    name = "lab/zoo-s-counting-int2-channel-absmax-qvec"
     vector = qv.QuantizationVector.from_pretrained(name)
     assert vector.config.base_model == Revision("lab/zoo-s-base", revisions["lab/zoo-s-base"])
     assert vector.config.donor.finetuned.repo_id == "lab/zoo-s-counting"
@@ -73,7 +73,7 @@ def test_a_published_demo_loads_everything_from_the_hub(hub, tmp_path: Path) -> 
     alone = [row for row in rows if row.merge is None and [donor.repo for donor in row.donors] == [name]]
     (kept,) = (row for row in alone if row.control is None)
     assert f"({kept.correct}/{kept.n})" in card.content
-    quantized = ModelCard.load("lab/zoo-s-digits-int2-channel-mse")
+    quantized = ModelCard.load("lab/zoo-s-digits-int2-channel-absmax")
     assert f"[{name}]" in quantized.content
     assert "import qvec_hub" in quantized.content
 

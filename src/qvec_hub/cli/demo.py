@@ -17,7 +17,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="A new folder for models, vectors, rows and the picture.")] = Path(
         "demo_output"
     ),
-    weights: Annotated[str, typer.Option(help="The grid of donors and receivers.")] = "int2-channel-mse",
+    weights: Annotated[str, typer.Option(help="The grid of donors and receivers.")] = "int2-channel-absmax",
     hub: Annotated[
         str | None,
         typer.Option(help="Publish models and vectors under this name on the Hub, and load them from there."),
@@ -53,9 +53,8 @@ def demo(
         return
     print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows, settings))
     print(
-        f"One donor: the vectors of the other {len(settings.tasks) - 1} tasks, one at a time at scale "
-        f"{settings.donor_scale:g}, pooled. Mean and random control: scale {settings.mean_scale:g}. "
-        "No receiver image was used for any of it but own QAT.\n"
+        f"One donor: the vectors of the other {len(settings.tasks) - 1} tasks, one at a time, pooled. Scale "
+        f"{settings.scale:g} throughout. No receiver image was used for any of it but own QAT.\n"
         f"Picture: {picture}\nRows: {out / ROWS_FILE}\n{seconds:.0f} seconds"
     )
 

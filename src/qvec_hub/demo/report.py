@@ -16,7 +16,7 @@ COLUMNS = ["fp", "ptq", "donor", "mean", "random", "own_qat"]
 
 def table(rows: Sequence[Row], settings: DemoSettings) -> list[list[str]]:
     """One line per receiver and their mean: ``accuracy (correct/n)``. One donor: all other tasks' donors, pooled."""
-    rows = [row for row in rows if _column(row) not in ("mean", "random") or row.scale == settings.mean_scale]
+    rows = [row for row in rows if _column(row) not in ("mean", "random") or row.scale == settings.scale]
     receivers = list(dict.fromkeys(_task(row) for row in rows))
     lines = []
     for receiver in receivers:
