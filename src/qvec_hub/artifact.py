@@ -77,9 +77,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the tensors are stored."""
+    """How the tensors are stored (see `encoding`), and what that costs: ``‖ρ − ρ̂‖ / ‖ρ‖``; None where nothing."""
 
     name: str = field(default="float32", metadata={"rule": NAME})
+    relative_error: float | None = field(default=None, metadata={"rule": COUNTABLE, "optional": True})
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import artifact
-from .artifact import TensorSummary, VectorConfig
+from .artifact import Encoding, TensorSummary, VectorConfig
+from .encoding import ENCODINGS, check_encoding, encode, planned, relative_error
 from .errors import ArtifactError
 from .folders import new_folder
 from .tensor_files import TensorFiles, is_shard, read_lineage, tensor_files
@@ -39,9 +40,17 @@ def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Te
         ArtifactError: when anything is missing, foreign, truncated, not finite, or not what the hash says.
     """
     config = VectorConfig.read(folder / artifact.CONFIG_FILE)
-    if config.encoding.name != "float32":
-        raise ArtifactError(f"{folder}: encoding {config.encoding.name!r} is unknown; this qvec_hub reads 'float32'")
+    if config.encoding.name not in ENCODINGS:
+        raise ArtifactError(
+            f"{folder}: encoding {config.encoding.name!r} is unknown; this qvec_hub reads {', '.join(ENCODINGS)}"
+        )
     tensors = TensorFiles(tensor_files(folder))
+    foreign = tensors.encodings() - {config.encoding.name}
+    if foreign:
+        raise ArtifactError(
+            f"{folder}: {artifact.CONFIG_FILE} promises tensors in {config.encoding.name}, the files hold some in "
+            f"{', '.join(sorted(foreign))}; fetch or extract the vector again"
+        )
     assert config.tensors is not None
     _refuse_heads(tensors, str(folder))
     _check_content(folder, tensors, config.tensors)
@@ -54,12 +63,30 @@ def write(
     tensors: Mapping[str, Tensor],
     shapes: Mapping[str, tuple[int, ...]],
     lineage: Mapping[str, Tensor] | None,
+    encoding: str | None = None,
 ) -> None:
-    """Write an artifact in one step: the folder keeps its old vector or gets the whole new one."""
+    """Write an artifact in one step: the folder keeps its old vector or gets the whole new one.
+
+    Args:
+        encoding: one of `ENCODINGS`; by default the one that the tensors are in already.
+
+    Raises:
+        ArtifactError: no such encoding, a tensor of a head, NaN, or a folder that cannot be written.
+    """
+    encoding = check_encoding(encoding or config.encoding.name)
     _refuse_heads(tensors, "this vector")
+    kept = tensors if isinstance(tensors, TensorFiles) and encoding == config.encoding.name else None
+
+    def entries(name: str) -> dict[str, Tensor]:
+        return encode(name, tensors[name], encoding) if kept is None else kept.stored(name)
+
     with new_folder(folder, owned=_owned) as scratch:
-        _write_tensors(scratch, tensors, shapes)
-        summary = summarize(TensorFiles(tensor_files(scratch)), str(folder))
+        _write_tensors(scratch, shapes, encoding, entries)
+        written = TensorFiles(tensor_files(scratch))
+        summary = summarize(written, str(folder))
+        if kept is None:
+            error = None if encoding == "float32" else relative_error(tensors, written)
+            config = replace(config, encoding=Encoding(encoding, error))
         if lineage is not None:
             save_file({name: sample.contiguous() for name, sample in lineage.items()}, scratch / artifact.LINEAGE_FILE)
         text = replace(config, tensors=summary).to_json()
@@ -155,14 +182,23 @@ def _stamp(tensors: TensorFiles, expected: TensorSummary) -> Path | None:
     return Path(huggingface_hub.constants.HF_HOME) / "qvec_hub" / "verified" / key
 
 
-def _write_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _write_tensors(
+    folder: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    encoding: str,
+    entries: Callable[[str], dict[str, Tensor]],
+) -> None:
+    owners = {entry: name for name, shape in shapes.items() for entry in planned(name, shape, encoding)}
     plan = split_torch_state_dict_into_shards(
-        {name: torch.empty(shape, device="meta") for name, shape in shapes.items()},
+        {entry: empty for name, shape in shapes.items() for entry, empty in planned(name, shape, encoding).items()},
         filename_pattern=artifact.TENSOR_PATTERN,
         max_shard_size=artifact.MAX_SHARD_BYTES,
     )
-    for file, names in plan.filename_to_tensors.items():
-        save_file({name: tensors[name].contiguous() for name in names}, folder / file, metadata={"format": "pt"})
+    for file, wanted in plan.filename_to_tensors.items():
+        here: dict[str, Tensor] = {}
+        for name in dict.fromkeys(owners[entry] for entry in wanted):
+            here |= {entry: content for entry, content in entries(name).items() if entry in wanted}
+        save_file({entry: here[entry].contiguous() for entry in wanted}, folder / file, metadata={"format": "pt"})
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         (folder / artifact.INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from . import artifact
 from .checkpoint import first_line
+from .encoding import WIDTHS, decode, split_name
 from .errors import ArtifactError
 from .lineage import SAMPLES
+from .packing import packed_size
 from .untrusted import parse_json, printable, read_file, size_of
 
 __all__ = ["TensorFiles", "is_shard", "read_lineage", "tensor_files"]
@@ -61,7 +63,10 @@ def tensor_files(folder: Path) -> dict[str, Path]:
 
 
 class TensorFiles(Mapping[str, Tensor]):
-    """Float32 tensors in safetensors files, memory-mapped: a tensor is read when it is used.
+    """Float32 tensors in safetensors files, memory-mapped: a tensor is read, and decoded, when it is used.
+
+    Args:
+        files: name of an entry -> the file it is in.
 
     Raises:
         ArtifactError: when a file is no safetensors file, holds another type or an odd shape, or when the files hold
@@ -71,32 +76,80 @@ class TensorFiles(Mapping[str, Tensor]):
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._files = files
         self._handles: dict[Path, Any] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._parts: dict[str, dict[str | None, str]] = {}  # tensor -> part of it (None: whole) -> entry
         for path in dict.fromkeys(files.values()):
             handle = self._handles[path] = _open(path)
-            for name in handle.keys():  # noqa: SIM118  (a handle cannot be iterated)
-                if files.get(name) != path:
-                    raise ArtifactError(f"{artifact.INDEX_FILE} and the shards differ: {name} is in {path.name}")
-                self.shapes[name] = _shape(handle, name, path)
-        missing = sorted(printable(name, 60) for name in files if name not in self.shapes)
+            for entry in handle.keys():  # noqa: SIM118  (a handle cannot be iterated)
+                if files.get(entry) != path:
+                    raise ArtifactError(f"{artifact.INDEX_FILE} and the shards differ: {entry} is in {path.name}")
+                name, part = split_name(entry, files)
+                self._parts.setdefault(name, {})[part] = entry
+        found = {entry for parts in self._parts.values() for entry in parts.values()}
+        missing = sorted(printable(entry, 60) for entry in files if entry not in found)
         if missing:
             raise ArtifactError(f"{artifact.INDEX_FILE} and the shards differ in {', '.join(missing[:4])}; {_AGAIN}")
+        self.shapes = {name: self._checked(name, parts) for name, parts in self._parts.items()}
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor: Tensor = self._handles[self._files[name]].get_tensor(name)
-        return tensor
+        parts = self.stored(name)
+        if name in parts:
+            return parts[name].float()
+        width = self._width(name)
+        return decode(parts[f"{name}.{width}"], parts[f"{name}.scale"], self.shapes[name], WIDTHS[width])
+
+    def stored(self, name: str) -> dict[str, Tensor]:
+        """What stands in the files for a tensor: entry -> its content, as it is."""
+        return {entry: self._handle(entry).get_tensor(entry) for entry in self._parts[name].values()}
+
+    def encodings(self) -> set[str]:
+        """Those that tensors are in; what is small is float32 under each."""
+        whole = {
+            str(self._handle(name).get_slice(name).get_dtype()) for name, parts in self._parts.items() if None in parts
+        }
+        return {self._width(name) for name, parts in self._parts.items() if None not in parts} | (
+            {"bf16"} if "BF16" in whole else set()
+        )
 
     def paths(self) -> list[Path]:
         return list(self._handles)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._files
+        return name in self._parts
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return iter(self._parts)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._parts)
+
+    def _handle(self, entry: str) -> Any:
+        return self._handles[self._files[entry]]
+
+    def _width(self, name: str) -> str:
+        return next(width for width in WIDTHS if width in self._parts[name])
+
+    def _checked(self, name: str, parts: Mapping[str | None, str]) -> tuple[int, ...]:
+        """The shape of a tensor whose parts are all there, and belong together."""
+        path = self._files[next(iter(parts.values()))]
+        if None in parts and len(parts) == 1:
+            return _shape(self._handle(name), name, path, ("F32", "BF16"))
+        widths = [part for part in parts if part in WIDTHS]
+        if len(widths) != 1 or set(parts) != {widths[0], "scale", "shape"}:
+            listed = ", ".join(sorted(parts.values()))
+            raise ArtifactError(f"{path}: {name} is written as {listed}, expected codes, .scale and .shape; {_AGAIN}")
+        count = _shape(self._handle(parts["shape"]), parts["shape"], path, ("I64",))
+        if len(count) != 1 or count[0] > MAX_DIMENSIONS:
+            raise ArtifactError(f"{path}: {parts['shape']} has shape {count}, expected up to {MAX_DIMENSIONS} numbers")
+        shape = tuple(self._handle(parts["shape"]).get_tensor(parts["shape"]).tolist())
+        wanted = {widths[0]: (packed_size(math.prod(shape), WIDTHS[widths[0]]),), "scale": shape[:1]}
+        for part, kind in ((widths[0], "U8"), ("scale", "F32")):
+            found = _shape(self._handle(parts[part]), parts[part], path, (kind,))
+            if min(shape) < 1 or found != wanted[part]:
+                raise ArtifactError(
+                    f"{path}: {parts[part]} has shape {found}, which does not go with a tensor of shape "
+                    f"{printable(shape, 60)}; {_AGAIN}"
+                )
+        return shape
 
 
 def read_lineage(path: Path, tensors: Collection[str] | None) -> dict[str, Tensor] | None:
@@ -116,8 +169,9 @@ def read_lineage(path: Path, tensors: Collection[str] | None) -> dict[str, Tenso
     for name in handle.keys():  # noqa: SIM118
         if tensors is not None and name not in tensors:
             raise ArtifactError(f"{path}: sketches {name}, which is not in the vector; {_AGAIN}")
-        if _shape(handle, name, path) != (SAMPLES,):
-            raise ArtifactError(f"{path}: {name} has shape {_shape(handle, name, path)}, expected ({SAMPLES},)")
+        shape = _shape(handle, name, path, ("F32",))
+        if shape != (SAMPLES,):
+            raise ArtifactError(f"{path}: {name} has shape {shape}, expected ({SAMPLES},)")
         sample = sketch[name] = handle.get_tensor(name).clone()
         if not math.isfinite(float(torch.dot(sample, sample))):  # or a similarity would be NaN
             raise ArtifactError(f"{path}: {name} holds NaN, infinity or numbers beyond any weight; {_AGAIN}")
@@ -155,10 +209,10 @@ def _check_header(path: Path) -> None:
         raise _broken(path, "it holds no tensors")
 
 
-def _shape(handle: Any, name: str, path: Path) -> tuple[int, ...]:
+def _shape(handle: Any, name: str, path: Path, kinds: Collection[str]) -> tuple[int, ...]:
     header = handle.get_slice(name)
-    if header.get_dtype() != "F32":
-        raise ArtifactError(f"{path}: {name} is {header.get_dtype()}, expected F32")
+    if header.get_dtype() not in kinds:
+        raise ArtifactError(f"{path}: {name} is {header.get_dtype()}, expected {' or '.join(kinds)}")
     shape = tuple(header.get_shape())
     if len(shape) > MAX_DIMENSIONS or 0 in shape:
         raise ArtifactError(

@@ -134,15 +134,19 @@ class QuantizationVector:
             raise ArtifactError(f"{error}{way_out(origin, cache_dir)}") from error
         return cls(config, tensors, lineage, origin, folder if origin is None else None)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, encoding: str | None = None) -> None:
         """Write the artifact and its card; the folder holds either its old vector or the complete new one.
 
         Sections that somebody wrote into the card by hand stay.
 
+        Args:
+            encoding: how matrices are written: ``"float32"``, ``"bf16"``, ``"int8"``, ``"int4"`` or ``"int2"``; by
+                default as the vector was loaded, or float32. The config records what was lost.
+
         Raises:
             ArtifactError: when the folder cannot be written, or a tensor holds NaN or infinity.
         """
-        storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage)
+        storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage, encoding)
         publishing.write_card(Path(folder).expanduser())
 
     def push_to_hub(self, repo_id: str, **options: Any) -> CommitInfo:
@@ -255,6 +259,7 @@ class QuantizationVector:
             self.config,
             donor=donors.pop() if len(donors) == 1 else Donor(),
             scale=1.0,
+            encoding=Encoding(),
             tensors=None,
             sources=sources,
         )

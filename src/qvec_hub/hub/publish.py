@@ -37,6 +37,7 @@ def push_vector(
     rows: Iterable[Row] | None = None,
     license: str | None = None,
     card: str | None = None,
+    encoding: str | None = None,
     replace: bool = False,
 ) -> CommitInfo:
     """Publish a vector: config, tensors, lineage and card, in one commit.
@@ -52,6 +53,7 @@ def push_vector(
         license: for the card, an id such as ``apache-2.0``; None keeps what the card says.
         card: an existing card; its hand-written parts are kept, beside those of the card in the repository. None
             takes the one of the local folder that the vector was loaded from.
+        encoding: how matrices are written, see `QuantizationVector.save_pretrained`.
         replace: put this vector in the place of one of another base, or beside a model's files.
 
     Returns:
@@ -65,7 +67,7 @@ def push_vector(
     api = hub_api(token)
     with tempfile.TemporaryDirectory(prefix="qvec-push-") as scratch:
         folder = Path(scratch) / "vector"
-        vector.save_pretrained(folder)
+        vector.save_pretrained(folder, encoding=encoding)
         config = VectorConfig.read(folder / CONFIG_FILE)
         there = open_destination(api, place, private, create_pr)
         present = Present(api, there, Path(scratch) / "present")
