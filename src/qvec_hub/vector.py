@@ -206,7 +206,7 @@ class QuantizationVector:
         Raises:
             MisfitError: when the two differ in tensors.
         """
-        self._refuse_unlike(other)
+        self.refuse_unlike(other)
         dot = sum(float((self[name].double() * other[name].double()).sum()) for name in self)
         norms = self.norm() * other.norm()
         return dot / norms if norms else 0.0
@@ -214,12 +214,12 @@ class QuantizationVector:
     def __add__(self, other: QuantizationVector) -> QuantizationVector:
         if not isinstance(other, QuantizationVector):
             return NotImplemented
-        self._refuse_unlike(other)
-        return self._combined([(1.0, self), (1.0, other)], lambda name: self[name] + other[name])
+        self.refuse_unlike(other)
+        return self.combined([(1.0, self), (1.0, other)], lambda name: self[name] + other[name])
 
     def __mul__(self, factor: float) -> QuantizationVector:
         number = _number(factor)
-        return self._combined([(number, self)], lambda name: self[name] * number)
+        return self.combined([(number, self)], lambda name: self[name] * number)
 
     __rmul__ = __mul__
 
@@ -250,9 +250,10 @@ class QuantizationVector:
             listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
         return listed
 
-    def _combined(
+    def combined(
         self, terms: Sequence[tuple[float, QuantizationVector]], tensor: Callable[[str], Tensor]
     ) -> QuantizationVector:
+        """A vector of tensors that are computed from weighted others, which become its sources."""
         sources = [replace(s, weight=s.weight * weight) for weight, vector in terms for s in vector.sources()]
         donors = {vector.config.donor for _, vector in terms}
         config = replace(
@@ -265,7 +266,8 @@ class QuantizationVector:
         )
         return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage)
 
-    def _refuse_unlike(self, other: QuantizationVector) -> None:
+    def refuse_unlike(self, other: QuantizationVector) -> None:
+        """Raise MisfitError, saying in what they differ, unless both are of one architecture and base."""
         refuse_other_shapes(other.shapes(), self.shapes(), "other vector", "this vector")
         bases = self.config.base_model, other.config.base_model
         if all(base.repo_id for base in bases) and bases[0] != bases[1]:
