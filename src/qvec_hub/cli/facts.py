@@ -29,6 +29,7 @@ def summary(where: object, vector: Any) -> dict[str, Any]:
         "recipe": config.recipe,
         "recommended_scale": config.scale,
         "encoding": config.encoding.name,
+        "encoding_error": config.encoding.relative_error,
         "tensors": config.tensors.count,
         "parameters": config.tensors.parameters,
         "norm": config.tensors.norm,

@@ -27,6 +27,9 @@ def push(
     subfolder: Annotated[str | None, typer.Option(help="Where in the repository, if not at its root.")] = None,
     rows: Annotated[Path | None, typer.Option(help="Benchmark rows (JSON lines) for the card's table.")] = None,
     license: Annotated[str | None, typer.Option(help="The vector's licence, such as apache-2.0, for its card.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="float32, bf16, int8, int4 or int2; by default as it is in the folder.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a vector of another base.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -48,10 +51,12 @@ def push(
     }
     note(f"uploading {folder} to {repo}")
     if (folder / "config.json").exists() and not (folder / CONFIG_FILE).exists():
-        for_vectors = {"--subfolder": subfolder, "--rows": rows, "--license": license}
+        for_vectors = {"--subfolder": subfolder, "--rows": rows, "--license": license, "--encoding": encoding}
         done = _push_model(folder, repo, options, [name for name, given in for_vectors.items() if given])
     else:
-        done = _push_vector(folder, repo, rows, {**options, "subfolder": subfolder, "license": license})
+        done = _push_vector(
+            folder, repo, rows, {**options, "subfolder": subfolder, "license": license, "encoding": encoding}
+        )
     result = {"repo": done.repo_url.repo_id, "commit": done.oid, "url": str(done), "pull_request": done.pr_url}
     emit(result, done.pr_url or str(done), as_json)
 

@@ -28,6 +28,7 @@ def extract(
     task: Annotated[str | None, typer.Option(help="Name of the donor's task.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The donor's dataset.")] = None,
     scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
+    encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make a vector: QAT fine-tune minus plain fine-tune, head excluded."""
@@ -38,7 +39,7 @@ def extract(
     vector = QuantizationVector.extract(
         finetuned, qat, base, donor={"task": task, "dataset": dataset}, grid=grid, scale=scale
     )
-    vector.save_pretrained(out)
+    vector.save_pretrained(out, encoding=encoding)
     made = summary(out, QuantizationVector.from_pretrained(out))
     emit(
         made,

@@ -184,7 +184,7 @@ def _facts(config: VectorConfig, size: int) -> str:
         ("grid", f"`{grid.name}`: {grid.bits} bits ({levels} levels in use), {per}, {symmetry}, {grid.range} range"),
         ("recommended scale λ", f"{config.scale:g}"),
         ("size", f"{config.tensors.count} tensors, {config.tensors.parameters:,} parameters, {sized(size)} "
-                 f"({config.encoding.name})"),
+                 f"({_encoding(config)})"),
         ("norm", f"{config.tensors.norm:.4g}"),
         ("sha256 of the tensors", f"`{config.tensors.sha256}`"),
     ]  # fmt: skip
@@ -193,6 +193,15 @@ def _facts(config: VectorConfig, size: int) -> str:
         for i, source in enumerate(config.sources, 1)
     ]
     return table(["", ""], [[plain(key), value] for key, value in rows])
+
+
+def _encoding(config: VectorConfig) -> str:
+    assert config.tensors is not None
+    lost = config.encoding.relative_error
+    if lost is None:
+        return config.encoding.name
+    whole = sized(4 * config.tensors.parameters)
+    return f"{config.encoding.name}, instead of {whole}; it is off the whole vector by {lost:.1%} of its norm"
 
 
 def _recipe(config: VectorConfig) -> str:

@@ -1,0 +1,43 @@
+"""``qvec merge``: one vector out of many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app, emit, note
+
+__all__ = ["merge"]
+
+
+@app.command(
+    epilog="Example: qvec merge lab/vit-base-eurosat-int3-qvec lab/vit-base-flowers-int3-qvec --encoding int2 "
+    "--out consensus-int3-qvec"
+)
+def merge(
+    vectors: Annotated[list[str], typer.Argument(help="Vectors of one base and grid: folders or Hub repo ids.")],
+    out: Annotated[Path, typer.Option(help="Folder for the merged vector.")],
+    method: Annotated[
+        str, typer.Option(help="mean, norm_mean, ties, dare_linear, dare_ties or magnitude_prune.")
+    ] = "mean",
+    weight: Annotated[list[float] | None, typer.Option(help="How much a vector counts; give one for each.")] = None,
+    density: Annotated[float, typer.Option(help="Share of the numbers that the last four keep.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Of what DARE drops.")] = 0,
+    scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
+    encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
+    token: Annotated[str | None, typer.Option(help="A token, to read private vectors too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Merge vectors of one base and grid into one, tensor by tensor."""
+    from ..merge import merge as merged
+    from ..vector import QuantizationVector
+    from .facts import summary
+
+    opened = [QuantizationVector.from_pretrained(vector, token=token) for vector in vectors]
+    note(f"merging {len(opened)} vectors ({method})")
+    result = merged(opened, method, weight, density=density, seed=seed).with_config(scale=scale)
+    result.save_pretrained(out, encoding=encoding)
+    made = summary(out, QuantizationVector.from_pretrained(out))
+    emit(made, f"{out}: {len(opened)} vectors by {method}, {made['encoding']}, norm {made['norm']:.4g}", as_json)
