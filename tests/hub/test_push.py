@@ -233,3 +233,15 @@ def test_scratch_files_are_gone(hub, vector, tmp_path, monkeypatch) -> None:
     with pytest.raises(qv.HubError):
         push_vector(2 * vector, REPO, token="hf_bob")
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_small_encoding(hub, vector) -> None:
+    vector.push_to_hub(REPO)
+    vector.push_to_hub(REPO, encoding="int2")
+    small = qv.QuantizationVector.from_pretrained(REPO)
+    assert small.config.encoding.name == "int2"
+    assert same(qv.QuantizationVector.from_pretrained(f"{REPO}@{small.origin.revision}"), small)
+    assert "int2, instead of" in ModelCard.load(REPO).content
+    small.push_to_hub("alice/again")
+    assert same(qv.QuantizationVector.from_pretrained("alice/again"), small)
+    assert hub.files("alice/again")["qvec.safetensors"] == hub.files(REPO)["qvec.safetensors"]
