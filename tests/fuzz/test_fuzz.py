@@ -60,6 +60,18 @@ def test_every_mutation_is_read_well_or_refused(kind: str, vector, tmp_path: Pat
     assert sum(MUTATORS[name].times for name in report) > 1000
 
 
+@pytest.mark.parametrize("encoding", ["int2", "bf16"])
+def test_mutations_of_a_small_encoding(encoding: str, vector, tmp_path: Path, monkeypatch) -> None:
+    """All but those that make the config agree again, which is done for float32 only, or take an optional key."""
+    vector.save_pretrained(tmp_path / "original", encoding=encoding)
+    plain = {n: m for n, m in MUTATORS.items() if "seal" not in m.change.__code__.co_names and n != "delete_a_key"}
+    monkeypatch.setattr(harness, "MUTATORS", plain)
+    (tmp_path / "work").mkdir()
+    report = harness.run(artifacts.read(tmp_path / "original"), encoding, tmp_path / "work")
+    assert list(harness.wrong(report)) == [], "\n".join(harness.wrong(report))
+    assert sum(MUTATORS[name].times for name in report) > 900
+
+
 def test_every_mutation_applies_to_some_artifact(vector, tmp_path: Path, monkeypatch) -> None:
     kinds = [make(kind, vector, tmp_path / kind, monkeypatch) for kind in KINDS]
     assert {mutator.name for files in kinds for mutator in harness.applicable(files)} == set(MUTATORS)
