@@ -13,7 +13,8 @@ from transformers import ViTForImageClassification
 import qvec_hub as qv
 from qvec_hub.naming import backbone_linears
 from qvec_hub.packing import packed_size
-from qvec_hub.quanto import PackedLinear, pack_linears_, packed_layers, swap_linears_
+from qvec_hub.quantizing import _pack_linears_ as pack_linears_
+from qvec_hub.quanto import PackedLinear, packed_layers, swap_linears_
 
 from .conftest import tiny_config
 

@@ -9,7 +9,8 @@ from .loading import from_pretrained
 from .merge import merge
 from .patch import patch_
 from .plugin import QVecConfig
-from .quanto import quantize_
+from .quantizing import quantize_
+from .scale import ScaleChoice, choose_scale, rank_donors
 from .training import prepare_qat_, strip_qat_
 from .vector import QuantizationVector
 from .version import __version__
@@ -31,8 +32,10 @@ __all__ = [
     "QVecConfig",
     "QVecError",
     "QuantizationVector",
+    "ScaleChoice",
     "TrainingRecipe",
     "__version__",
+    "choose_scale",
     "evaluate",
     "fake_quantize",
     "from_pretrained",
@@ -40,6 +43,7 @@ __all__ = [
     "patch_",
     "prepare_qat_",
     "quantize_",
+    "rank_donors",
     "search",
     "strip_qat_",
     "train_donor",

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import cached_file
 
@@ -15,6 +16,7 @@ from .folders import new_folder
 from .grids import Grid
 from .patch import patch_
 from .plugin import METHOD, QVecConfig, VectorLike, open_vector
+from .prepare import Progress
 
 __all__ = ["from_pretrained", "save_model"]
 
@@ -23,9 +25,12 @@ def from_pretrained(
     source: str | Path,
     vector: VectorLike | None = None,
     weights: str | Grid | None = None,
-    scale: float | str = "recommended",
+    scale: float | str | None = None,
     *,
     check_lineage: bool = True,
+    rounding: str | None = None,
+    images: Tensor | None = None,
+    progress: Progress | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
     """Load a ViT image classifier, add a vector to it, and quantize it.
@@ -33,8 +38,10 @@ def from_pretrained(
     Args:
         source: the receiver: a folder or a Hub repo id; or a model saved by this package (then without the rest).
         vector: see `QVecConfig`; None adds nothing.
-        weights: ``"int2"`` … ``"int8"``, a grid's name or a `Grid`; None leaves the (patched) model in float.
-        scale: a number or ``"recommended"``.
+        weights: ``"int2"`` … ``"int8"`` (a vector's own grid of that width, if it has one), a grid's name or a
+            `Grid`; None leaves the (patched) model in float.
+        scale, rounding, images, progress: see `QVecConfig`. Several vectors and nothing else give the best that is
+            known: their mean, a scale chosen on proxy images, codes and scales fitted on those.
         check_lineage: refuse a receiver that does not descend from the vector's base.
         kwargs: for transformers' ``from_pretrained``: revision, token, cache_dir, local_files_only, dtype, device_map …
 
@@ -62,8 +69,10 @@ def from_pretrained(
     opened = open_vector(vector, **hub)
     if weights is None:
         model = load_classifier(source, **kwargs)
-        return model if opened is None else patch_(model, opened, scale, check_lineage=check_lineage)
-    return _load(source, QVecConfig(opened, weights, scale, check_lineage), **kwargs)
+        number = "recommended" if scale is None else scale
+        return model if opened is None else patch_(model, opened, number, check_lineage=check_lineage)
+    how: dict[str, Any] = {"rounding": rounding, "images": images, "progress": progress}
+    return _load(source, QVecConfig(opened, weights, scale, check_lineage, **how), **kwargs)
 
 
 def save_model(model: PreTrainedModel, folder: str | Path, processor_from: str | Path | None = None) -> None:

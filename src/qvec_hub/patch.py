@@ -81,7 +81,8 @@ def resolve_scale(scale: float | str, vector: QuantizationVector) -> float:
     if scale == "recommended":
         return vector.config.scale
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale):
-        raise QVecError(f"scale: expected a finite number or 'recommended', found {scale!r}")
+        hint = "; a model in memory takes choose_scale(…).scale" if scale == "auto" else ""
+        raise QVecError(f"scale: expected a finite number or 'recommended', found {scale!r}{hint}")
     return float(scale)
 
 

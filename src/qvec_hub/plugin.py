@@ -2,7 +2,8 @@
 
 While a float checkpoint is loaded, every backbone tensor passes through `_PatchAndPack`: the vector's tensor
 is added in float32, a linear weight is then rounded and packed, and the float one dropped. At no time is
-there a second float model. A saved model holds plain buffers, which transformers loads by name.
+there a second float model. A scale or codes that depend on what flows through the whole model are found when all of
+it has arrived. A saved model holds plain buffers, which transformers loads by name.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from .artifact import Source
 from .checkpoint import commit_in, known_origin
 from .errors import ArtifactError, QVecError
+from .gathering import Gathered
 from .grids import Grid
 from .merge import merge
 from .naming import canonical_names
-from .patch import refuse_misfit, refuse_stranger, resolve_scale
+from .patch import refuse_misfit, refuse_stranger
+from .prepare import Progress, Treatment
 from .quanto import PackedLinear, swap_linears_
-from .record import METHOD, push_with_card_, quantization_record
+from .record import METHOD, OWN_IMAGES, PROXIES, push_with_card_, quantization_record
 from .streaming import WeightStream
 from .vector import QuantizationVector
 
@@ -45,8 +48,17 @@ class QVecConfig(QuantizationConfigMixin):
     Args:
         vector: a repo id (``"org/name"``, ``"org/name@revision"``), a folder, a `QuantizationVector`, a list of
             them (their mean is taken), or None for plain post-training quantization.
-        weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`.
-        scale: what the vector is multiplied by: a number or ``"recommended"``.
+        weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`. A bare width means the vector's own grid,
+            where that has this width.
+        scale: what the vector is multiplied by: a number, ``"recommended"`` (what its config says) or ``"auto"``
+            (chosen on proxy images, see `qvec_hub.choose_scale`). By default auto for several vectors together, and
+            recommended for one donor's.
+        rounding: ``"nearest"``, ``"gptq"`` (error feedback) or ``"fitted"`` (that and fitted scales), the last two
+            with what proxy images make flow through the model. By default fitted for several vectors whose scale is
+            chosen, else nearest.
+        images: pixel values ``(n, channels, height, width)`` to use in the place of proxy images, such as unlabelled
+            ones of the receiver's task; the result is then calibrated, not zero-shot.
+        progress: called with what is being done, steps done, and of how many.
         check_lineage: refuse a receiver that does not descend from the vector's base.
         token, cache_dir, local_files_only: for fetching vectors, as in `QuantizationVector.from_pretrained`; never
             saved.
@@ -59,9 +71,12 @@ class QVecConfig(QuantizationConfigMixin):
         self,
         vector: VectorLike | list[dict[str, Any]] | None = None,
         weights: str | Grid | dict[str, Any] = "int3",
-        scale: float | str = "recommended",
+        scale: float | str | None = None,
         check_lineage: bool = True,
         *,
+        rounding: str | None = None,
+        images: Tensor | None = None,
+        progress: Progress | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
@@ -69,8 +84,14 @@ class QVecConfig(QuantizationConfigMixin):
     ) -> None:
         self.quant_method = METHOD  # type: ignore[assignment]  # transformers compares it as a string
         self.grid = Grid.parse(unknown.pop("grid", weights))
+        self.grid_is_open = isinstance(weights, str) and weights == f"int{self.grid.bits}"
         self.vector = vector
         self.scale = scale
+        self.rounding = rounding
+        self.images = images
+        self.progress = progress
+        self.scale_curve = unknown.pop("scale_curve", None)
+        self.watched = unknown.pop("watched", None)  # what codes and scale were found with: of a saved config.json
         self.check_lineage = check_lineage
         self.hub = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         self.base_model = unknown.pop("base_model", None)  # these two come from a saved config.json or are found out
@@ -82,7 +103,10 @@ class QVecConfig(QuantizationConfigMixin):
 
     def to_dict(self) -> dict[str, Any]:
         """What goes into ``config.json``: provenance instead of tensors."""
-        return quantization_record(self.grid, _provenance(self.vector), self.scale, self.base_model, self.receiver)
+        found = {"rounding": self.rounding, "watched": self.watched, "scale_curve": self.scale_curve}
+        return quantization_record(
+            self.grid, _provenance(self.vector), self.scale, self.base_model, self.receiver, **found
+        )
 
 
 def open_vector(vector: Any, **hub: Any) -> QuantizationVector | None:
@@ -109,7 +133,7 @@ class QVecQuantizer(HfQuantizer):
 
     def __init__(self, quantization_config: QVecConfig, **kwargs: Any) -> None:
         super().__init__(copy.copy(quantization_config), **kwargs)  # the caller may use the same config again
-        self.stream: WeightStream | None = None
+        self.stream: WeightStream | Gathered | None = None
         self.canonical: dict[str, str] = {}  # run-time name -> canonical name, of tensors the vector changes
         self.layers: dict[str, PackedLinear] = {}
         self.pending: set[str] = set()
@@ -128,6 +152,8 @@ class QVecQuantizer(HfQuantizer):
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
                 self.stream = self._open_stream(model)
+            self.quantization_config.images = None  # neither tensors nor callables have a place in a config
+            self.quantization_config.progress = None
         self.layers = swap_linears_(model, self.quantization_config.grid)
         for layer in self.layers.values():
             layer._is_hf_initialized = True  # nothing to draw at random: a weight that does not arrive is an error
@@ -137,23 +163,23 @@ class QVecQuantizer(HfQuantizer):
         self.pending = {f"{name}.weight" for name in self.layers} | set(self.canonical)
         return model
 
-    def _open_stream(self, model: PreTrainedModel) -> WeightStream:
+    def _open_stream(self, model: PreTrainedModel) -> WeightStream | Gathered:
         config = self.quantization_config
         hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
         vector = open_vector(config.vector, **hub)
-        if vector is None:
-            return WeightStream(None, 1.0)
-        scale = resolve_scale(config.scale, vector)
-        self.canonical = canonical_names(model)
-        state = model.state_dict()
-        refuse_misfit(vector, model, {new: tuple(state[name].shape) for name, new in self.canonical.items()})
-        if vector.config.grid != config.grid:
-            warnings.warn(
-                f"the vector was trained on {vector.config.grid.name} and is used on {config.grid.name}; "
-                "vectors transfer poorly to another grid",
-                stacklevel=2,
-            )
-        return WeightStream(vector, scale)
+        treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector)
+        config.rounding = treatment.rounding
+        if vector is not None:
+            self.canonical = canonical_names(model)
+            state = model.state_dict()
+            refuse_misfit(vector, model, {new: tuple(state[name].shape) for name, new in self.canonical.items()})
+            if config.grid_is_open and vector.config.grid.bits == config.grid.bits:
+                config.grid = vector.config.grid
+            if vector.config.grid != config.grid:
+                warnings.warn(foreign_grid(vector.config.grid, config.grid), stacklevel=2)
+        if treatment.watches:
+            return Gathered(vector, treatment, config.progress)
+        return WeightStream(vector, float(treatment.scale or 0.0))
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
         # Only the tensors this plugin changes: for these transformers leaves the shape check to us.
@@ -175,6 +201,8 @@ class QVecQuantizer(HfQuantizer):
             )
         layer = self.layers.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
         assert self.stream is not None
+        if isinstance(self.stream, Gathered):
+            return self.stream.take(name, tensor, layer)
         canonical = self.canonical.get(name, name)
         if layer is None:
             return {name: self.stream.patched(canonical, tensor, expected.dtype)}
@@ -186,12 +214,13 @@ class QVecQuantizer(HfQuantizer):
         push_with_card_(model)
         if self.stream is None:
             return model
-        stream, self.stream, self.layers = self.stream, None, {}
-        self.canonical = {}
+        stream, layers = self.stream, self.layers
+        self.stream, self.layers, self.canonical = None, {}, {}
         if self.failure is not None:
             stream.close()
             raise self.failure
-        stream.finish()
+        if isinstance(stream, WeightStream):
+            stream.finish()
         if self.pending:
             some = ", ".join(sorted(self.pending)[:4])
             raise ArtifactError(
@@ -199,10 +228,15 @@ class QVecQuantizer(HfQuantizer):
                 "random; expected a complete checkpoint"
             )
         config = self.quantization_config
-        config.scale = stream.scale
         config.receiver = asdict(known_origin(model.config._name_or_path, self.commit))
+        if isinstance(stream, Gathered):
+            choice, config.scale = stream.prepare_(model, layers, config.grid, config.check_lineage)
+            config.scale_curve = None if choice is None else [list(point) for point in choice.curve]
+            config.watched = PROXIES if stream.treatment.images is None else OWN_IMAGES
+        else:
+            config.scale = stream.scale
         if stream.vector is not None:
-            if config.check_lineage:
+            if config.check_lineage and isinstance(stream, WeightStream):
                 refuse_stranger(stream.vector, stream.probes)
             config.vector = stream.vector.provenance()
             config.base_model = asdict(stream.vector.config.base_model)
@@ -249,6 +283,13 @@ class _PatchAndPack(ConversionOps):
         except Exception as error:  # transformers would log it and go on; it is raised when the load ends
             self.quantizer.failure = error
             return {}
+
+
+def foreign_grid(trained: Grid, used: Grid) -> str:
+    """What to say where a vector is used on another grid than its donor was trained on."""
+    return (
+        f"the vector was trained on {trained.name} and is used on {used.name}; vectors transfer poorly to another grid"
+    )
 
 
 def _provenance(vector: Any) -> list[dict[str, Any]] | None:

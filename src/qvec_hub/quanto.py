@@ -1,4 +1,4 @@
-"""The optimum-quanto side: integer widths quanto lacks, the packed weight, the linear layer, `quantize_`.
+"""The optimum-quanto side: integer widths quanto lacks, the packed weight, the linear layer.
 
 Cut as quanto is: what a weight *is* (`PackedWeight`, a `QTensor`), what *uses* it (`PackedLinear`, a
 `QLinear`), what *computes* it (`unpack_weight`). A frozen layer keeps its weight as plain buffers (packed
@@ -8,7 +8,6 @@ of them, made when somebody asks for ``layer.weight``.
 
 from __future__ import annotations
 
-import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -18,20 +17,18 @@ from optimum.quanto.tensor.qtype import qint
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .errors import GridError, MisfitError
+from .errors import MisfitError
 from .grids import Grid, quantize, scale_shape
 from .naming import backbone_linears
 from .packing import pack, packed_size, unpack
-from .record import remember_
 
 __all__ = [
     "Packed",
     "PackedLinear",
     "PackedWeight",
-    "pack_linears_",
     "pack_weight",
     "packed_layers",
-    "quantize_",
+    "refuse_packed",
     "swap_linears_",
     "unpack_weight",
 ]
@@ -42,59 +39,28 @@ for _bits in (3, 5, 6, 7):
 PACKED, SCALE, SHIFT = "weight_packed", "weight_scale", "weight_shift"
 
 
-def quantize_(model: PreTrainedModel, grid: Grid | str) -> PreTrainedModel:
-    """Round the weight of every linear layer of the backbone to the grid and pack it, in place.
-
-    The head, biases, norms, embeddings and the patch convolution stay as they are.
+def refuse_packed(model: PreTrainedModel) -> dict[str, Any]:
+    """The linear layers of a float model's backbone, by name.
 
     Raises:
-        GridError: when the grid does not exist or a weight holds NaN or infinity; nothing is changed then.
         MisfitError: when the model is quantized already, or has no linear layer to quantize.
     """
-    grid = Grid.parse(grid)
-    swapped = swap_linears_(model, grid)
-    pack_linears_(model, swapped)
-    _own_config(model)
-    remember_(model, grid)
-    return model
-
-
-def _own_config(model: PreTrainedModel) -> None:
-    """Put a copy of the model's config in its place: models built from one config must not share what follows."""
-    shared = model.config
-    config = copy.deepcopy(shared)
-    for module in model.modules():
-        if getattr(module, "config", None) is shared:
-            module.config = config  # type: ignore[assignment]
-
-
-def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]:
-    """Put an unfrozen `PackedLinear` in the place of every linear layer of the backbone; weights are shared."""
     linears = dict(backbone_linears(model))
     quantized = [name for name, module in linears.items() if isinstance(module, QLinear)]
     if quantized:
         raise MisfitError(f"{quantized[0]} is quantized already; start from the float model")
     if not linears:
         raise MisfitError(f"{type(model).__name__} keeps no linear layer as nn.Linear, so there is nothing to quantize")
+    return linears
+
+
+def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]:
+    """Put an unfrozen `PackedLinear` in the place of every linear layer of the backbone; weights are shared."""
+    linears = refuse_packed(model)
     swapped = {name: PackedLinear.from_linear(module, grid) for name, module in linears.items()}
     for name, module in swapped.items():
         model.set_submodule(name, module)
     return swapped
-
-
-def pack_linears_(model: PreTrainedModel, swapped: dict[str, PackedLinear]) -> None:
-    """Freeze the swapped layers; when one cannot be, all are put back as they were."""
-    weights = {name: module.weight for name, module in swapped.items()}
-    try:
-        for name, module in swapped.items():
-            try:
-                module.freeze()
-            except GridError as error:
-                raise GridError(f"{name}: {error}") from error
-    except GridError:
-        for name, module in swapped.items():
-            model.set_submodule(name, module.to_linear(weights[name]))
-        raise
 
 
 def packed_layers(model: nn.Module) -> list[PackedLinear]:
@@ -230,9 +196,9 @@ class PackedLinear(QLinear):
         if not self.frozen:
             self.hold(pack_weight(self.weight.detach(), self.grid))
 
-    def reserve(self) -> None:
-        """Freeze without a weight: empty buffers of the right shapes on the weight's device, to be loaded into."""
-        shape, device = self.weight.shape, self.weight.device
+    def reserve(self, device: torch.device | None = None) -> None:
+        """Freeze without a weight: empty buffers of the right shapes, by default on the weight's device."""
+        shape, device = self.weight.shape, device or self.weight.device
         scale = torch.empty(scale_shape(shape, self.grid), device=device)
         codes = torch.empty(packed_size(shape.numel(), self.grid.bits), dtype=torch.uint8, device=device)
         self.hold(Packed(codes, scale, None if self.grid.symmetric else torch.empty_like(scale)))

@@ -68,7 +68,7 @@ def _of(suite: Suite, measure: Measure, cell: Cell) -> Iterator[Cell]:
         yield cell
         return
     for grid in measure.grids or suite.grids:
-        if measure.method != "qvec":
+        if measure.donors is None:
             yield Cell(*place, grid)
             continue
         for donors in _donors(suite, measure, cell.receiver):

@@ -16,12 +16,14 @@ from ..errors import DataError, QVecError
 from ..grids import Grid
 from ..training.recipe import TrainingRecipe
 
-__all__ = ["CALIBRATED", "SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
+__all__ = ["CALIBRATED", "PROXIED", "SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
 
 SUITES = Path(__file__).parent / "suites"  # those that come with the package
-CALIBRATED = ("gptq", "awq")
-Calibrated = Literal["gptq", "awq"]
-Scale = float | Literal["unit", "recommended", "validation"]
+CALIBRATED = ("gptq", "awq", "fitted")  # with images of the receiver's own task
+Calibrated = Literal["gptq", "awq", "fitted"]
+PROXIED = {"proxy_gptq": "gptq", "proxy_fitted": "fitted"}  # with proxy images -> the rounding that these serve
+Proxied = Literal["proxy_gptq", "proxy_fitted"]
+Scale = float | Literal["unit", "recommended", "auto", "validation"]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=96)]
 
 
@@ -91,12 +93,13 @@ class Measure(Strict):
     """One kind of measurement, done on every receiver and each of `grids` (the suite's, where left out).
 
     donors: ``each`` (one at a time, also the receiver's own as a ceiling) or ``others`` (all but the receiver's
-    own, merged by `merge`). scales: numbers, ``unit``, ``recommended``, or ``validation``: the best of the suite's
-    `validation_scales` on the receiver's validation split. controls: what is measured beside the vector, in its
+    own, merged by `merge`). scales: numbers, ``unit``, ``recommended``, ``auto`` (see `qvec_hub.choose_scale`), or
+    ``validation``: the best of the suite's `validation_scales` on the receiver's validation split. A ``proxy_`` method
+    goes with donors or without. controls: what is measured beside the vector, in its
     place.
     """
 
-    method: Literal["fp", "ptq", "own_qat", "qvec"] | Calibrated
+    method: Literal["fp", "ptq", "own_qat", "qvec"] | Proxied | Calibrated
     grids: tuple[GridName, ...] | None = Field(default=None, min_length=1)
     donors: Literal["each", "others"] | None = None
     merge: str | None = None
@@ -105,11 +108,14 @@ class Measure(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Measure:
-        vector = self.method == "qvec"
+        about_vectors = bool(self.donors or self.merge or self.scales or self.controls)
+        vector = self.method == "qvec" or (self.method in PROXIED and about_vectors)
         if vector and (self.donors is None or not self.scales):
-            raise ValueError("method 'qvec' needs donors (each or others) and scales, such as [unit]")
-        if not vector and (self.donors or self.merge or self.scales or self.controls):
+            raise ValueError(f"method {self.method!r} needs donors (each or others) and scales, such as [unit]")
+        if not vector and about_vectors:
             raise ValueError(f"donors, merge, scales and controls go with method 'qvec', not with {self.method!r}")
+        if self.method in PROXIED and "validation" in self.scales:
+            raise ValueError(f"the scale 'validation' goes with method 'qvec', not with {self.method!r}")
         if vector and (self.donors == "others") != (self.merge is not None):
             raise ValueError("merge goes with 'donors: others', and is needed there, such as mean")
         if self.donors == "others" and "task_vector" in self.controls:
@@ -210,3 +216,4 @@ def _findings(error: ValidationError) -> str:
 
 
 assert get_args(Calibrated) == CALIBRATED
+assert get_args(Proxied) == tuple(PROXIED)

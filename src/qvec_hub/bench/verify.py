@@ -27,7 +27,7 @@ from .library import Library
 from .processes import processes
 from .row import DonorUse, Row
 from .seat import hash_of
-from .suite import Images, Suite, TaskSpec
+from .suite import PROXIED, Images, Suite, TaskSpec
 from .tasks import ZOO, load_task_split
 from .workbench import BATCH, Workbench
 
@@ -106,7 +106,8 @@ class _Again:
         self.bench = Workbench(suite, library, torch.device(_device())) if suite and library else None
 
     def count(self, row: Row) -> int:
-        if row.method in ("fp", "ptq") or (row.method == "qvec" and row.control is None):
+        loads = row.method in ("fp", "ptq", "qvec", *PROXIED)
+        if loads and row.control is None and row.merge in (None, "mean"):
             return self._by_loading(row)
         cell = self.cells.get(key_of_row(row))
         if cell is None or self.bench is None:
@@ -122,7 +123,10 @@ class _Again:
         source, revision = self._receiver(row)
         scale = 1.0 if row.scale is None else row.scale
         vectors = [self._donor(row, donor) for donor in row.donors] or None
-        model = from_pretrained(source, vector=vectors, weights=row.grid, scale=scale, revision=revision)
+        rounding = PROXIED.get(row.method, "nearest")
+        model = from_pretrained(
+            source, vector=vectors, weights=row.grid, scale=scale, rounding=rounding, revision=revision
+        )
         images: Dataset | str = row.dataset
         if row.dataset.startswith(ZOO):
             limits = Images.model_validate({row.split: row.n})

@@ -11,13 +11,16 @@ from ..calibration import calibrate_
 from ..evaluation import EvalResult
 from ..evaluation.result import library_versions
 from ..evaluation.runner import device_name
+from ..model_rounding import ROUNDINGS, round_linears_
+from ..proxies import proxy_pixels
+from ..scale import choose_scale
 from .cells import Cell
 from .donors import Donors
 from .library import Library, receiver_name
-from .receiver import Receiver
+from .receiver import Receiver, Vector
 from .row import Row
 from .seat import Seat, hash_of
-from .suite import CALIBRATED, Suite
+from .suite import CALIBRATED, PROXIED, Suite
 
 __all__ = ["Workbench"]
 
@@ -89,7 +92,7 @@ class Workbench:
     def _treat(self, cell: Cell, seat: Seat) -> tuple[Receiver, float | None]:
         """The model to count, and the scale it was patched with."""
         receiver, grid = seat.receiver, cell.grid
-        if cell.method == "qvec":
+        if cell.donors:
             return receiver, self._patch(cell, seat)
         if cell.method == "own_qat":
             assert grid is not None
@@ -99,9 +102,12 @@ class Workbench:
         if cell.method in CALIBRATED:
             assert grid is not None
             receiver.treat()
-            calibrate_(receiver.model, seat.calibration, grid, cell.method)
+            if cell.method in ROUNDINGS and cell.method != "gptq":  # that one as its authors have it
+                round_linears_(receiver.model, grid, cell.method, seat.calibration)
+            else:
+                calibrate_(receiver.model, seat.calibration, grid, cell.method)
         else:
-            receiver.treat(grid=grid)
+            self._round(cell, seat)
         return receiver, None
 
     def _patch(self, cell: Cell, seat: Seat) -> float:
@@ -113,8 +119,20 @@ class Workbench:
         if cell.scale == "validation":
             scales, images = self.suite.validation_scales, seat.images("validation")
             scale = seat.receiver.best_scale(tensors, cell.grid, scales, images)
+        elif cell.scale == "auto":
+            seat.receiver.treat()
+            rounding = PROXIED.get(cell.method, "nearest")
+            scale = choose_scale(seat.receiver.model, vector, cell.grid, rounding=rounding).scale
         else:
             named = {"unit": 1.0, "recommended": vector.config.scale}
             scale = named[cell.scale] if isinstance(cell.scale, str) else float(cell.scale or 0.0)
-        seat.receiver.treat(tensors, scale, cell.grid)
+        self._round(cell, seat, tensors, scale)
         return scale
+
+    def _round(self, cell: Cell, seat: Seat, vector: Vector | None = None, scale: float = 0.0) -> None:
+        """Patch the receiver and round it to a cell's grid, as its method says."""
+        rounding = PROXIED.get(cell.method)
+        seat.receiver.treat(vector, scale, None if rounding else cell.grid)
+        if rounding is not None and cell.grid is not None:
+            model = seat.receiver.model
+            round_linears_(model, cell.grid, rounding, proxy_pixels(model))

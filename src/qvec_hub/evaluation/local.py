@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .class_token import only_class_token
+from ..class_token import only_class_token
 from .images import PreprocessedImages
 from .metric import refuse_nan
 from .runner import forward, labels_for

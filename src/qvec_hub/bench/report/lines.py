@@ -11,6 +11,7 @@ from ...grids import Grid
 from ..context import Context
 from ..row import WITHOUT_VECTOR, Row
 from ..stats import Protocol, Summary, Transfer, ceilings, group, summarise, transfers
+from ..stats.protocol import PROXIES
 from ..stats.transfer import setting
 
 __all__ = ["KINDS", "Line", "Measured", "donor_lines", "measured"]
@@ -19,6 +20,7 @@ __all__ = ["KINDS", "Line", "Measured", "donor_lines", "measured"]
 KINDS = {
     "unquantized": "none",
     "plain rounding": "none",
+    "proxy images": "none",
     "vector": "none",
     "vector, chosen scale": "validation images",
     "control": "none",
@@ -114,7 +116,10 @@ class Measured:
         found = [
             (line.protocol.scale_policy, len(line.transfers), line)
             for line in self.of(base, grid)
-            if line.kind == "vector" and line.protocol and line.protocol.donors == "one"
+            if line.kind == "vector"
+            and line.protocol
+            and line.protocol.donors == "one"
+            and line.protocol.method == "qvec"
         ]
         preferred = {"unit": 2, "recommended": 1}
         return max(found, key=lambda each: (preferred.get(each[0] or "", 0), each[1]), default=(None, 0, None))[2]
@@ -156,7 +161,9 @@ def _kind(protocol: Protocol) -> str:
         return "control"
     if protocol.own:
         return "own training"
-    if protocol.method != "qvec":
+    if protocol.method in PROXIES and protocol.donors == "none":
+        return "proxy images"
+    if protocol.method not in ("qvec", *PROXIES):
         return "calibrated"  # as is every method of another name: see `Row`
     return "vector, chosen scale" if protocol.scale_policy == "validation" else "vector"
 

@@ -12,7 +12,8 @@ from .transfer import Transfer
 
 __all__ = ["Protocol", "group"]
 
-METHODS = {"gptq": "GPTQ", "awq": "AWQ"}  # methods other than "qvec" and "own_qat" are calibrated baselines
+METHODS = {"gptq": "GPTQ", "awq": "AWQ"}  # calibrated baselines, as is every method that is not named elsewhere
+PROXIES = {"proxy_gptq": "GPTQ on proxies", "proxy_fitted": "fitted on proxies"}
 CONTROLS = {"random": "random", "shuffle": "shuffled", "task_vector": "task-vector"}
 POLICIES = {
     "unit": "λ = 1",
@@ -62,14 +63,14 @@ class Protocol:
     @property
     def is_zero_shot(self) -> bool:
         """Whether no data of the receiver's task was needed."""
-        return not self.own and self.method == "qvec" and self.scale_policy != "validation"
+        return not self.own and self.method in ("qvec", *PROXIES) and self.scale_policy != "validation"
 
     @property
     def label(self) -> str:
         """For people, without base and grid, such as ``"mean of others, λ = 1.5"``."""
         if self.method == "own_qat":
             return "own QAT"
-        method = f"{METHODS.get(self.method, self.method)} (receiver's images)"
+        method = PROXIES.get(self.method) or f"{METHODS.get(self.method, self.method)} (receiver's images)"
         if self.donors == "none":
             return method
         vector = "own donor" if self.own else "one donor" if self.donors == "one" else f"{self.merge} of others"

@@ -1,0 +1,195 @@
+"""Rounding all linear layers of a model by what flows through them, each with the layers before it quantized.
+
+The images need not be the receiver's: what a layer's inputs have in common hardly depends on them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from .blockwise import Part, Stop, input_of, visit_blocks
+from .class_token import only_class_token
+from .errors import QVecError
+from .fitting import DAMPING, fit, restored_target
+from .grids import Grid, Quantized, dequantize
+from .naming import backbone_linears
+from .residuals import residual_streams
+from .rounding import gptq
+
+__all__ = ["ROUNDINGS", "round_linears_"]
+
+ROUNDINGS = ("nearest", "gptq", "fitted")
+SHARE = 0.5  # of the earlier layers' errors that later ones make good: all of it would be made for these images
+
+
+@torch.no_grad()
+def round_linears_(
+    model: PreTrainedModel,
+    grid: Grid,
+    rounding: str,
+    pixel_values: Tensor,
+    *,
+    batch_size: int = 32,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Quantized]:
+    """Round the backbone's linear weights in the order of the forward pass; the model then computes with them.
+
+    ``"gptq"`` is GPTQ's error feedback on the grid's own scales. ``"fitted"`` also fits the scales (see `fitting.fit`)
+    and aims at what the float model computes, so that later layers make good a part of what earlier ones lost.
+    Layers that share an input are rounded together; memory holds one encoder layer in float, the moments of one
+    input, and the hidden states of all images twice. Seeds play no part: the same images give the same codes.
+
+    Args:
+        model: a float transformers image classifier, patched already where a vector is wanted.
+        pixel_values: ``(images, channels, height, width)``, as its image processor makes them.
+        batch_size: images that one encoder layer takes at a time.
+        progress: called with 1 for every linear layer rounded.
+
+    Returns:
+        Codes and scales by the layers' names.
+
+    Raises:
+        GridError: when a weight holds NaN or infinity.
+        QVecError: when the model is not plain, refuses the images, does not use one of its linear layers or computes
+            NaN.
+    """
+    rounder = _Rounder(grid, rounding, progress or (lambda done: None))
+    with only_class_token(model):
+        visit_blocks(model, pixel_values, batch_size, rounder.visit)
+    return {name: rounder.found[name] for name, _ in backbone_linears(model)}
+
+
+class _Rounder:
+    """Visits block after block, with a float twin of each that sees what the float model would have computed."""
+
+    def __init__(self, grid: Grid, rounding: str, progress: Callable[[int], None]) -> None:
+        self.grid, self.rounding, self.progress = grid, rounding, progress
+        self.found: dict[str, Quantized] = {}
+        self.outputs: list[Tensor] | None = None  # of the float twin of the block before, part by part
+
+    def visit(self, stop: Stop) -> None:
+        twin = copy.deepcopy(stop.block) if self.rounding == "fitted" else None
+        twin_parts = self._twin_parts(stop)
+        for names in _sharing_input(stop):
+            moments = _Moments()
+            watched = _Watched(stop.block, twin, stop.layers[names[0]])
+            for part, twin_part in zip(stop.parts, twin_parts, strict=True):
+                moments.add(*watched.see(part, twin_part))
+            self._round({name: stop.layers[name] for name in names}, moments)
+        if twin is not None:
+            outputs = [twin(*args, **kwargs) for args, kwargs in twin_parts]
+            self.outputs = outputs if all(isinstance(each, Tensor) for each in outputs) else None
+
+    def _twin_parts(self, stop: Stop) -> list[Part]:
+        """What the float model would call the block with; what the quantized one does, where that is not known."""
+        if not stop.follows or self.outputs is None:
+            return stop.parts
+        return [((out, *args[1:]), kwargs) for out, (args, kwargs) in zip(self.outputs, stop.parts, strict=True)]
+
+    def _round(self, layers: Mapping[str, nn.Module], moments: _Moments) -> None:
+        for name, layer in layers.items():
+            weight = layer.weight
+            assert isinstance(weight, Tensor)
+            try:
+                quantized = self._rounded(weight.detach(), moments)
+            except QVecError as error:
+                raise type(error)(f"layer '{name}': {error}") from error
+            weight.copy_(dequantize(*quantized, self.grid))
+            self.found[name] = quantized
+            self.progress(1)
+
+    def _rounded(self, weight: Tensor, moments: _Moments) -> Quantized:
+        hessian = moments.hessian()
+        if self.rounding == "gptq":
+            return gptq(weight, hessian, self.grid, damping=DAMPING)
+        weight = weight.float()
+        return fit(restored_target(weight, hessian, moments.missing(weight), SHARE), hessian, self.grid)
+
+
+class _Watched:
+    """A linear layer of a block and of its float twin, and the residual stream that it writes to, if known."""
+
+    def __init__(self, block: nn.Module, twin: nn.Module | None, layer: nn.Module) -> None:
+        self.block, self.twin, self.layer = block, twin, layer
+        self.stream = residual_streams(block).get(layer)
+        places = {id(module): name for name, module in block.named_modules()}
+
+        def twin_of(module: nn.Module | None) -> nn.Module | None:
+            return None if twin is None or module is None else twin.get_submodule(places[id(module)])
+
+        self.twin_layer, self.twin_stream = twin_of(layer), twin_of(self.stream)
+
+    def see(self, part: Part, twin_part: Part) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The layer's inputs, those of its twin, and what the quantized model's residual stream lacks."""
+        inputs = input_of(self.block, self.layer, part)
+        if self.twin is None or self.twin_layer is None:
+            return inputs, None, None
+        floats = input_of(self.twin, self.twin_layer, twin_part)
+        if self.stream is None or self.twin_stream is None:
+            return inputs, floats, None
+        lacking = input_of(self.twin, self.twin_stream, twin_part) - input_of(self.block, self.stream, part)
+        return inputs, floats, lacking[:, : inputs.shape[1]]  # the last layer goes on with the class token alone
+
+
+class _Moments:
+    """Second moments of a layer's inputs x̂, and how they go with its twin's inputs x and with the lacking residual."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._own: Tensor | None = None
+        self._cross: Tensor | None = None
+        self._residual: Tensor | None = None
+
+    def add(self, inputs: Tensor, floats: Tensor | None, lacking: Tensor | None) -> None:
+        """Count inputs ``(…, features)`` and, in the same order, those of the twin and ``(…, out)`` of the stream."""
+        rows = inputs.reshape(-1, inputs.shape[-1]).float()
+        self.rows += len(rows)
+        self._own = _plus(self._own, rows.T @ rows)
+        if floats is not None:
+            self._cross = _plus(self._cross, (floats.reshape(rows.shape).float() - rows).T @ rows)
+        if lacking is not None:
+            self._residual = _plus(self._residual, lacking.reshape(len(rows), -1).float().T @ rows)
+
+    def hessian(self) -> Tensor:
+        """``2/N Σ x̂ x̂ᵀ``, float64 ``(features, features)``."""
+        assert self._own is not None
+        return self._own * (2 / self.rows)
+
+    def missing(self, weight: Tensor) -> Tensor:
+        """What the layer's outputs lack on its inputs: ``2/N Σ (W (x − x̂) + residual) x̂ᵀ``, ``(out, features)``."""
+        assert self._cross is not None
+        total = weight.double() @ self._cross
+        return (total if self._residual is None else total + self._residual) * (2 / self.rows)
+
+
+def _plus(total: Tensor | None, more: Tensor) -> Tensor:
+    return more.double() if total is None else total.add_(more)
+
+
+def _sharing_input(stop: Stop) -> list[list[str]]:
+    """The block's linear layers in the order of their use; those with the very same input together."""
+    used: list[tuple[Tensor, list[str]]] = []
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            names = next((names for inputs, names in used if inputs is args[0]), None)
+            if names is None:
+                used.append((args[0], [name]))
+            else:
+                names.append(name)
+
+        return before
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in stop.layers.items()]
+    try:
+        args, kwargs = stop.parts[0]
+        stop.block(*args, **kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [names for _, names in used]

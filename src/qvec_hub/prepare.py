@@ -1,0 +1,160 @@
+"""A whole float receiver made ready for packing: scale chosen, vector added, codes found.
+
+What cannot be done tensor by tensor while a checkpoint arrives, because a layer's codes depend on what flows into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .errors import QVecError
+from .grids import Grid, Quantized, quantize
+from .model_rounding import ROUNDINGS, round_linears_
+from .naming import backbone_linears, backbone_tensors
+from .patch import patch_, resolve_scale
+from .proxies import proxy_pixels
+from .scale import ScaleChoice, choose_scale
+from .vector import QuantizationVector
+
+__all__ = ["Treatment", "codes_of", "prepare_"]
+
+Progress = Callable[[str, int, int], None]  # what is being done, steps done, of how many
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How a receiver is patched and rounded.
+
+    scale: a number, ``"recommended"`` (what the vector's config says), ``"auto"`` (see `scale.choose_scale`), or None:
+        auto for a vector merged of several, else recommended.
+    rounding: ``"nearest"``, ``"gptq"``, ``"fitted"`` (see `model_rounding`), or None: fitted where the scale is not
+        given and the vector is merged of several, else nearest.
+    images: pixel values to find codes and scale with; None takes proxy images.
+
+    Raises:
+        QVecError: when the rounding does not exist.
+    """
+
+    scale: float | str | None = None
+    rounding: str | None = None
+    images: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounding is not None and self.rounding not in ROUNDINGS:
+            raise QVecError(f"rounding: expected one of {', '.join(map(repr, ROUNDINGS))}, found {self.rounding!r}")
+        if self.images is not None and not isinstance(self.images, Tensor):
+            raise QVecError(
+                "images: expected pixel values (images, channels, height, width) as the receiver's image processor "
+                f"makes them, found {type(self.images).__name__}"
+            )
+
+    def resolved(self, vector: QuantizationVector | None) -> Treatment:
+        """With what is left open decided for a vector; a scale is then a number or ``"auto"``.
+
+        Raises:
+            QVecError: when the scale is neither a number nor one of the words.
+        """
+        several = vector is not None and len(vector.config.sources) > 1
+        open_scale = self.scale is None or self.scale == "auto"
+        rounding = self.rounding or ("fitted" if several and open_scale else "nearest")
+        scale: float | str = "auto" if self.scale == "auto" or (self.scale is None and several) else 0.0
+        if scale != "auto" and vector is not None:
+            scale = resolve_scale("recommended" if self.scale is None else self.scale, vector)
+        return replace(self, scale=scale if vector is not None else 1.0, rounding=rounding)
+
+    @property
+    def watches(self) -> bool:
+        """Whether images must flow through the whole model."""
+        return self.scale == "auto" or self.rounding != "nearest"
+
+
+def prepare_(
+    model: PreTrainedModel,
+    vector: QuantizationVector | None,
+    grid: Grid,
+    treatment: Treatment,
+    *,
+    check_lineage: bool = True,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Quantized], ScaleChoice | None, float]:
+    """Patch a float receiver in place and find its codes.
+
+    Args:
+        treatment: a resolved one.
+
+    Returns:
+        Codes by the names of linear layers; how the scale was chosen, if it was; the scale.
+
+    Raises:
+        QVecError: when something does not fit, see `patch_`, `choose_scale` and `round_linears_`; the model may have
+            been changed by then.
+    """
+    scale, choice = treatment.scale, None
+    assert treatment.rounding is not None
+    if vector is not None and scale == "auto":
+        choice = choose_scale(
+            model,
+            vector,
+            grid,
+            rounding=treatment.rounding,
+            images=treatment.images,
+            check_lineage=check_lineage,
+            progress=_counted(progress, "choosing the scale", 5),
+        )
+        scale = choice.scale
+    assert scale is not None
+    if vector is not None:
+        patch_(model, vector, scale, check_lineage=check_lineage)
+    return codes_of(model, grid, treatment.rounding, treatment.images, progress), choice, float(scale)
+
+
+@torch.no_grad()
+def codes_of(
+    model: PreTrainedModel,
+    grid: Grid,
+    rounding: str,
+    images: Tensor | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Quantized]:
+    """Codes and scales of a float model's linear layers; the model is the same afterwards.
+
+    Raises:
+        GridError, QVecError: as `round_linears_`.
+    """
+    layers = dict(backbone_linears(model))
+    if rounding == "nearest":
+        return {name: quantize(layer.weight.detach(), grid) for name, layer in layers.items()}
+    pixels = proxy_pixels(model) if images is None else images
+    with _kept(model):
+        step = _counted(progress, "rounding layers", len(layers))
+        return round_linears_(model, grid, rounding, pixels, progress=step)
+
+
+def _counted(progress: Progress | None, what: str, total: int) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    done = 0
+
+    def step(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(what, done, total)
+
+    return step
+
+
+@contextmanager
+def _kept(model: PreTrainedModel) -> Iterator[None]:
+    """The model's backbone is as before when this ends."""
+    kept = {name: tensor.clone() for name, tensor in backbone_tensors(model).items()}
+    try:
+        yield
+    finally:
+        for name, tensor in backbone_tensors(model).items():
+            tensor.copy_(kept[name])

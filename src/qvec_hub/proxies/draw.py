@@ -1,0 +1,46 @@
+"""A reproducible mixture of photograph crops, dead leaves and 1/f noise."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import QVecError
+from .leaves import dead_leaves
+from .noise import pink_noise
+from .photographs import crop
+
+__all__ = ["MAX_SIZE", "proxy_images"]
+
+MAX_SIZE = 1024  # pixels; beyond it the photographs are only blown up
+KINDS = (crop, dead_leaves, crop, pink_noise)  # one after the other: half of the images are crops
+
+
+@lru_cache(maxsize=4)
+def proxy_images(count: int, size: int | tuple[int, int] = 224, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw proxy images, ``(count, height, width, 3)``; they are shared by all callers and cannot be written to.
+
+    Half are random crops, at several scales, of three photographs in the public domain, a quarter are dead leaves
+    (shapes that cover each other), a quarter is 1/f noise. The first images of a longer draw are those of a shorter.
+
+    Args:
+        size: pixels, or (height, width).
+        seed: the same seed, count and size give the same images.
+
+    Raises:
+        QVecError: for a count below 1 or a size outside 1 … 1024.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if count < 1 or not (1 <= height <= MAX_SIZE and 1 <= width <= MAX_SIZE):
+        raise QVecError(
+            f"proxy images: expected at least 1 image of 1 to {MAX_SIZE} pixels, found {count} of {height} × {width}"
+        )
+    images = np.empty((count, height, width, 3), dtype=np.uint8)
+    for index, seeds in enumerate(np.random.SeedSequence(seed).spawn(count)):
+        rng = np.random.default_rng(seeds)
+        image = KINDS[index % len(KINDS)]((height, width), rng, index // len(KINDS))
+        images[index] = np.rint(np.clip(image, 0, 1) * 255)
+    images.setflags(write=False)
+    return images

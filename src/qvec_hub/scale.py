@@ -1,0 +1,169 @@
+"""Choosing how much of a vector to add, and which vector, without the receiver's data.
+
+The criterion: how closely the quantized patched receiver follows its own unquantized outputs on proxy images, as the
+mean Kullback-Leibler divergence of their class probabilities. It needs no labels and knows nothing of the task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .class_token import only_class_token
+from .errors import QVecError
+from .grids import Grid
+from .model_rounding import ROUNDINGS, round_linears_
+from .naming import backbone_linears, backbone_tensors
+from .patch import add_scaled, refuse_unsuitable
+from .proxies import enough_images, proxy_pixels
+from .together import fake_quantize_all
+from .vector import QuantizationVector
+
+__all__ = ["ScaleChoice", "choose_scale", "rank_donors"]
+
+SCALES = {  # what is tried, by rounding: error feedback repairs a part of what a vector is for
+    "nearest": (0.0, 0.5, 1.0, 1.5, 2.0),
+    "gptq": (0.0, 0.25, 0.5, 1.0),
+    "fitted": (0.0, 0.25, 0.5, 1.0),
+}
+TRIAL = 4  # a scale is tried on rounding with one of so many images
+WATCH_SEED = 1  # of the images that scales are compared on; those that codes are fitted on have seed 0
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class ScaleChoice:
+    """A scale and what it was chosen by.
+
+    curve: (scale, divergence in nats) as measured, in the order of scales; 0 is plain quantization.
+    """
+
+    scale: float
+    curve: tuple[tuple[float, float], ...]
+    grid: Grid
+    rounding: str
+
+    @property
+    def divergence(self) -> float:
+        """Of the chosen scale."""
+        return dict(self.curve)[self.scale]
+
+    @property
+    def share_removed(self) -> float:
+        """How much of plain quantization's divergence the vector removes, 0 to 1."""
+        plain = dict(self.curve)[0.0]
+        return 1 - self.divergence / plain if plain else 0.0
+
+
+def choose_scale(
+    model: PreTrainedModel,
+    vector: QuantizationVector,
+    grid: Grid | str,
+    *,
+    rounding: str = "nearest",
+    scales: Sequence[float] | None = None,
+    images: Tensor | None = None,
+    check_lineage: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> ScaleChoice:
+    """The scale with which a receiver, patched and quantized, follows its float self most closely on proxy images.
+
+    0, which is plain quantization, is always among the scales: it wins where the vector helps with none. The cost is
+    one forward pass over the images for the float model and one for every scale; with another rounding than
+    ``"nearest"`` each scale is also rounded for, on a quarter of the images.
+
+    Args:
+        model: a float classifier; it is the same afterwards.
+        scales: to try; by default a few between 0 and 2.
+        images: pixel values ``(n, channels, height, width)`` to watch the model on; by default proxy images. The
+            receiver's own (unlabelled) images make it a calibrated choice, no longer a zero-shot one.
+        progress: called with 1 for every scale done.
+
+    Raises:
+        MisfitError, LineageError: when the vector does not suit the model.
+        QVecError: when a scale is not finite, the rounding unknown or the model refuses the images.
+    """
+    grid = Grid.parse(grid)
+    if rounding not in ROUNDINGS:
+        raise QVecError(f"rounding: expected one of {', '.join(map(repr, ROUNDINGS))}, found {rounding!r}")
+    refuse_unsuitable(vector, model, check_lineage)
+    tried = sorted({0.0, *(float(scale) for scale in (SCALES[rounding] if scales is None else scales))})
+    if not all(map(math.isfinite, tried)):
+        raise QVecError(f"scales: expected finite numbers, found {tried}")
+    watched = proxy_pixels(model, max(2, enough_images(model) // 2), WATCH_SEED) if images is None else images
+    fitting = watched[: max(1, len(watched) // 2)] if images is not None else None
+    if fitting is None and rounding != "nearest":
+        fitting = proxy_pixels(model, max(2, enough_images(model) // TRIAL))
+    curve = []
+    with _unchanged(model) as trained:
+        expected = _log_probabilities(model, watched)
+        for scale in tried:
+            for name, tensor in backbone_tensors(model).items():
+                tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
+            if fitting is None or rounding == "nearest":
+                weights = {name: layer.weight for name, layer in backbone_linears(model)}
+                for name, rounded in fake_quantize_all(weights, grid).items():
+                    weights[name].copy_(rounded)
+            else:
+                round_linears_(model, grid, rounding, fitting, batch_size=BATCH)
+            found = F.kl_div(_log_probabilities(model, watched), expected, log_target=True, reduction="batchmean")
+            curve.append((scale, float(found)))
+            if progress is not None:
+                progress(1)
+    best = min(curve, key=lambda point: (point[1], abs(point[0])))[0]
+    return ScaleChoice(best, tuple(curve), grid, rounding)
+
+
+def rank_donors(
+    model: PreTrainedModel, vectors: Sequence[QuantizationVector], grid: Grid | str, **how: object
+) -> list[tuple[QuantizationVector, ScaleChoice]]:
+    """Candidate donors for a receiver, the most helpful first, each with the scale that suits it.
+
+    By the divergence that is left at a vector's best scale. A vector whose best scale is 0 does not help at all.
+
+    Args:
+        how: as for `choose_scale`.
+
+    Raises:
+        QVecError: as `choose_scale`, or when there is no vector.
+    """
+    if not vectors:
+        raise QVecError("rank_donors: expected at least one vector, found an empty list")
+    choices = [(vector, choose_scale(model, vector, grid, **how)) for vector in vectors]  # type: ignore[arg-type]
+    return sorted(choices, key=lambda choice: choice[1].divergence)
+
+
+@torch.no_grad()
+def _log_probabilities(model: PreTrainedModel, images: Tensor) -> Tensor:
+    """``(n, classes)``, float32 on the CPU."""
+    parts = []
+    with only_class_token(model):
+        for batch in images.split(BATCH):
+            logits = model(pixel_values=batch.to(device=model.device, dtype=model.dtype)).logits
+            parts.append(F.log_softmax(logits.float(), dim=-1).cpu())
+    return torch.cat(parts)
+
+
+@contextmanager
+def _unchanged(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
+    """The backbone's trained tensors, by canonical name; the model has them again at the end, and its mode."""
+    live = backbone_tensors(model)
+    trained = {name: tensor.clone() for name, tensor in live.items()}
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield trained
+    finally:
+        with torch.no_grad():
+            for name, tensor in live.items():
+                tensor.copy_(trained[name])
+        for module, mode in modes:
+            module.training = mode
