@@ -1,4 +1,4 @@
-"""A reproducible mixture of photograph crops, dead leaves and 1/f noise."""
+"""A reproducible mixture of photograph crops, shapes, drawings, patterns and noise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import QVecError
+from .drawings import drawing, pattern
 from .leaves import dead_leaves
 from .noise import pink_noise
 from .photographs import crop
@@ -15,15 +16,16 @@ from .photographs import crop
 __all__ = ["MAX_SIZE", "proxy_images"]
 
 MAX_SIZE = 1024  # pixels; beyond it the photographs are only blown up
-KINDS = (crop, dead_leaves, crop, pink_noise)  # one after the other: half of the images are crops
+KINDS = (crop, drawing, dead_leaves, pattern, crop, drawing, dead_leaves, pink_noise)  # one after the other
 
 
 @lru_cache(maxsize=4)
 def proxy_images(count: int, size: int | tuple[int, int] = 224, seed: int = 0) -> NDArray[np.uint8]:
     """Draw proxy images, ``(count, height, width, 3)``; they are shared by all callers and cannot be written to.
 
-    Half are random crops, at several scales, of three photographs in the public domain, a quarter are dead leaves
-    (shapes that cover each other), a quarter is 1/f noise. The first images of a longer draw are those of a shorter.
+    In equal parts random crops, at several scales, of three photographs in the public domain, dead leaves (shapes
+    that cover each other) and drawings; and half as much of stripes and waves, and of 1/f noise. The first images of a
+    longer draw are those of a shorter.
 
     Args:
         size: pixels, or (height, width).
