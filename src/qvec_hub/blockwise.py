@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from .errors import QVecError, first_line
 from .naming import backbone_linears
 
-__all__ = ["Part", "Stop", "input_of", "visit_blocks"]
+__all__ = ["Part", "Stop", "input_of", "show", "visit_blocks"]
 
 Part = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of a block, for some of the images
 
@@ -194,6 +194,21 @@ def _check(model: nn.Module, layers: Mapping[str, nn.Module], pixels: Tensor, ba
             )
 
 
+def show(model: PreTrainedModel, pixels: Tensor) -> Any:
+    """What a model makes of images.
+
+    Raises:
+        QVecError: when it does not take them.
+    """
+    try:
+        return model(pixel_values=pixels.to(device=model.device, dtype=model.dtype))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise QVecError(
+            f"{type(model).__name__} refuses pixel_values of shape {tuple(pixels.shape)} "
+            f"({first_line(error)}); pass what the model's image processor makes of some images"
+        ) from error
+
+
 def _refuse_unused(model: PreTrainedModel, layers: Mapping[str, nn.Module], pixels: Tensor) -> None:
     """Raise unless the model takes such images and every linear layer is called on the way."""
     called: set[str] = set()
@@ -202,12 +217,7 @@ def _refuse_unused(model: PreTrainedModel, layers: Mapping[str, nn.Module], pixe
         for name, layer in layers.items()
     ]
     try:
-        model(pixel_values=pixels)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise QVecError(
-            f"{type(model).__name__} refuses pixel_values of shape {tuple(pixels.shape)} "
-            f"({first_line(error)}); pass what the model's image processor makes of some images"
-        ) from error
+        show(model, pixels)
     finally:
         for hook in hooks:
             hook.remove()

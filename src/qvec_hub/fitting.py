@@ -18,6 +18,7 @@ __all__ = ["fit", "refit_scales", "restored_target"]
 DAMPING = 0.1  # of GPTQ, whose codes are otherwise made for the very images that are at hand
 RIDGE = 0.01  # of the least-squares fits, as a share of the Hessian's mean diagonal
 ROUNDS = 3
+CLEARLY = 1e-4  # how much smaller an error must be to count: what is less depends on the last bits of the inputs
 SWEEPS = 5
 SPACE = 1 << 25  # numbers that the fit of a block of rows may take
 
@@ -42,7 +43,7 @@ def fit(weight: Tensor, hessian: Tensor, grid: Grid, *, damping: float = DAMPING
         again = gptq(weight, hessian, grid, damping=damping, start=scaled)
         for candidate in (scaled, again, polish(weight, hessian, again, grid, sweeps=SWEEPS)):
             found = _errors(weight, candidate, hessian, grid)
-            better = found < error
+            better = found < error * (1 - CLEARLY)
             error = torch.where(better, found, error)
             best = _where(better.unsqueeze(1), candidate, best)
     return best

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from .errors import QVecError
 from .packing import pack
-from .prepare import Progress, Treatment, prepare_
+from .prepare import Treatment, prepare_
+from .progress import Stages
 from .quanto import Packed, PackedLinear
 from .scale import ScaleChoice
 from .vector import QuantizationVector
@@ -26,7 +27,7 @@ class Gathered:
         treatment: a resolved one.
     """
 
-    def __init__(self, vector: QuantizationVector | None, treatment: Treatment, progress: Progress | None) -> None:
+    def __init__(self, vector: QuantizationVector | None, treatment: Treatment, progress: Stages | None) -> None:
         self.vector, self.treatment, self.progress = vector, treatment, progress
         self._tensors: dict[str, Tensor] = {}
 
@@ -59,9 +60,10 @@ class Gathered:
         dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()}
         for name, layer in layers.items():
             weight = self._tensors.pop(f"{name}.weight").float().clone()
-            model.set_submodule(name, layer.to_linear(nn.Parameter(weight, requires_grad=False)))
+            # A trainable parameter, as in any loaded model: torch multiplies others in another order, to other bits.
+            model.set_submodule(name, layer.to_linear(nn.Parameter(weight)))
         for name, parameter in model.named_parameters():
-            parameter.data = self._tensors.pop(name, parameter.data).float()
+            parameter.data = self._tensors.pop(name, parameter.data).float().clone()
         progress = self.progress
         found, choice, scale = prepare_(
             model, self.vector, grid, self.treatment, check_lineage=check_lineage, progress=progress

@@ -16,7 +16,7 @@ from .folders import new_folder
 from .grids import Grid
 from .patch import patch_
 from .plugin import METHOD, QVecConfig, VectorLike, open_vector
-from .prepare import Progress
+from .progress import Stages
 
 __all__ = ["from_pretrained", "save_model"]
 
@@ -30,7 +30,7 @@ def from_pretrained(
     check_lineage: bool = True,
     rounding: str | None = None,
     images: Tensor | None = None,
-    progress: Progress | None = None,
+    progress: Stages | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
     """Load a ViT image classifier, add a vector to it, and quantize it.

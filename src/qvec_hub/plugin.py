@@ -30,7 +30,8 @@ from .grids import Grid
 from .merge import merge
 from .naming import canonical_names
 from .patch import refuse_misfit, refuse_stranger
-from .prepare import Progress, Treatment
+from .prepare import Treatment
+from .progress import Stages
 from .quanto import PackedLinear, swap_linears_
 from .record import METHOD, OWN_IMAGES, PROXIES, push_with_card_, quantization_record
 from .streaming import WeightStream
@@ -76,7 +77,7 @@ class QVecConfig(QuantizationConfigMixin):
         *,
         rounding: str | None = None,
         images: Tensor | None = None,
-        progress: Progress | None = None,
+        progress: Stages | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,

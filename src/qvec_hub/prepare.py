@@ -5,8 +5,8 @@ What cannot be done tensor by tensor while a checkpoint arrives, because a layer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,13 +18,12 @@ from .grids import Grid, Quantized, quantize
 from .model_rounding import ROUNDINGS, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import patch_, resolve_scale
+from .progress import Stages, stages
 from .proxies import proxy_pixels
 from .scale import ScaleChoice, choose_scale
 from .vector import QuantizationVector
 
 __all__ = ["Treatment", "codes_of", "prepare_"]
-
-Progress = Callable[[str, int, int], None]  # what is being done, steps done, of how many
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def prepare_(
     treatment: Treatment,
     *,
     check_lineage: bool = True,
-    progress: Progress | None = None,
+    progress: Stages | None = None,
 ) -> tuple[dict[str, Quantized], ScaleChoice | None, float]:
     """Patch a float receiver in place and find its codes.
 
@@ -98,15 +97,16 @@ def prepare_(
     scale, choice = treatment.scale, None
     assert treatment.rounding is not None
     if vector is not None and scale == "auto":
-        choice = choose_scale(
-            model,
-            vector,
-            grid,
-            rounding=treatment.rounding,
-            images=treatment.images,
-            check_lineage=check_lineage,
-            progress=_counted(progress, "choosing the scale", 5),
-        )
+        with _shown(progress) as show:
+            choice = choose_scale(
+                model,
+                vector,
+                grid,
+                rounding=treatment.rounding,
+                images=treatment.images,
+                check_lineage=check_lineage,
+                progress=show,
+            )
         scale = choice.scale
     assert scale is not None
     if vector is not None:
@@ -120,7 +120,7 @@ def codes_of(
     grid: Grid,
     rounding: str,
     images: Tensor | None = None,
-    progress: Progress | None = None,
+    progress: Stages | None = None,
 ) -> dict[str, Quantized]:
     """Codes and scales of a float model's linear layers; the model is the same afterwards.
 
@@ -131,22 +131,20 @@ def codes_of(
     if rounding == "nearest":
         return {name: quantize(layer.weight.detach(), grid) for name, layer in layers.items()}
     pixels = proxy_pixels(model) if images is None else images
-    with _kept(model):
-        step = _counted(progress, "rounding layers", len(layers))
+    with _kept(model), _shown(progress) as show:
+        done = 0
+
+        def step(more: int) -> None:
+            nonlocal done
+            done += more
+            show("rounding layers", done, len(layers))
+
         return round_linears_(model, grid, rounding, pixels, progress=step)
 
 
-def _counted(progress: Progress | None, what: str, total: int) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    done = 0
-
-    def step(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(what, done, total)
-
-    return step
+def _shown(progress: Stages | None) -> AbstractContextManager[Stages]:
+    """The caller's own way to show progress, else bars where a terminal is there to show them."""
+    return stages() if progress is None else nullcontext(progress)
 
 
 @contextmanager

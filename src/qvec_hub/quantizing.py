@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from .errors import GridError
 from .grids import Grid
 from .packing import pack
-from .prepare import Progress, Treatment, codes_of
+from .prepare import Treatment, codes_of
+from .progress import Stages
 from .quanto import Packed, PackedLinear, refuse_packed, swap_linears_
 from .record import OWN_IMAGES, PROXIES, remember_
 
@@ -23,7 +24,7 @@ def quantize_(
     *,
     rounding: str = "nearest",
     images: Tensor | None = None,
-    progress: Progress | None = None,
+    progress: Stages | None = None,
 ) -> PreTrainedModel:
     """Round the weight of every linear layer of the backbone to the grid and pack it, in place.
 

@@ -7,7 +7,7 @@ mean Kullback-Leibler divergence of their class probabilities. It needs no label
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .blockwise import show
 from .class_token import only_class_token
 from .errors import QVecError
 from .grids import Grid
 from .model_rounding import ROUNDINGS, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import add_scaled, refuse_unsuitable
+from .progress import Stages
 from .proxies import enough_images, proxy_pixels
 from .together import fake_quantize_all
 from .vector import QuantizationVector
@@ -71,7 +73,7 @@ def choose_scale(
     scales: Sequence[float] | None = None,
     images: Tensor | None = None,
     check_lineage: bool = True,
-    progress: Callable[[int], None] | None = None,
+    progress: Stages | None = None,
 ) -> ScaleChoice:
     """The scale with which a receiver, patched and quantized, follows its float self most closely on proxy images.
 
@@ -84,7 +86,7 @@ def choose_scale(
         scales: to try; by default a few between 0 and 2.
         images: pixel values ``(n, channels, height, width)`` to watch the model on; by default proxy images. The
             receiver's own (unlabelled) images make it a calibrated choice, no longer a zero-shot one.
-        progress: called with 1 for every scale done.
+        progress: see `QVecConfig`.
 
     Raises:
         MisfitError, LineageError: when the vector does not suit the model.
@@ -116,7 +118,7 @@ def choose_scale(
             found = F.kl_div(_log_probabilities(model, watched), expected, log_target=True, reduction="batchmean")
             curve.append((scale, float(found)))
             if progress is not None:
-                progress(1)
+                progress("choosing the scale", len(curve), len(tried))
     best = min(curve, key=lambda point: (point[1], abs(point[0])))[0]
     return ScaleChoice(best, tuple(curve), grid, rounding)
 
@@ -146,8 +148,7 @@ def _log_probabilities(model: PreTrainedModel, images: Tensor) -> Tensor:
     parts = []
     with only_class_token(model):
         for batch in images.split(BATCH):
-            logits = model(pixel_values=batch.to(device=model.device, dtype=model.dtype)).logits
-            parts.append(F.log_softmax(logits.float(), dim=-1).cpu())
+            parts.append(F.log_softmax(show(model, batch).logits.float(), dim=-1).cpu())
     return torch.cat(parts)
 
 

@@ -14,8 +14,8 @@ from datasets import DatasetDict
 
 from ..data import dataset_revision
 from ..errors import DataError, QVecError
-from ..evaluation.progress import counting
 from ..folders import write_text
+from ..progress import counting
 from ..training import train_donors
 from ..training.progress import quiet_transformers
 from ..zoo import BASES, make_base

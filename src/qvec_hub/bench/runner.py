@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 
 from ..checkpoint import load_classifier
 from ..errors import DataError
-from ..evaluation.progress import counting
 from ..folders import write_text
 from ..naming import backbone_tensors
+from ..progress import counting
 from ..training.progress import quiet_transformers
 from .build import build_library, recorded_similarity
 from .cells import Cell, Key, cells, key_of_row

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .app import app, emit, number_or_word
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["apply"]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+MOST_IMAGES = 512  # of a dataset that takes the place of proxy images
+WATCHED = {None: "", "proxies": " on proxy images", "own_images": " on your images (not zero-shot)"}
 
 
 @app.command(
@@ -23,7 +30,28 @@ def apply(
         list[str] | None, typer.Option(help="A vector; repeat for the mean of several; none: plain PTQ.")
     ] = None,
     weights: Annotated[str, typer.Option(help="int2 … int8, or a grid such as int2-channel-mse.")] = "int3",
-    scale: Annotated[str, typer.Option(help="A number, or 'recommended'.")] = "recommended",
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            help="A number, 'recommended', or 'auto': chosen on proxy images. By default auto for several "
+            "vectors, recommended for one.",
+            show_default=False,
+        ),
+    ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            help="nearest, gptq (error feedback) or fitted (and fitted scales). By default fitted for several "
+            "vectors, nearest for one.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="A folder of pictures or a dataset to use in the place of proxy images; then it is not zero-shot."
+        ),
+    ] = None,
     check_lineage: Annotated[bool, typer.Option(help="Refuse receivers of another base.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -35,8 +63,14 @@ def apply(
     from ..quanto import packed_layers
 
     opened = open_vector(vector[0] if vector and len(vector) == 1 else vector or None)
+    how: dict[str, Any] = {"scale": None if scale is None else number_or_word(scale), "rounding": rounding}
     model = from_pretrained(
-        receiver, vector=opened, weights=weights, scale=number_or_word(scale), check_lineage=check_lineage
+        receiver,
+        vector=opened,
+        weights=weights,
+        check_lineage=check_lineage,
+        images=None if images is None else _pixels(images, receiver),
+        **how,
     )
     save_model(model, out, processor_from=receiver)
     card = out / CARD_FILE
@@ -52,6 +86,9 @@ def apply(
         "grid": record["grid"],
         "vector": record["vector"],
         "scale": record["scale"],
+        "scale_curve": record["scale_curve"],
+        "rounding": record["rounding"],
+        "watched": record["watched"],
         "layers": len(layers),
         "quantized_weights": quantized,
         "bits_per_weight": 8 * packed / quantized,
@@ -59,7 +96,34 @@ def apply(
     }
     text = (
         f"{out}: {len(layers)} layers, {quantized:,} weights at {8 * packed / quantized:.2f} bits, "
-        f"{size / 1e6:.1f} MB on disk, scale {record['scale']:g}\n"
+        f"{size / 1e6:.1f} MB on disk, scale {record['scale']:g}{_curve(record['scale_curve'])}, "
+        f"rounding {record['rounding']}{WATCHED[record['watched']]}\n"
         f"Load it with: import qvec_hub; AutoModelForImageClassification.from_pretrained({str(out)!r})"
     )
     emit(result, text, as_json)
+
+
+def _curve(points: list[list[float]] | None) -> str:
+    """What a scale was chosen by, for people."""
+    if points is None:
+        return ""
+    return " (divergence " + ", ".join(f"{found:.3g} at {scale:g}" for scale, found in points) + ")"
+
+
+def _pixels(images: str, receiver: str) -> Tensor:
+    """A folder's pictures, or a dataset without its labels, as the receiver's processor makes them; evenly spread."""
+    from datasets import Dataset, Image
+
+    from ..data import load_images
+    from ..errors import DataError
+    from ..evaluation import load_processor, preprocess
+
+    folder = Path(images).expanduser()
+    if folder.is_dir():
+        files = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+        if not files:
+            raise DataError(f"{images}: expected pictures ({', '.join(PICTURES)}) in this folder, found none")
+        dataset = Dataset.from_dict({"image": files, "label": [0] * len(files)}).cast_column("image", Image())
+    else:
+        dataset = load_images(images)
+    return preprocess(dataset, load_processor(None, receiver), limit=MOST_IMAGES).pixel_values

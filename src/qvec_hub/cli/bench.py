@@ -75,7 +75,7 @@ def verify(
     from ..bench.library import Library
     from ..bench.runner import open_run
     from ..bench.verify import verify as count_again
-    from ..evaluation.progress import counting
+    from ..progress import counting
 
     if Path(rows).exists():
         found, context, suite = open_run(rows)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from ..data import check_range, class_names, class_order, load_split
 from ..errors import DataError, QVecError
+from ..progress import counting
 from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
 from .metric import ImageClassificationMetric, refuse_nan
 from .models import resolve_model
-from .progress import counting
 from .result import EvalResult, library_versions
 
 __all__ = ["device_name", "evaluate", "forward", "labels_for", "predict"]

@@ -53,9 +53,11 @@ def _draw(pen: ImageDraw.ImageDraw, size: tuple[int, int], ink: tuple[int, ...],
     points = [tuple(map(float, centre + rng.uniform(-reach, reach, 2))) for _ in range(int(rng.integers(2, 6)))]
     kind = rng.random()
     if kind < 0.35:
-        letter, height = CHARACTERS[int(rng.integers(len(CHARACTERS)))], max(6, int(short * rng.uniform(0.2, 0.9)))
-        place = tuple(map(float, centre - height / 3))
-        pen.text(place, letter, fill=ink, font=ImageFont.load_default(height), stroke_width=int(rng.integers(2)))
+        letter = CHARACTERS[int(rng.integers(len(CHARACTERS)))]
+        height = max(6, int(short * rng.uniform(0.2, 0.9)))
+        left, top = map(float, centre - height / 3)
+        font = ImageFont.load_default(height)
+        pen.text((left, top), letter, fill=ink, font=font, stroke_width=int(rng.integers(2)))
     elif kind < 0.6:
         pen.line(points, fill=ink, width=thick, joint="curve")
     elif kind < 0.8:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...evaluation.progress import counting
+from ...progress import counting
 from .bars import draw_bars
 from .curves import draw_bits, draw_scales
 from .heatmap import draw_heatmap

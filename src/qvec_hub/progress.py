@@ -1,0 +1,82 @@
+"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["Stages", "counting", "stages"]
+
+Stages = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
+
+LINE_EVERY = 10.0  # seconds
+
+
+@contextmanager
+def counting(what: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of things done since its last call."""
+    console = Console(stderr=True)
+    if not show:
+        yield lambda done: None
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.advance(task, done)
+    else:
+        yield _lines(what, total)
+
+
+@contextmanager
+def stages(show: bool | None = None) -> Iterator[Stages]:
+    """A function to call with what is being done, how much of it is done, and of how much: a bar for each.
+
+    Args:
+        show: by default where a terminal is there to show it.
+    """
+    console = Console(stderr=True)
+    if not (console.is_terminal if show is None else show):
+        yield lambda what, done, total: None
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def update(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done)
+
+            yield update
+    else:
+        yield _stage_lines()
+
+
+def _stage_lines() -> Stages:
+    last = time.perf_counter()
+
+    def line(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.perf_counter() - last >= LINE_EVERY:
+            last = time.perf_counter()
+            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+
+    return line
+
+
+def _lines(what: str, total: int) -> Callable[[int], None]:
+    done, last = 0, time.perf_counter()
+
+    def advance(more: int) -> None:
+        nonlocal done, last
+        done += more
+        if time.perf_counter() - last >= LINE_EVERY:
+            last = time.perf_counter()
+            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+
+    return advance
