@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import torch
+from PIL import Image
+from transformers import ViTImageProcessor
 
 import qvec_hub as qv
+from qvec_hub.proxies import proxy_images
 
 
 def test_extract_info_apply(
@@ -43,6 +46,31 @@ def test_extract_info_apply(
     vector = qv.QuantizationVector.extract(finetuned, qat)
     expected = qv.quantize_(qv.patch_(receiver, vector, 0.5), "int3")
     assert torch.equal(qv.from_pretrained(tmp_path / "out")(pixels).logits, expected(pixels).logits)
+
+
+def test_apply_with_images_flowing_through(
+    qvec, receiver, receiver_folder: Path, vector_folder: Path, vector, tmp_path: Path, pixels
+) -> None:
+    how = ("apply", receiver_folder, "--vector", vector_folder, "--weights", "int3", "--out", "out")
+    done = qvec(*how, "--scale", "auto", "--rounding", "fitted", "--json")
+    assert done.returncode == 0, done.stderr
+    applied = json.loads(done.stdout)
+    assert (applied["rounding"], applied["watched"]) == ("fitted", "proxies")
+    assert applied["scale"] == min(applied["scale_curve"], key=lambda point: point[1])[0]
+    expected = qv.quantize_(qv.patch_(receiver, vector, applied["scale"]), "int3", rounding="fitted")
+    assert torch.equal(qv.from_pretrained(tmp_path / "out")(pixels).logits, expected(pixels).logits)
+
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(receiver_folder)
+    (tmp_path / "pictures").mkdir()
+    empty = qvec(*how, "--rounding", "gptq", "--images", "pictures")
+    assert empty.returncode == 1
+    assert "expected pictures" in empty.stderr
+    for number in range(5):
+        Image.fromarray(proxy_images(5, 20)[number]).save(tmp_path / "pictures" / f"{number}.png")
+    done = qvec(*how, "--scale", "auto", "--rounding", "gptq", "--images", "pictures")
+    assert done.returncode == 0, done.stderr
+    assert "not zero-shot" in done.stdout
+    assert "divergence" in done.stdout
 
 
 def test_failures_are_one_line_and_exit_1_and_write_nothing(
