@@ -29,7 +29,8 @@ def test_merge_info_apply(qvec, vector, two, receiver, receiver_folder: Path, tm
     assert made["encoding_error"] == pytest.approx(merged.config.encoding.relative_error)
     assert "int4" in qvec("info", "both").stdout
     assert "int4, instead of" in (tmp_path / "both" / "README.md").read_text()
-    done = qvec("apply", receiver_folder, "--vector", "both", "--weights", "int3", "--out", "out")
+    how = ("--vector", "both", "--weights", "int3", "--scale", "recommended", "--out", "out")
+    done = qvec("apply", receiver_folder, *how)
     assert done.returncode == 0, done.stderr
     expected = qv.quantize_(qv.patch_(receiver, merged), "int3")
     assert torch.equal(qv.from_pretrained(tmp_path / "out")(pixels).logits, expected(pixels).logits)
