@@ -218,3 +218,28 @@ def test_the_card_of_a_quantized_model() -> None:
     assert model_card(Config, "me/flowers-int2", tags=["plants"], existing=card) == card
     Config.quantization_config = quantization_record(GRID, None, 1.0)
     assert "without a vector" in model_card(Config, "me/x")
+
+
+@pytest.mark.parametrize("watched", [None, "proxies", "own_images"])
+def test_the_card_says_how_codes_and_scale_were_found(watched: str | None, vector) -> None:
+    class Config:
+        num_labels = 3
+        quantization_config = quantization_record(
+            qv.Grid(2),
+            vector.provenance(),
+            0.5,
+            rounding="nearest" if watched is None else "fitted",
+            watched=watched,
+            scale_curve=None if watched is None else [[0.0, 0.31], [0.5, 0.1234]],
+        )
+
+    card = model_card(Config, "me/x")
+    assert ("No image of its task was used" in card) == (watched != "own_images")
+    assert ("calibrated, not zero-shot" in card) == (watched == "own_images")
+    assert ("0.31 at 0, 0.123 at 0.5" in card) == (watched is not None)
+    expected = {
+        None: "to nearest",
+        "proxies": "scales fitted to the outputs, with proxy images that come with qvec_hub",
+        "own_images": "scales fitted to the outputs, with images that its maker chose",
+    }
+    assert expected[watched] in card

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from ..grids import Grid
+from ..record import OWN_IMAGES, PROXIES
 from .card import UNKNOWN_LICENSE, fill_template, merge_card
 from .metadata import hub_id, model_data, read_front
 from .sections import split_card
 from .text import linked, plain, table
 
 __all__ = ["model_card"]
+
+ROUNDINGS = {
+    "nearest": "to nearest",
+    "gptq": "by GPTQ's error feedback",
+    "fitted": "by GPTQ's error feedback, with scales fitted to the outputs",
+}
+WATCHED = {PROXIES: "proxy images that come with qvec_hub", OWN_IMAGES: "images that its maker chose"}
+CALIBRATED = "Images that its maker chose were shown to it: it is calibrated, not zero-shot."
 
 
 def model_card(config: Any, repo_id: str, *, tags: list[str] | None = None, existing: str = "") -> str:
@@ -44,7 +53,8 @@ def _context(
         ["base model", linked(*base) or "not known"],
         *([f"vector {i}" if len(vectors) > 1 else "vector", _vector(source)] for i, source in enumerate(vectors, 1)),
         ["grid", f"`{grid.name}`"],
-        ["scale λ", f"{record['scale']:g}" if vectors else "none (no vector was added)"],
+        ["scale λ", _scale(record) if vectors else "none (no vector was added)"],
+        ["rounding", _rounding(record)],
         ["classes", f"{config.num_labels}"],
         ["made with", f"qvec_hub {plain(record.get('qvec_hub_version', ''))}"],
     ]
@@ -55,15 +65,32 @@ def _context(
         "repo_id": repo_id,
         "receiver_text": linked(*receiver) or "An image classifier",
         "with_text": f"after {several} of the same base had been added" if vectors else "without a vector",
+        "data_text": CALIBRATED if record.get("watched") == OWN_IMAGES else "No image of its task was used for that.",
         "facts": table(["", ""], rows),
-        "made": _made(grid, bool(vectors)),
+        "made": _made(grid, bool(vectors), record.get("rounding") or "nearest"),
     }
 
 
-def _made(grid: Grid, with_vector: bool) -> str:
+def _scale(record: dict[str, Any]) -> str:
+    """The scale and, where it was chosen, what by: how far the answers were from the float model's."""
+    points = record.get("scale_curve") or []
+    if not points:
+        return f"{record['scale']:g}"
+    curve = ", ".join(f"{divergence:.3g} at {scale:g}" for scale, divergence in points)
+    return f"{record['scale']:g}, chosen by the divergence from the float model's answers: {curve} (0 adds no vector)"
+
+
+def _rounding(record: dict[str, Any]) -> str:
+    how = ROUNDINGS.get(record.get("rounding") or "nearest", "to nearest")
+    return how if record.get("watched") is None else f"{how}, with {WATCHED.get(record['watched'], 'images')}"
+
+
+def _made(grid: Grid, with_vector: bool, rounding: str) -> str:
     rounded = f"the weight of every linear layer of the backbone was rounded to the grid `{grid.name}` and packed"
+    if rounding != "nearest":
+        rounded += ", layer after layer, so that each layer's outputs change least on the images that were shown"
     if not with_vector:
-        return f"Plain post-training quantization: {rounded}."
+        return f"Post-training quantization without a vector: {rounded}."
     return (
         "The vector, the difference of a quantization-aware and a plain fine-tune of the same base on another task, "
         f"was multiplied by λ and added to the float weights; then {rounded}. Head, biases, norms and embeddings were "
