@@ -22,6 +22,7 @@ from .untrusted import parse_json, read_file
 __all__ = [
     "CARD_FILE",
     "CONFIG_FILE",
+    "IMAGES_FILE",
     "INDEX_FILE",
     "LINEAGE_FILE",
     "MAX_CARD_BYTES",
@@ -36,6 +37,7 @@ TENSOR_FILE = "qvec.safetensors"
 TENSOR_PATTERN = "qvec{suffix}.safetensors"  # suffix is empty, or -00001-of-0000N above MAX_SHARD_BYTES
 INDEX_FILE = "qvec.safetensors.index.json"
 LINEAGE_FILE = "lineage.safetensors"
+IMAGES_FILE = "images.png"
 CARD_FILE = "README.md"
 MAX_CARD_BYTES = 4 << 20
 MAX_SHARD_BYTES = 5 * 10**9

@@ -84,7 +84,7 @@ def task_vector_like(
 
 def _control(vector: QuantizationVector, task: str, tensor: Callable[[str], Tensor]) -> QuantizationVector:
     config = replace(vector.config, donor=Donor(task=task), tensors=None, sources=[])
-    return QuantizationVector(config, Computed(vector.shapes(), tensor), vector.lineage)
+    return QuantizationVector(config, Computed(vector.shapes(), tensor), vector.lineage, images=vector.images)
 
 
 def _stream(seed: int, name: str) -> torch.Generator:

@@ -25,6 +25,7 @@ from .errors import ArtifactError, HubError
 from .place import Place, parse_place
 from .remote import LIBRARY, TransportError, http_status, hub_errors
 from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
+from .vector_images import MAX_IMAGES_BYTES
 
 __all__ = ["NoBar", "locate", "way_out"]
 
@@ -32,6 +33,7 @@ _LIMITS = {
     artifact.CONFIG_FILE: MAX_CONFIG_BYTES,
     artifact.INDEX_FILE: MAX_HEADER_BYTES,
     artifact.LINEAGE_FILE: MAX_LINEAGE_BYTES,
+    artifact.IMAGES_FILE: MAX_IMAGES_BYTES,
 }
 _OWNER = "tell the owner of the repository"
 

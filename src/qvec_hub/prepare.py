@@ -19,7 +19,7 @@ from .model_rounding import ROUNDINGS, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import patch_, resolve_scale
 from .progress import Stages, stages
-from .proxies import proxy_pixels
+from .proxies import enough_images, proxy_pixels
 from .scale import ScaleChoice, choose_scale
 from .vector import QuantizationVector
 
@@ -111,7 +111,9 @@ def prepare_(
     assert scale is not None
     if vector is not None:
         patch_(model, vector, scale, check_lineage=check_lineage)
-    return codes_of(model, grid, treatment.rounding, treatment.images, progress), choice, float(scale)
+    shipped = None if vector is None else vector.images(enough_images(model))
+    codes = codes_of(model, grid, treatment.rounding, treatment.images, progress, shipped=shipped)
+    return codes, choice, float(scale)
 
 
 @torch.no_grad()
@@ -121,8 +123,13 @@ def codes_of(
     rounding: str,
     images: Tensor | None = None,
     progress: Stages | None = None,
+    *,
+    shipped: Tensor | None = None,
 ) -> dict[str, Quantized]:
     """Codes and scales of a float model's linear layers; the model is the same afterwards.
+
+    Args:
+        images: pixel values of the caller's own. shipped: pictures that come with vectors, see `proxy_pixels`.
 
     Raises:
         GridError, QVecError: as `round_linears_`.
@@ -130,7 +137,7 @@ def codes_of(
     layers = dict(backbone_linears(model))
     if rounding == "nearest":
         return {name: quantize(layer.weight.detach(), grid) for name, layer in layers.items()}
-    pixels = proxy_pixels(model) if images is None else images
+    pixels = proxy_pixels(model, shipped=shipped) if images is None else images
     with _kept(model), _shown(progress) as show:
         done = 0
 

@@ -99,17 +99,14 @@ def choose_scale(
     tried = sorted({0.0, *(float(scale) for scale in (SCALES[rounding] if scales is None else scales))})
     if not all(map(math.isfinite, tried)):
         raise QVecError(f"scales: expected finite numbers, found {tried}")
-    watched = proxy_pixels(model, max(2, enough_images(model) // 2), WATCH_SEED) if images is None else images
-    fitting = watched[: max(1, len(watched) // 2)] if images is not None else None
-    if fitting is None and rounding != "nearest":
-        fitting = proxy_pixels(model, max(2, enough_images(model) // TRIAL))
+    watched, fitting = _watched(model, vector, images)
     curve = []
     with _unchanged(model) as trained:
         expected = _log_probabilities(model, watched)
         for scale in tried:
             for name, tensor in backbone_tensors(model).items():
                 tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
-            if fitting is None or rounding == "nearest":
+            if rounding == "nearest":
                 weights = {name: layer.weight for name, layer in backbone_linears(model)}
                 for name, rounded in fake_quantize_all(weights, grid).items():
                     weights[name].copy_(rounded)
@@ -140,6 +137,17 @@ def rank_donors(
         raise QVecError("rank_donors: expected at least one vector, found an empty list")
     choices = [(vector, choose_scale(model, vector, grid, **how)) for vector in vectors]  # type: ignore[arg-type]
     return sorted(choices, key=lambda choice: choice[1].divergence)
+
+
+def _watched(model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Images to compare answers on, and others (of given ones: the first half) to try roundings with."""
+    if images is not None:
+        return images, images[: max(1, len(images) // 2)]
+    enough = enough_images(model)
+    shipped = vector.images(enough)
+    halves = (None, None) if shipped is None or len(shipped) < 2 else (shipped[1::2], shipped[::2])
+    watched = proxy_pixels(model, max(2, enough // 2), WATCH_SEED, halves[0])
+    return watched, proxy_pixels(model, max(2, enough // TRIAL), 0, halves[1])
 
 
 @torch.no_grad()

@@ -25,12 +25,14 @@ from .encoding import ENCODINGS, check_encoding, encode, planned, relative_error
 from .errors import ArtifactError
 from .folders import new_folder
 from .tensor_files import TensorFiles, is_shard, read_lineage, tensor_files
+from .vector_images import write_images
 
 __all__ = ["Computed", "read", "shape_of", "summarize", "write"]
 
 _HEADS = re.compile(r"(^|\.)(classifier|cls_classifier|distillation_classifier|head|fc_norm)\.")
 # Clocks of file systems tick coarsely: a file changed within this time of its check may look unchanged.
 SETTLED_NS = 2 * 10**9
+OWN_FILES = (artifact.CONFIG_FILE, artifact.INDEX_FILE, artifact.LINEAGE_FILE, artifact.IMAGES_FILE)
 
 
 def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Tensor] | None]:
@@ -63,6 +65,7 @@ def write(
     tensors: Mapping[str, Tensor],
     shapes: Mapping[str, tuple[int, ...]],
     lineage: Mapping[str, Tensor] | None,
+    images: Tensor | None,
     encoding: str | None = None,
 ) -> None:
     """Write an artifact in one step: the folder keeps its old vector or gets the whole new one.
@@ -87,6 +90,8 @@ def write(
         if kept is None:
             error = None if encoding == "float32" else relative_error(tensors, written)
             config = replace(config, encoding=Encoding(encoding, error))
+        if images is not None:
+            write_images(images, scratch / artifact.IMAGES_FILE)
         if lineage is not None:
             save_file({name: sample.contiguous() for name, sample in lineage.items()}, scratch / artifact.LINEAGE_FILE)
         text = replace(config, tensors=summary).to_json()
@@ -211,4 +216,4 @@ def _refuse_heads(tensors: Mapping[str, Tensor], where: str) -> None:
 
 
 def _owned(name: str) -> bool:
-    return is_shard(name) or name in (artifact.CONFIG_FILE, artifact.INDEX_FILE, artifact.LINEAGE_FILE)
+    return is_shard(name) or name in OWN_FILES

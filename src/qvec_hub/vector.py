@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from . import publishing, storage
-from .artifact import CARD_FILE, FORMAT_VERSION, Donor, Encoding, Source, VectorConfig
+from .artifact import CARD_FILE, FORMAT_VERSION, IMAGES_FILE, Donor, Encoding, Source, VectorConfig
 from .checkpoint import known_origin, load_classifier
 from .download import locate, way_out
 from .errors import ArtifactError, MisfitError, QVecError
@@ -27,6 +28,7 @@ from .lineage import sketch
 from .naming import architecture, backbone_tensors
 from .place import Place
 from .shapes import refuse_other_shapes
+from .vector_images import MAX_SHIPPED, as_images, interleaved, read_images
 from .version import __version__
 
 __all__ = ["QuantizationVector"]
@@ -46,12 +48,14 @@ class QuantizationVector:
         lineage: Mapping[str, Tensor] | None = None,
         origin: Place | None = None,
         folder: Path | None = None,
+        images: Callable[[int], Tensor | None] | None = None,
     ) -> None:
         self.config = config
         self.lineage = lineage
         self.origin = origin  # where in the Hub it was loaded from, if it was
         self.folder = folder  # the same for a local folder
         self._tensors = tensors
+        self._images = images  # read when asked for
 
     @classmethod
     def extract(
@@ -64,6 +68,7 @@ class QuantizationVector:
         recipe: Mapping[str, Any] | Any = None,
         grid: Grid | str = "int3",
         scale: float = 1.0,
+        images: object = None,
     ) -> QuantizationVector:
         """``ρ = θ_QAT − θ_FP`` (arXiv 2604.03420), over all floating tensors of the backbone.
 
@@ -75,6 +80,7 @@ class QuantizationVector:
             recipe: how the QAT model was trained, ``{"name": "ste", …}``.
             grid: the grid it was trained on.
             scale: the scale to recommend.
+            images: pictures of the donor's task to ship with the vector, see `with_images`.
 
         Raises:
             ArtifactError: when a checkpoint cannot be read, holds NaN, or both models are the same.
@@ -102,7 +108,8 @@ class QuantizationVector:
             ancestor = backbone_tensors(load_classifier(base, head_required=False))
             refuse_other_shapes(ancestor, tensors, "base", "qat")
             lineage = sketch(ancestor)
-        return cls(config, tensors, lineage)
+        vector = cls(config, tensors, lineage)
+        return vector if images is None else vector.with_images(images)
 
     @classmethod
     def from_pretrained(
@@ -132,7 +139,9 @@ class QuantizationVector:
             config, tensors, lineage = storage.read(folder)
         except ArtifactError as error:
             raise ArtifactError(f"{error}{way_out(origin, cache_dir)}") from error
-        return cls(config, tensors, lineage, origin, folder if origin is None else None)
+        size = config.architecture.get("image_size")
+        images = partial(read_images, folder / IMAGES_FILE, size)
+        return cls(config, tensors, lineage, origin, folder if origin is None else None, images)
 
     def save_pretrained(self, folder: str | Path, *, encoding: str | None = None) -> None:
         """Write the artifact and its card; the folder holds either its old vector or the complete new one.
@@ -146,7 +155,7 @@ class QuantizationVector:
         Raises:
             ArtifactError: when the folder cannot be written, or a tensor holds NaN or infinity.
         """
-        storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage, encoding)
+        storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage, self.images(), encoding)
         publishing.write_card(Path(folder).expanduser())
 
     def push_to_hub(self, repo_id: str, **options: Any) -> CommitInfo:
@@ -167,7 +176,32 @@ class QuantizationVector:
 
     def with_config(self, **changes: Any) -> QuantizationVector:
         """The same tensors under another config: ``vec.with_config(scale=0.5)``."""
-        return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage)
+        return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage, images=self._images)
+
+    def images(self, most: int = MAX_SHIPPED) -> Tensor | None:
+        """The first pictures that come with the vector, uint8 ``(n, size, size, 3)``; of a merged one donor by donor.
+
+        Raises:
+            ArtifactError: when their file is damaged.
+        """
+        return None if self._images is None else self._images(most)
+
+    def with_images(self, images: object) -> QuantizationVector:
+        """The same vector with pictures of its donor's task: uint8 ``(n, height, width, 3)``, unlabelled.
+
+        They are published with it and serve receivers of other tasks as proxy images (see `QVecConfig`), which makes
+        their codes better. Ship only what you may publish; a few dozen are enough.
+
+        Raises:
+            QVecError: when they are no such pictures, or too many.
+        """
+        size = self.config.architecture.get("image_size")
+        if not isinstance(size, int):
+            raise QVecError(f"images: expected an architecture with square images, found image_size {size!r}")
+        kept = as_images(images, size)
+        return QuantizationVector(
+            self.config, self._tensors, self.lineage, self.origin, self.folder, images=lambda most: kept[:most]
+        )
 
     def card(self) -> str:
         """The card in the local folder that the vector was loaded from; empty where there is none."""
@@ -264,7 +298,13 @@ class QuantizationVector:
             tensors=None,
             sources=sources,
         )
-        return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage)
+        vectors = {id(vector): vector for _, vector in terms}.values()
+
+        def images(most: int) -> Tensor | None:
+            found = [vector.images(most) for vector in vectors]
+            return interleaved([each for each in found if each is not None], most)
+
+        return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage, images=images)
 
     def refuse_unlike(self, other: QuantizationVector) -> None:
         """Raise MisfitError, saying in what they differ, unless both are of one architecture and base."""

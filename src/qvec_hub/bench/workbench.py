@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from ..evaluation import EvalResult
 from ..evaluation.result import library_versions
 from ..evaluation.runner import device_name
 from ..model_rounding import ROUNDINGS, round_linears_
-from ..proxies import proxy_pixels
+from ..proxies import enough_images, proxy_pixels
 from ..scale import choose_scale
 from .cells import Cell
 from .donors import Donors
@@ -126,13 +127,16 @@ class Workbench:
         else:
             named = {"unit": 1.0, "recommended": vector.config.scale}
             scale = named[cell.scale] if isinstance(cell.scale, str) else float(cell.scale or 0.0)
-        self._round(cell, seat, tensors, scale)
+        shipped = vector.images(enough_images(seat.receiver.model))
+        self._round(cell, seat, tensors, scale, shipped=shipped)
         return scale
 
-    def _round(self, cell: Cell, seat: Seat, vector: Vector | None = None, scale: float = 0.0) -> None:
+    def _round(
+        self, cell: Cell, seat: Seat, tensors: Vector | None = None, scale: float = 0.0, *, shipped: Any = None
+    ) -> None:
         """Patch the receiver and round it to a cell's grid, as its method says."""
         rounding = PROXIED.get(cell.method)
-        seat.receiver.treat(vector, scale, None if rounding else cell.grid)
+        seat.receiver.treat(tensors, scale, None if rounding else cell.grid)
         if rounding is not None and cell.grid is not None:
             model = seat.receiver.model
-            round_linears_(model, cell.grid, rounding, proxy_pixels(model))
+            round_linears_(model, cell.grid, rounding, proxy_pixels(model, shipped=shipped))

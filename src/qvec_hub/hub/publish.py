@@ -9,7 +9,7 @@ from pathlib import Path
 from huggingface_hub import CommitInfo
 from transformers import PreTrainedModel
 
-from ..artifact import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, VectorConfig
+from ..artifact import CARD_FILE, CONFIG_FILE, IMAGES_FILE, INDEX_FILE, LINEAGE_FILE, VectorConfig
 from ..bench import Evidence, Row, evidence
 from ..errors import ArtifactError
 from ..place import Place, parse_place
@@ -154,7 +154,7 @@ def expect_evidence(config: VectorConfig, repo_id: str, rows: Iterable[Row]) -> 
 def _is_ours(place: Place, path: str) -> bool:
     """Whether a file in the repository is part of the vector that is replaced."""
     name = path.removeprefix(place.inside(""))
-    return name in (INDEX_FILE, LINEAGE_FILE) or is_shard(name)
+    return name in (IMAGES_FILE, INDEX_FILE, LINEAGE_FILE) or is_shard(name)
 
 
 def _is_weights(path: str) -> bool:

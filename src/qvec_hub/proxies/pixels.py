@@ -28,7 +28,9 @@ class Normalization(NamedTuple):
     std: tuple[float, ...] = (0.5,)
 
 
-def proxy_pixels(model: PreTrainedModel, count: int | None = None, seed: int = 0) -> Tensor:
+def proxy_pixels(
+    model: PreTrainedModel, count: int | None = None, seed: int = 0, shipped: Tensor | None = None
+) -> Tensor:
     """Proxy images in the size, channels and normalization that a classifier expects.
 
     The normalization is that of the checkpoint's ``preprocessor_config.json``; where there is none to be had, the one
@@ -36,6 +38,8 @@ def proxy_pixels(model: PreTrainedModel, count: int | None = None, seed: int = 0
 
     Args:
         count: images; by default `enough_images`.
+        shipped: pictures of other tasks, uint8 ``(n, height, width, 3)``, that come first; those of the package make
+            up the number.
 
     Returns:
         float32 ``(count, channels, height, width)``.
@@ -47,8 +51,13 @@ def proxy_pixels(model: PreTrainedModel, count: int | None = None, seed: int = 0
     height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
     if not height or not width:
         raise QVecError(f"{type(model).__name__}: expected an image_size in its config, found none; pass images=")
-    images = proxy_images(enough_images(model) if count is None else count, (height, width), seed)
-    pixels = torch.tensor(images).permute(0, 3, 1, 2).float()
+    count = enough_images(model) if count is None else count
+    images = torch.empty(0, height, width, 3, dtype=torch.uint8) if shipped is None else shipped[:count]
+    if images.shape[1:3] != (height, width):
+        raise QVecError(f"images: expected {height} × {width} pixels, found {tuple(images.shape)}")
+    if len(images) < count:
+        images = torch.cat([images, torch.tensor(proxy_images(count - len(images), (height, width), seed))])
+    pixels = images.permute(0, 3, 1, 2).float()
     channels = int(getattr(model.config, "num_channels", 3))
     if channels != pixels.shape[1]:
         pixels = pixels.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
