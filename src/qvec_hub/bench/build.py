@@ -23,7 +23,7 @@ from .library import Library
 from .processes import be_a_worker, processes, worthwhile_workers
 from .similarity import Similarity, task_similarity
 from .suite import Suite
-from .tasks import load_task_split
+from .tasks import ZOO, load_task_split
 
 __all__ = ["build_library", "recorded_similarity"]
 
@@ -31,6 +31,7 @@ Job = tuple[str, int, str]  # base, seed, task
 
 # The zoo's models are trained in seconds: checkpoints would take longer than they could save, and the bar is enough.
 SECONDS = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+SHARED = 64  # images of a zoo task that travel with its vector
 
 
 @quiet_transformers()
@@ -128,6 +129,7 @@ def _train(suite: Suite, library: Library, job: Job) -> None:
         recipe=replace(suite.recipe, seed=seed, epochs=spec.epochs or suite.recipe.epochs),
         about={"task": name, "dataset": spec.dataset, "dataset_revision": dataset_revision(train)},
         arguments=SECONDS if base in BASES else None,
+        share_images=SHARED if spec.dataset.startswith(ZOO) else 0,  # others' images are not ours to publish
     )
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["apply"]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MOST_IMAGES = 512  # of a dataset that takes the place of proxy images
 WATCHED = {None: "", "proxies": " on proxy images", "own_images": " on your images (not zero-shot)"}
 
@@ -111,19 +110,8 @@ def _curve(points: list[list[float]] | None) -> str:
 
 
 def _pixels(images: str, receiver: str) -> Tensor:
-    """A folder's pictures, or a dataset without its labels, as the receiver's processor makes them; evenly spread."""
-    from datasets import Dataset, Image
-
-    from ..data import load_images
-    from ..errors import DataError
+    """Pictures as the receiver's processor makes them, evenly spread."""
     from ..evaluation import load_processor, preprocess
+    from .pictures import picture_dataset
 
-    folder = Path(images).expanduser()
-    if folder.is_dir():
-        files = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-        if not files:
-            raise DataError(f"{images}: expected pictures ({', '.join(PICTURES)}) in this folder, found none")
-        dataset = Dataset.from_dict({"image": files, "label": [0] * len(files)}).cast_column("image", Image())
-    else:
-        dataset = load_images(images)
-    return preprocess(dataset, load_processor(None, receiver), limit=MOST_IMAGES).pixel_values
+    return preprocess(picture_dataset(images), load_processor(None, receiver), limit=MOST_IMAGES).pixel_values

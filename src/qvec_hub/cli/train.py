@@ -43,6 +43,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the new head and of the order of images.")] = 2038,
     bf16: Annotated[bool, typer.Option("--bf16", help="Mixed precision with bfloat16.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Mixed precision with float16 (CUDA only).")] = False,
+    share_images: Annotated[
+        int, typer.Option(help="Training images, without labels, that travel with the vector.", min=0, max=512)
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")] = False,
     train_split: Annotated[str, typer.Option(help="The split to train on.")] = "train",
     validation_split: Annotated[
@@ -100,6 +103,7 @@ def train(
         label_column=label_column,
         resume=resume,
         arguments=arguments,
+        share_images=share_images,
     )
     emit(_as_dict(donor), _as_text(donor), as_json)
 

@@ -29,6 +29,11 @@ def extract(
     dataset: Annotated[str | None, typer.Option(help="The donor's dataset.")] = None,
     scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
     encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
+    images: Annotated[
+        str | None,
+        typer.Option(help="Pictures (a folder or dataset) of which some travel with the vector, for receivers' codes."),
+    ] = None,
+    image_count: Annotated[int, typer.Option(help="How many of them.", min=1, max=512)] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make a vector: QAT fine-tune minus plain fine-tune, head excluded."""
@@ -39,6 +44,12 @@ def extract(
     vector = QuantizationVector.extract(
         finetuned, qat, base, donor={"task": task, "dataset": dataset}, grid=grid, scale=scale
     )
+    if images is not None:
+        from ..training.pictures import pictures
+        from .pictures import picture_dataset
+
+        size = int(vector.config.architecture.get("image_size") or 0)
+        vector = vector.with_images(pictures(picture_dataset(images), image_count, max(1, size)))
     vector.save_pretrained(out, encoding=encoding)
     made = summary(out, QuantizationVector.from_pretrained(out))
     emit(

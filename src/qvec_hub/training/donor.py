@@ -21,6 +21,7 @@ from ..grids import Grid
 from ..vector import QuantizationVector
 from .folder import check_free, publish, read_record, start_record, write_record
 from .head import fit_head_
+from .pictures import pictures
 from .pixels import Pixels
 from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
@@ -70,6 +71,7 @@ def train_donor(
     resume: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     arguments: Mapping[str, Any] | None = None,
+    share_images: int = 0,
 ) -> Donor:
     """Fine-tune a base twice, plainly and quantization-aware, and save both models and their vector.
 
@@ -93,6 +95,8 @@ def train_donor(
         callbacks: given to the Trainers of both runs; ``args.run_name`` is ``"fp"`` or ``"qat"``.
         arguments: further `transformers.TrainingArguments`, for what does not change the result:
             ``dataloader_num_workers``, ``gradient_checkpointing``, ``save_steps``, …
+        share_images: how many training images, without labels, the vector carries for receivers to be watched on (see
+            `QuantizationVector.with_images`); only where they may be published.
 
     Raises:
         ArtifactError: a base that does not load.
@@ -115,6 +119,7 @@ def train_donor(
         resume=resume,
         callbacks=callbacks,
         arguments=arguments,
+        share_images=share_images,
     )
     return trained[grid]
 
@@ -129,6 +134,7 @@ def train_donors(
     recipe: TrainingRecipe | None = None,
     about: Mapping[str, str | None] | None = None,
     arguments: Mapping[str, Any] | None = None,
+    share_images: int = 0,
 ) -> dict[Grid, Donor]:
     """Donors of one task for several grids, which share the plain fine-tune: what `train_donor` gives for each.
 
@@ -137,6 +143,7 @@ def train_donors(
 
     Args:
         about: what to say of the donor in the vectors' configs: task, dataset, dataset_revision.
+        share_images: as for `train_donor`.
     """
     folders = {grid: Path(out) / grid.name for grid in grids}
     return _train(
@@ -150,6 +157,7 @@ def train_donors(
         about=about,
         arguments=arguments,
         scored=False,
+        share_images=share_images,
     )
 
 
@@ -170,6 +178,7 @@ def _train(
     callbacks: Sequence[TrainerCallback] = (),
     arguments: Mapping[str, Any] | None = None,
     scored: bool = True,
+    share_images: int = 0,
 ) -> dict[Grid, Donor]:
     """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder."""
     known_as = base_name(base)
@@ -211,6 +220,9 @@ def _train(
         donor = Donor(out / "fp", folder / "qat", folder / "vector", classes, len(data["train"]))
         if not donor.vector.exists():
             vector = _extract(start, donor, about, recipe, grid)
+            if share_images:
+                size = vector.config.architecture["image_size"]
+                vector = vector.with_images(pictures(images["train"], share_images, size))
             publish(donor.vector, vector.save_pretrained)
         scores = _scores(donor, data["validation"], recipe, grid) if "validation" in data else {}
         donors[grid] = replace(donor, scores=scores)

@@ -1,0 +1,23 @@
+"""Pictures of a dataset for a vector to carry: small, few, evenly spread, without labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..data import read_images
+
+__all__ = ["pictures"]
+
+
+def pictures(dataset: Dataset, count: int, size: int) -> NDArray[np.uint8]:
+    """At most `count` of a dataset's images in colour, squeezed to ``(n, size, size, 3)``.
+
+    Raises:
+        DataError: an image that cannot be decoded.
+    """
+    rows = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)).tolist()
+    shrunk = (image.resize((size, size), Image.Resampling.BICUBIC) for image in read_images(dataset, rows))
+    return np.stack([np.asarray(image) for image in shrunk])
