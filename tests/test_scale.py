@@ -37,7 +37,8 @@ def test_the_curve_is_the_divergence_on_the_images(given: bool, receiver, vector
     assert [scale for scale, _ in choice.curve] == [-0.5, 0.0, 0.4, 1.0]
     for scale, found in choice.curve:
         assert found == pytest.approx(divergence(receiver, vector, scale, images), rel=1e-4)
-    assert choice.divergence == min(found for _, found in choice.curve)
+    plain, least = dict(choice.curve)[0.0], min(found for _, found in choice.curve)
+    assert choice.divergence == (least if least < 0.9 * plain else plain)
     assert all(torch.equal(tensor, before[name]) for name, tensor in receiver.state_dict().items())
 
 

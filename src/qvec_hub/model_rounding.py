@@ -20,10 +20,11 @@ from .grids import Grid, Quantized, dequantize
 from .naming import backbone_linears
 from .residuals import residual_streams
 from .rounding import gptq
+from .tuning import STEPS, tune_scales
 
-__all__ = ["ROUNDINGS", "round_linears_"]
+__all__ = ["ROUNDINGS", "amount_of_work", "round_linears_"]
 
-ROUNDINGS = ("nearest", "gptq", "fitted")
+ROUNDINGS = ("nearest", "gptq", "fitted", "tuned")
 SHARE = 0.5  # of the earlier layers' errors that later ones make good: all of it would be made for these images
 
 
@@ -41,14 +42,15 @@ def round_linears_(
 
     ``"gptq"`` is GPTQ's error feedback on the grid's own scales. ``"fitted"`` also fits the scales (see `fitting.fit`)
     and aims at what the float model computes, so that later layers make good a part of what earlier ones lost.
+    ``"tuned"`` then tunes all scales together to the float model's features (see `tuning.tune_scales`).
     Layers that share an input are rounded together; memory holds one encoder layer in float, the moments of one
-    input, and the hidden states of all images twice. Seeds play no part: the same images give the same codes.
+    input, and the hidden states of all images twice. The same images give the same codes.
 
     Args:
         model: a float transformers image classifier, patched already where a vector is wanted.
         pixel_values: ``(images, channels, height, width)``, as its image processor makes them.
         batch_size: images that one encoder layer takes at a time.
-        progress: called with 1 for every linear layer rounded.
+        progress: called with 1 for every part of the `amount_of_work` that is done.
 
     Returns:
         Codes and scales by the layers' names.
@@ -58,10 +60,25 @@ def round_linears_(
         QVecError: when the model is not plain, refuses the images, does not use one of its linear layers or computes
             NaN.
     """
+    layers = dict(backbone_linears(model))
+    tuned = rounding == "tuned"
+    trained = {name: layer.weight.detach().clone() for name, layer in layers.items()} if tuned else {}
     rounder = _Rounder(grid, rounding, progress or (lambda done: None))
     with only_class_token(model):
         visit_blocks(model, pixel_values, batch_size, rounder.visit)
-    return {name: rounder.found[name] for name, _ in backbone_linears(model)}
+    if not tuned:
+        return {name: rounder.found[name] for name in layers}
+    for name, weight in trained.items():
+        layers[name].weight.copy_(weight)
+    found = tune_scales(model, rounder.found, grid, pixel_values, progress=progress)
+    for name, layer in layers.items():
+        layer.weight.copy_(dequantize(*found[name], grid))
+    return found
+
+
+def amount_of_work(model: PreTrainedModel, rounding: str) -> int:
+    """How many parts `round_linears_` reports as done: linear layers, and steps of tuning."""
+    return len(dict(backbone_linears(model))) + (STEPS if rounding == "tuned" else 0)
 
 
 class _Rounder:
@@ -73,7 +90,7 @@ class _Rounder:
         self.outputs: list[Tensor] | None = None  # of the float twin of the block before, part by part
 
     def visit(self, stop: Stop) -> None:
-        twin = copy.deepcopy(stop.block) if self.rounding == "fitted" else None
+        twin = None if self.rounding == "gptq" else copy.deepcopy(stop.block)
         twin_parts = self._twin_parts(stop)
         for names in _sharing_input(stop):
             moments = _Moments()

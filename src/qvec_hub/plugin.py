@@ -29,6 +29,7 @@ from .gathering import Gathered
 from .grids import Grid
 from .merge import merge
 from .naming import canonical_names
+from .other_grid import other_grid
 from .patch import refuse_misfit, refuse_stranger
 from .prepare import Treatment
 from .progress import Stages
@@ -177,7 +178,7 @@ class QVecQuantizer(HfQuantizer):
             if config.grid_is_open and vector.config.grid.bits == config.grid.bits:
                 config.grid = vector.config.grid
             if vector.config.grid != config.grid:
-                warnings.warn(foreign_grid(vector.config.grid, config.grid), stacklevel=2)
+                warnings.warn(other_grid(vector.config.grid, config.grid), stacklevel=2)
         if treatment.watches:
             return Gathered(vector, treatment, config.progress)
         return WeightStream(vector, float(treatment.scale or 0.0))
@@ -284,13 +285,6 @@ class _PatchAndPack(ConversionOps):
         except Exception as error:  # transformers would log it and go on; it is raised when the load ends
             self.quantizer.failure = error
             return {}
-
-
-def foreign_grid(trained: Grid, used: Grid) -> str:
-    """What to say where a vector is used on another grid than its donor was trained on."""
-    return (
-        f"the vector was trained on {trained.name} and is used on {used.name}; vectors transfer poorly to another grid"
-    )
 
 
 def _provenance(vector: Any) -> list[dict[str, Any]] | None:

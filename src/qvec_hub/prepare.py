@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from .errors import QVecError
 from .grids import Grid, Quantized, quantize
-from .model_rounding import ROUNDINGS, round_linears_
+from .model_rounding import ROUNDINGS, amount_of_work, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import patch_, resolve_scale
 from .progress import Stages, stages
@@ -134,17 +134,16 @@ def codes_of(
     Raises:
         GridError, QVecError: as `round_linears_`.
     """
-    layers = dict(backbone_linears(model))
     if rounding == "nearest":
-        return {name: quantize(layer.weight.detach(), grid) for name, layer in layers.items()}
+        return {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}
     pixels = proxy_pixels(model, shipped=shipped) if images is None else images
     with _kept(model), _shown(progress) as show:
-        done = 0
+        done, total = 0, amount_of_work(model, rounding)
 
         def step(more: int) -> None:
             nonlocal done
             done += more
-            show("rounding layers", done, len(layers))
+            show("rounding", done, total)
 
         return round_linears_(model, grid, rounding, pixels, progress=step)
 

@@ -7,7 +7,7 @@ mean Kullback-Leibler divergence of their class probabilities. It needs no label
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,13 +28,15 @@ from .proxies import enough_images, proxy_pixels
 from .together import fake_quantize_all
 from .vector import QuantizationVector
 
-__all__ = ["ScaleChoice", "choose_scale", "rank_donors"]
+__all__ = ["ScaleChoice", "choose_scale", "rank_donors", "watching"]
 
 SCALES = {  # what is tried, by rounding: error feedback repairs a part of what a vector is for
     "nearest": (0.0, 0.5, 1.0, 1.5, 2.0),
     "gptq": (0.0, 0.25, 0.5, 1.0),
     "fitted": (0.0, 0.25, 0.5, 1.0),
+    "tuned": (0.0, 0.25, 0.5, 1.0),
 }
+CLEAR_GAIN = 0.1  # of plain quantization's divergence: what a vector removes less of may be the luck of the rounding
 TRIAL = 4  # a scale is tried on rounding with one of so many images
 WATCH_SEED = 1  # of the images that scales are compared on; those that codes are fitted on have seed 0
 BATCH = 64
@@ -77,9 +79,9 @@ def choose_scale(
 ) -> ScaleChoice:
     """The scale with which a receiver, patched and quantized, follows its float self most closely on proxy images.
 
-    0, which is plain quantization, is always among the scales: it wins where the vector helps with none. The cost is
-    one forward pass over the images for the float model and one for every scale; with another rounding than
-    ``"nearest"`` each scale is also rounded for, on a quarter of the images.
+    0, which is plain quantization, is always among the scales: it wins unless another removes `CLEAR_GAIN` of its
+    divergence. The cost is one forward pass over the images for the float model and one for every scale; with another
+    rounding than ``"nearest"`` each scale is also rounded for, on a quarter of the images and without tuning.
 
     Args:
         model: a float classifier; it is the same afterwards.
@@ -92,32 +94,16 @@ def choose_scale(
         MisfitError, LineageError: when the vector does not suit the model.
         QVecError: when a scale is not finite, the rounding unknown or the model refuses the images.
     """
-    grid = Grid.parse(grid)
-    if rounding not in ROUNDINGS:
-        raise QVecError(f"rounding: expected one of {', '.join(map(repr, ROUNDINGS))}, found {rounding!r}")
-    refuse_unsuitable(vector, model, check_lineage)
-    tried = sorted({0.0, *(float(scale) for scale in (SCALES[rounding] if scales is None else scales))})
+    tried = sorted({0.0, *(float(scale) for scale in (SCALES[_known(rounding)] if scales is None else scales))})
     if not all(map(math.isfinite, tried)):
         raise QVecError(f"scales: expected finite numbers, found {tried}")
-    watched, fitting = _watched(model, vector, images)
-    curve = []
-    with _unchanged(model) as trained:
-        expected = _log_probabilities(model, watched)
+    with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
+        curve = []
         for scale in tried:
-            for name, tensor in backbone_tensors(model).items():
-                tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
-            if rounding == "nearest":
-                weights = {name: layer.weight for name, layer in backbone_linears(model)}
-                for name, rounded in fake_quantize_all(weights, grid).items():
-                    weights[name].copy_(rounded)
-            else:
-                round_linears_(model, grid, rounding, fitting, batch_size=BATCH)
-            found = F.kl_div(_log_probabilities(model, watched), expected, log_target=True, reduction="batchmean")
-            curve.append((scale, float(found)))
+            curve.append((scale, divergence(lambda name, scale=scale: scale)))
             if progress is not None:
                 progress("choosing the scale", len(curve), len(tried))
-    best = min(curve, key=lambda point: (point[1], abs(point[0])))[0]
-    return ScaleChoice(best, tuple(curve), grid, rounding)
+    return ScaleChoice(_best(curve), tuple(curve), Grid.parse(grid), rounding)
 
 
 def rank_donors(
@@ -137,6 +123,50 @@ def rank_donors(
         raise QVecError("rank_donors: expected at least one vector, found an empty list")
     choices = [(vector, choose_scale(model, vector, grid, **how)) for vector in vectors]  # type: ignore[arg-type]
     return sorted(choices, key=lambda choice: choice[1].divergence)
+
+
+@contextmanager
+def watching(
+    model: PreTrainedModel,
+    vector: QuantizationVector,
+    grid: Grid | str,
+    rounding: str,
+    images: Tensor | None,
+    check_lineage: bool,
+) -> Iterator[Callable[[Callable[[str], float]], float]]:
+    """A function from scales, by canonical tensor name, to the divergence that they leave; see `choose_scale`."""
+    grid, rounding = Grid.parse(grid), _known(rounding)
+    refuse_unsuitable(vector, model, check_lineage)
+    watched, fitting = _watched(model, vector, images)
+    with _unchanged(model) as trained:
+        expected = _log_probabilities(model, watched)
+
+        def divergence(scale_of: Callable[[str], float]) -> float:
+            for name, tensor in backbone_tensors(model).items():
+                scale = scale_of(name)
+                tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
+            if rounding == "nearest":
+                weights = {name: layer.weight for name, layer in backbone_linears(model)}
+                for name, rounded in fake_quantize_all(weights, grid).items():
+                    weights[name].copy_(rounded)
+            else:
+                round_linears_(model, grid, "gptq" if rounding == "gptq" else "fitted", fitting, batch_size=BATCH)
+            found = _log_probabilities(model, watched)
+            return float(F.kl_div(found, expected, log_target=True, reduction="batchmean"))
+
+        yield divergence
+
+
+def _known(rounding: str) -> str:
+    if rounding not in ROUNDINGS:
+        raise QVecError(f"rounding: expected one of {', '.join(map(repr, ROUNDINGS))}, found {rounding!r}")
+    return rounding
+
+
+def _best(curve: Sequence[tuple[float, float]]) -> float:
+    """The scale with the least divergence; 0 unless that is clearly less than its own."""
+    scale, least = min(curve, key=lambda point: (point[1], abs(point[0])))
+    return scale if least < (1 - CLEAR_GAIN) * dict(curve)[0.0] else 0.0
 
 
 def _watched(model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
+from functools import cache
 from pathlib import Path
 
 from ..controls import random_like, shuffled, task_vector_like
@@ -26,6 +28,7 @@ class Donors:
         self._opened: dict[Path, QuantizationVector] = {}
         self._task_vectors: dict[QuantizationVector, QuantizationVector] = {}
         self._kept: dict[QuantizationVector, Vector] = {}
+        self._revision = cache(revision_of)
 
     def vector(self, cell: Cell) -> QuantizationVector:
         """What a cell adds, before it is scaled: one vector, several merged, or a control of either.
@@ -56,12 +59,12 @@ class Donors:
         return tensors
 
     def used(self, cell: Cell) -> tuple[DonorUse, ...]:
-        """A cell's donors as its row names them; a local vector's revision is the hash of its tensors."""
+        """A cell's donors as its row names them; a local vector's revision is the hash of what it holds."""
         if cell.grid is None:
             return ()
         weight = 1 / len(cell.donors) if cell.merge else 1.0
         return tuple(
-            DonorUse(donor_name(cell.base, donor, cell.grid), revision_of(self._open(cell, donor)), weight)
+            DonorUse(donor_name(cell.base, donor, cell.grid), self._revision(self._open(cell, donor)), weight)
             for donor in cell.donors
         )
 
@@ -80,5 +83,10 @@ class Donors:
 
 
 def revision_of(vector: QuantizationVector) -> str | None:
-    """``sha256:…`` of a local vector's tensors, which serves as its revision."""
-    return f"sha256:{vector.config.tensors.sha256}" if vector.config.tensors else None
+    """``sha256:…`` of what a local vector holds, its tensors and pictures, which serves as its revision."""
+    if vector.config.tensors is None:
+        return None
+    images = vector.images()
+    if images is None:
+        return f"sha256:{vector.config.tensors.sha256}"
+    return f"sha256:{hashlib.sha256(vector.config.tensors.sha256.encode() + images.numpy().tobytes()).hexdigest()}"

@@ -19,10 +19,11 @@ from ..training.recipe import TrainingRecipe
 __all__ = ["CALIBRATED", "PROXIED", "SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
 
 SUITES = Path(__file__).parent / "suites"  # those that come with the package
-CALIBRATED = ("gptq", "awq", "fitted")  # with images of the receiver's own task
-Calibrated = Literal["gptq", "awq", "fitted"]
-PROXIED = {"proxy_gptq": "gptq", "proxy_fitted": "fitted"}  # with proxy images -> the rounding that these serve
-Proxied = Literal["proxy_gptq", "proxy_fitted"]
+CALIBRATED = ("gptq", "awq", "fitted", "tuned")  # with images of the receiver's own task
+Calibrated = Literal["gptq", "awq", "fitted", "tuned"]
+# With proxy images -> the rounding that these serve.
+PROXIED = {"proxy_gptq": "gptq", "proxy_fitted": "fitted", "proxy_tuned": "tuned"}
+Proxied = Literal["proxy_gptq", "proxy_fitted", "proxy_tuned"]
 Scale = float | Literal["unit", "recommended", "auto", "validation"]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=96)]
 
