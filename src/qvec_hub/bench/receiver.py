@@ -60,6 +60,16 @@ class Receiver:
         for name, tensor in self.live.items():
             tensor.copy_(values[name])
 
+    def held(self) -> Vector:
+        """A copy of the backbone as it now is."""
+        return {name: tensor.clone() for name, tensor in self.live.items()}
+
+    @torch.no_grad()
+    def hold(self, tensors: Vector) -> None:
+        """Have the backbone hold what `held` once returned."""
+        for name, tensor in self.live.items():
+            tensor.copy_(tensors[name])
+
     def correct(self, images: PreprocessedImages) -> int:
         """How many images the model as it now is gets right."""
         return count_correct(self.model, images, self.batch_size)

@@ -11,7 +11,8 @@ import torch
 from ..data import dataset_revision
 from ..evaluation import PreprocessedImages, load_processor, preprocess
 from ..vector import QuantizationVector
-from .receiver import Receiver
+from .cells import Cell
+from .receiver import Receiver, Vector
 from .suite import Images, TaskSpec
 from .tasks import load_task_split
 
@@ -31,6 +32,7 @@ class Seat:
         self.spec, self.limits = spec, images
         self.receiver = Receiver(folder, device, batch_size)
         self.dataset_revision: str | None = None
+        self.rounded: dict[Cell, Vector] = {}  # what costly treatments came to
         self._splits: dict[str, PreprocessedImages] = {}
         self._admitted: set[QuantizationVector] = set()
 

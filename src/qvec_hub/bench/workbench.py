@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,7 @@ from .suite import CALIBRATED, PROXIED, Suite
 
 __all__ = ["Workbench"]
 
+KEPT = 8  # costly treatments of a receiver that are kept, for scale policies that come to the same
 BATCH = 250  # images in a forward pass: it can decide between logits that are equal but for rounding
 
 
@@ -135,8 +137,15 @@ class Workbench:
         self, cell: Cell, seat: Seat, tensors: Vector | None = None, scale: float = 0.0, *, shipped: Any = None
     ) -> None:
         """Patch the receiver and round it to a cell's grid, as its method says."""
-        rounding = PROXIED.get(cell.method)
-        seat.receiver.treat(tensors, scale, None if rounding else cell.grid)
-        if rounding is not None and cell.grid is not None:
-            model = seat.receiver.model
-            round_linears_(model, cell.grid, rounding, proxy_pixels(model, shipped=shipped))
+        rounding, receiver = PROXIED.get(cell.method), seat.receiver
+        if rounding is None or cell.grid is None:
+            receiver.treat(tensors, scale, cell.grid)
+            return
+        treatment = replace(cell, scale=scale)  # whatever policy came to this scale
+        if treatment not in seat.rounded:
+            receiver.treat(tensors, scale)
+            round_linears_(receiver.model, cell.grid, rounding, proxy_pixels(receiver.model, shipped=shipped))
+            if len(seat.rounded) < KEPT:
+                seat.rounded[treatment] = receiver.held()
+        else:
+            receiver.hold(seat.rounded[treatment])
