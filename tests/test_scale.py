@@ -144,13 +144,13 @@ def test_several_vectors_and_nothing_else_give_the_best_there_is(vector, receive
     )
     float_model = qv.from_pretrained(receiver_folder)
     merged = qv.merge(donors)
-    choice = qv.choose_scale(float_model, merged, grid, rounding="fitted")
-    by_hand = qv.quantize_(qv.patch_(float_model, merged, choice.scale), grid, rounding="fitted")
+    choice = qv.choose_scale(float_model, merged, grid, rounding="tuned")
+    by_hand = qv.quantize_(qv.patch_(float_model, merged, choice.scale), grid, rounding="tuned")
     assert same(loaded, by_hand)
     config = loaded.config.quantization_config
-    assert (config.grid, config.scale, config.rounding) == (grid, choice.scale, "fitted")
+    assert (config.grid, config.scale, config.rounding) == (grid, choice.scale, "tuned")
     assert config.to_dict()["scale_curve"] == [list(point) for point in choice.curve]
-    assert {what for what, _ in stages} == {"choosing the scale", "rounding layers"}
+    assert {what for what, _ in stages} == {"choosing the scale", "rounding"}
 
 
 def test_what_is_asked_for_is_done(vector, receiver_folder: Path) -> None:

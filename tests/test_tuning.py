@@ -45,15 +45,18 @@ def test_features_come_closer_and_nothing_else_changes(name: str, receiver, pixe
     receiver.train()
     done: list[int] = []
     tuned = tune_scales(receiver, found, grid, pixels, steps=60, progress=done.append)
-    assert receiver.training and receiver.vit.layernorm.weight.requires_grad
+    assert receiver.training
+    assert receiver.vit.layernorm.weight.requires_grad
     assert all(torch.equal(tensor, before[key]) for key, tensor in receiver.state_dict().items())
     assert sum(done) == 60
     receiver.eval()
     assert distance(receiver, tuned, grid, pixels) < 0.9 * distance(receiver, found, grid, pixels)
     for layer, each in tuned.items():
         assert torch.equal(each.codes, found[layer].codes)
-        assert each.scale.dtype == torch.float32 and not each.scale.requires_grad
-        assert bool((each.scale > 0).all()) and each.scale.shape == found[layer].scale.shape
+        assert each.scale.dtype == torch.float32
+        assert not each.scale.requires_grad
+        assert each.scale.shape == found[layer].scale.shape
+        assert bool((each.scale > 0).all())
         assert (each.shift is None) == grid.symmetric
 
 
@@ -71,9 +74,8 @@ def test_the_first_step_goes_down_the_slope(receiver, fitted, pixels, monkeypatc
             more[row] *= 1.02
             less = scale.clone()
             less[row] *= 0.98
-            up, down = (
-                distance(receiver, fitted | {name: Quantized(codes, each, shift)}, GRID, pixels) for each in (more, less)
-            )
+            turned = [fitted | {name: Quantized(codes, each, shift)} for each in (more, less)]
+            up, down = (distance(receiver, each, GRID, pixels) for each in turned)
             if abs(up - down) > 1e-5:  # a slope that float32 can tell
                 assert bool(tuned[name].scale[row] > scale[row]) == (up < down)
                 checked += 1

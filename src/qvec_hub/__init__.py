@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ArtifactError, DataError, GridError, HubError, LineageError, MisfitError, QVecError
 from .grids import Grid, fake_quantize
+from .layer_scales import scale_layers
 from .loading import from_pretrained
 from .merge import merge
 from .patch import patch_
@@ -44,6 +45,7 @@ __all__ = [
     "prepare_qat_",
     "quantize_",
     "rank_donors",
+    "scale_layers",
     "search",
     "strip_qat_",
     "train_donor",

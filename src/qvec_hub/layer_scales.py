@@ -60,7 +60,7 @@ def scale_layers(
             for place in range(groups):
                 for factor in FACTORS:
                     tried = [*scales[:place], factor * choice.scale, *scales[place + 1 :]]
-                    found = divergence(lambda name, tried=tried: tried[group[name]])
+                    found = divergence({name: tried[at] for name, at in group.items()})
                     if found < least:
                         least, scales = found, tried
                 if progress is not None:

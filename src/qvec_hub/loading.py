@@ -41,7 +41,7 @@ def from_pretrained(
         weights: ``"int2"`` … ``"int8"`` (a vector's own grid of that width, if it has one), a grid's name or a
             `Grid`; None leaves the (patched) model in float.
         scale, rounding, images, progress: see `QVecConfig`. Several vectors and nothing else give the best that is
-            known: their mean, a scale chosen on proxy images, codes and scales fitted on those.
+            known: their mean, a scale chosen on proxy images, codes and scales fitted and tuned on those.
         check_lineage: refuse a receiver that does not descend from the vector's base.
         kwargs: for transformers' ``from_pretrained``: revision, token, cache_dir, local_files_only, dtype, device_map …
 

@@ -55,9 +55,9 @@ class QVecConfig(QuantizationConfigMixin):
         scale: what the vector is multiplied by: a number, ``"recommended"`` (what its config says) or ``"auto"``
             (chosen on proxy images, see `qvec_hub.choose_scale`). By default auto for several vectors together, and
             recommended for one donor's.
-        rounding: ``"nearest"``, ``"gptq"`` (error feedback) or ``"fitted"`` (that and fitted scales), the last two
-            with what proxy images make flow through the model. By default fitted for several vectors whose scale is
-            chosen, else nearest.
+        rounding: ``"nearest"``, ``"gptq"`` (error feedback), ``"fitted"`` (that and fitted scales) or ``"tuned"``
+            (that, and all scales tuned together), the last three with what proxy images make flow through the model.
+            By default tuned for several vectors whose scale is chosen, else nearest.
         images: pixel values ``(n, channels, height, width)`` to use in the place of proxy images, such as unlabelled
             ones of the receiver's task; the result is then calibrated, not zero-shot.
         progress: called with what is being done, steps done, and of how many.

@@ -32,8 +32,8 @@ class Treatment:
 
     scale: a number, ``"recommended"`` (what the vector's config says), ``"auto"`` (see `scale.choose_scale`), or None:
         auto for a vector merged of several, else recommended.
-    rounding: ``"nearest"``, ``"gptq"``, ``"fitted"`` (see `model_rounding`), or None: fitted where the scale is not
-        given and the vector is merged of several, else nearest.
+    rounding: ``"nearest"``, ``"gptq"``, ``"fitted"``, ``"tuned"`` (see `model_rounding`), or None: tuned where the
+        scale is not given and the vector is merged of several, else nearest.
     images: pixel values to find codes and scale with; None takes proxy images.
 
     Raises:
@@ -61,7 +61,7 @@ class Treatment:
         """
         several = vector is not None and len(vector.config.sources) > 1
         open_scale = self.scale is None or self.scale == "auto"
-        rounding = self.rounding or ("fitted" if several and open_scale else "nearest")
+        rounding = self.rounding or ("tuned" if several and open_scale else "nearest")
         scale: float | str = "auto" if self.scale == "auto" or (self.scale is None and several) else 0.0
         if scale != "auto" and vector is not None:
             scale = resolve_scale("recommended" if self.scale is None else self.scale, vector)

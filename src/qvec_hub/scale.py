@@ -7,7 +7,7 @@ mean Kullback-Leibler divergence of their class probabilities. It needs no label
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -100,7 +100,7 @@ def choose_scale(
     with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
         curve = []
         for scale in tried:
-            curve.append((scale, divergence(lambda name, scale=scale: scale)))
+            curve.append((scale, divergence(dict.fromkeys(vector, scale))))
             if progress is not None:
                 progress("choosing the scale", len(curve), len(tried))
     return ScaleChoice(_best(curve), tuple(curve), Grid.parse(grid), rounding)
@@ -133,24 +133,25 @@ def watching(
     rounding: str,
     images: Tensor | None,
     check_lineage: bool,
-) -> Iterator[Callable[[Callable[[str], float]], float]]:
-    """A function from scales, by canonical tensor name, to the divergence that they leave; see `choose_scale`."""
+) -> Iterator[Callable[[Mapping[str, float]], float]]:
+    """A function from scales, by the names of tensors, to the divergence that they leave; see `choose_scale`."""
     grid, rounding = Grid.parse(grid), _known(rounding)
     refuse_unsuitable(vector, model, check_lineage)
     watched, fitting = _watched(model, vector, images)
     with _unchanged(model) as trained:
         expected = _log_probabilities(model, watched)
 
-        def divergence(scale_of: Callable[[str], float]) -> float:
+        def divergence(scales: Mapping[str, float]) -> float:
             for name, tensor in backbone_tensors(model).items():
-                scale = scale_of(name)
+                scale = scales[name]
                 tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
             if rounding == "nearest":
                 weights = {name: layer.weight for name, layer in backbone_linears(model)}
                 for name, rounded in fake_quantize_all(weights, grid).items():
                     weights[name].copy_(rounded)
             else:
-                round_linears_(model, grid, "gptq" if rounding == "gptq" else "fitted", fitting, batch_size=BATCH)
+                layerwise = "fitted" if rounding == "tuned" else rounding  # tuning is not worth its time for a trial
+                round_linears_(model, grid, layerwise, fitting, batch_size=BATCH)
             found = _log_probabilities(model, watched)
             return float(F.kl_div(found, expected, log_target=True, reduction="batchmean"))
 

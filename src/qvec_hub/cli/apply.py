@@ -40,8 +40,8 @@ def apply(
     rounding: Annotated[
         str | None,
         typer.Option(
-            help="nearest, gptq (error feedback) or fitted (and fitted scales). By default fitted for several "
-            "vectors, nearest for one.",
+            help="nearest, gptq (error feedback), fitted (and fitted scales) or tuned (and all scales tuned together). "
+            "By default tuned for several vectors, nearest for one.",
             show_default=False,
         ),
     ] = None,

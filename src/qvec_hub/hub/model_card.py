@@ -17,6 +17,7 @@ ROUNDINGS = {
     "nearest": "to nearest",
     "gptq": "by GPTQ's error feedback",
     "fitted": "by GPTQ's error feedback, with scales fitted to the outputs",
+    "tuned": "by GPTQ's error feedback, with scales fitted to the outputs and tuned together",
 }
 WATCHED = {PROXIES: "proxy images that come with qvec_hub", OWN_IMAGES: "images that its maker chose"}
 CALIBRATED = "Images that its maker chose were shown to it: it is calibrated, not zero-shot."

@@ -13,7 +13,7 @@ from .transfer import Transfer
 __all__ = ["Protocol", "group"]
 
 METHODS = {"gptq": "GPTQ", "awq": "AWQ"}  # calibrated baselines, as is every method that is not named elsewhere
-PROXIES = {"proxy_gptq": "GPTQ on proxies", "proxy_fitted": "fitted on proxies"}
+PROXIES = {"proxy_gptq": "GPTQ on proxies", "proxy_fitted": "fitted on proxies", "proxy_tuned": "tuned on proxies"}
 CONTROLS = {"random": "random", "shuffle": "shuffled", "task_vector": "task-vector"}
 POLICIES = {
     "unit": "λ = 1",
