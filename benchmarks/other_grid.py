@@ -27,7 +27,7 @@ from qvec_hub.bench.suite import load_suite
 
 BATCH = 250
 GRIDS = ("int2-channel-absmax", "int2-channel-mse", "int2-channel-mse-affine")
-TABLE = Path(qvec_hub.__file__).parent / "other_grid.json"
+TABLE = Path(qvec_hub.__file__).parent / "quoted" / "other_grid.json"
 
 
 def main() -> None:

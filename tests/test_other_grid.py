@@ -1,12 +1,10 @@
 """What a load says of a vector that was trained on another grid."""
 
-import json
-
 import pytest
 
-import qvec_hub.other_grid as module
 from qvec_hub import Grid
 from qvec_hub.other_grid import other_grid
+from qvec_hub.quoted import quoted
 
 MEASURED = {"absmax on mse": -6.85, "mse on mse": 8.58}  # as docs/findings.md has them
 
@@ -24,7 +22,7 @@ def test_what_was_not_measured_is_not_quoted() -> None:
 
 
 def test_the_table_is_what_the_script_last_printed() -> None:
-    table = json.loads(module.TABLE.read_text(encoding="utf-8"))
+    table = quoted("other_grid")
     gains = {f"{entry['trained']} on {entry['used']}": entry["gain"] for entry in table["gains"]}
     for pair, gain in MEASURED.items():
         trained, used = (f"int2-channel-{rule}" for rule in pair.split(" on "))

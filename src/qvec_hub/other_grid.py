@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from .grids import Grid
+from .quoted import quoted
 
 __all__ = ["other_grid"]
-
-TABLE = Path(__file__).with_name("other_grid.json")  # written by benchmarks/other_grid.py
 
 
 def other_grid(trained: Grid, used: Grid) -> str:
@@ -20,19 +16,19 @@ def other_grid(trained: Grid, used: Grid) -> str:
     The measurement is of 2 bits and one scale a row; it is quoted for all grids with the same range rules.
     """
     said = f"the vector was trained on {trained.name} and is used on {used.name}"
-    measured = _measured()
-    across, within = (_gain(measured, grid, used) for grid in (trained, used))
+    table = quoted("other_grid")
+    across, within = (_gain(table, grid, used) for grid in (trained, used))
     if across is None or within is None or _kind(trained) == _kind(used):
         return f"{said}; what it gains there has not been measured. Take donors of that grid where there are any"
     return (
-        f"{said}. On the zoo (2 bits, {measured['base']}, {measured['receivers']} receivers, mean of the others' "
+        f"{said}. On the zoo (2 bits, {table['base']}, {table['receivers']} receivers, mean of the others' "
         f"vectors, plain rounding) vectors from there gained {across:+.1f} points, those trained on the grid itself "
         f"{within:+.1f}; take donors of that grid where there are any"
     )
 
 
-def _gain(measured: dict[str, Any], trained: Grid, used: Grid) -> float | None:
-    for entry in measured["gains"]:
+def _gain(table: dict[str, Any], trained: Grid, used: Grid) -> float | None:
+    for entry in table["gains"]:
         if (_kind(Grid.parse(entry["trained"])), _kind(Grid.parse(entry["used"]))) == (_kind(trained), _kind(used)):
             return float(entry["gain"])
     return None
@@ -40,9 +36,3 @@ def _gain(measured: dict[str, Any], trained: Grid, used: Grid) -> float | None:
 
 def _kind(grid: Grid) -> tuple[str, bool]:
     return grid.range, grid.symmetric
-
-
-@cache
-def _measured() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
@@ -18,6 +19,7 @@ from qvec_hub.hub.measured import headline, results_table
 from qvec_hub.hub.results import read_evidence
 from qvec_hub.hub.sections import MARK, split_card
 from qvec_hub.hub.values import grid_name
+from qvec_hub.quoted import quoted
 from qvec_hub.record import quantization_record
 
 GRID = qv.Grid.parse("int2-channel-mse")
@@ -243,3 +245,18 @@ def test_the_card_says_how_codes_and_scale_were_found(watched: str | None, vecto
         "own_images": "scales fitted to the outputs, with images that its maker chose",
     }
     assert expected[watched] in card
+
+
+def test_pictures_and_what_the_encoding_cost_are_shown(config: VectorConfig, vector, tmp_path: Path) -> None:
+    plain = vector_card(config, "me/eurosat", 76912)
+    assert "images.png" not in plain
+    assert "float32" in plain
+    small = replace(config, encoding=replace(config.encoding, name="int2", relative_error=0.34))
+    card = vector_card(small, "me/eurosat", 4900, pictures=True)
+    assert "![Pictures of the donor's task](images.png)" in card
+    (point,) = (e for e in quoted("encodings")["points"] if (e["grid"], e["encoding"]) == (GRID.name, "int2"))
+    assert f"off by 34.0% of the vector's norm, which cost {point['lost']:.2f} points" in card
+    unmeasured = replace(small, grid=qv.Grid.parse("int5"))
+    assert "off by 34.0% of the vector's norm)" in vector_card(unmeasured, "me/eurosat", 4900)
+    vector.with_images(np.zeros((3, 16, 16, 3), np.uint8)).save_pretrained(tmp_path / "v")
+    assert "](images.png)" in (tmp_path / "v" / "README.md").read_text()

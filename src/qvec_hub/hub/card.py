@@ -10,10 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from ..artifact import CARD_FILE, CONFIG_FILE, VectorConfig
+from ..artifact import CARD_FILE, CONFIG_FILE, IMAGES_FILE, VectorConfig
 from ..bench import Evidence
 from ..errors import ArtifactError
 from ..folders import write_text
+from ..quoted import quoted
 from .measured import failures, headline, results_table
 from .metadata import BLOCK, dump_front, hub_id, merge_front, read_front, vector_data
 from .results import read_evidence
@@ -24,12 +25,19 @@ __all__ = [
     "UNKNOWN_LICENSE",
     "combine_cards",
     "fill_template",
+    "has_pictures",
     "merge_card",
     "tensor_bytes",
     "vector_card",
     "write_card",
 ]
 
+PICTURES = f"""
+![Pictures of the donor's task]({IMAGES_FILE})
+
+These pictures of the donor's task come with the vector. Where codes and scales are found with proxy images, they show
+the receiver's layers what images there are; nobody has to have any of the receiver's own.
+"""
 UNKNOWN_LICENSE = "unknown"  # the Hub's own word; a licence is the author's to choose
 
 
@@ -41,6 +49,7 @@ def vector_card(
     *,
     license: str | None = None,
     existing: str = "",
+    pictures: bool = False,
 ) -> str:
     """A vector's ``README.md``.
 
@@ -49,6 +58,7 @@ def vector_card(
         evidence: what was measured with it; None keeps what the existing card says of the same tensors.
         license: an id of the Hub's list, such as ``apache-2.0``; None keeps the author's.
         existing: the card as it is; sections and metadata the author wrote there are kept.
+        pictures: whether the vector carries some, in a file beside the card.
 
     Raises:
         ArtifactError: when the existing card's metadata cannot be read.
@@ -62,7 +72,7 @@ def vector_card(
     if evidence is None:
         known.pop("model-index", None)
     data = merge_front(known, vector_data(config, repo_id, size, evidence, chosen))
-    generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence)))
+    generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence, pictures)))
     return join_card(dump_front(data), merge_sections(text, generated))
 
 
@@ -101,6 +111,11 @@ def tensor_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("qvec*.safetensors"))
 
 
+def has_pictures(folder: Path) -> bool:
+    """Whether a saved vector carries pictures of its donor's task."""
+    return (folder / IMAGES_FILE).is_file()
+
+
 def write_card(folder: Path) -> None:
     """Write or refresh the card of a vector saved in a folder; one whose metadata cannot be read stays as it is."""
     path = folder / CARD_FILE
@@ -108,7 +123,9 @@ def write_card(folder: Path) -> None:
     config = VectorConfig.read(folder / CONFIG_FILE)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config.donor.task or 'merged'}-{config.grid.name}-qvec").strip("-")
     try:
-        text = vector_card(config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing)
+        text = vector_card(
+            config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing, pictures=has_pictures(folder)
+        )
     except ArtifactError as error:
         warnings.warn(f"{path}: not refreshed: {error}", stacklevel=4)
         return
@@ -121,7 +138,9 @@ def fill_template(name: str, context: dict[str, Any]) -> str:
     return environment.from_string(template).render(mark=MARK, **context)
 
 
-def _context(config: VectorConfig, repo_id: str, size: int, evidence: Evidence | None) -> dict[str, Any]:
+def _context(
+    config: VectorConfig, repo_id: str, size: int, evidence: Evidence | None, pictures: bool
+) -> dict[str, Any]:
     name = repo_id.split("/")[-1]
     bits = config.grid.bits
     base = hub_id(config.base_model.repo_id)
@@ -138,6 +157,7 @@ def _context(config: VectorConfig, repo_id: str, size: int, evidence: Evidence |
         "receiver_hint": "" if receiver else " (`me/my-vit` stands for yours)",
         "saved": f"{(receiver or 'me/my-vit').split('/')[-1]}-int{bits}",
         "facts": _facts(config, size),
+        "pictures": PICTURES if pictures else "",
         "recipe": _recipe(config),
         "headline": headline(evidence, bits),
         "measured": results_table(evidence, repo_id),
@@ -201,7 +221,19 @@ def _encoding(config: VectorConfig) -> str:
     if lost is None:
         return config.encoding.name
     whole = sized(4 * config.tensors.parameters)
-    return f"{config.encoding.name}, instead of {whole}; it is off the whole vector by {lost:.1%} of its norm"
+    return f"{config.encoding.name}, instead of {whole}; off by {lost:.1%} of the vector's norm{_lost(config)}"
+
+
+def _lost(config: VectorConfig) -> str:
+    """What the encoding cost receivers of the zoo, if that was measured on the vector's grid."""
+    table = quoted("encodings")
+    for entry in table["points"]:
+        if (entry["grid"], entry["encoding"]) == (config.grid.name, config.encoding.name):
+            return (
+                f", which cost {entry['lost']:.2f} points of accuracy on the zoo ({table['base']}, mean of "
+                f"{table['receivers']} receivers, each with the mean of the others' vectors so encoded)"
+            )
+    return ""
 
 
 def _recipe(config: VectorConfig) -> str:

@@ -16,7 +16,7 @@ from ..place import Place, parse_place
 from ..remote import hub_api
 from ..tensor_files import is_shard
 from ..vector import QuantizationVector
-from .card import combine_cards, tensor_bytes, vector_card
+from .card import combine_cards, has_pictures, tensor_bytes, vector_card
 from .commit import commit, open_destination
 from .model_card import model_card
 from .present import Present
@@ -76,7 +76,13 @@ def push_vector(
         written = None if rows is None else expect_evidence(config, there.place.repo_id, rows)
         existing = combine_cards(present.card(), vector.card() if card is None else card)
         text = vector_card(
-            config, there.place.repo_id, tensor_bytes(folder), written, license=license, existing=existing
+            config,
+            there.place.repo_id,
+            tensor_bytes(folder),
+            written,
+            license=license,
+            existing=existing,
+            pictures=has_pictures(folder),
         )
         (folder / CARD_FILE).write_text(text, encoding="utf-8")
         files = {there.place.inside(path.name): path for path in sorted(folder.iterdir())}

@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import CommitInfo, EvalResultEntry, constants, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
 
-from ...artifact import CARD_FILE, VectorConfig
+from ...artifact import CARD_FILE, IMAGES_FILE, VectorConfig
 from ...bench import Pair, Row
 from ...errors import HubError
 from ...place import parse_place
@@ -64,7 +64,14 @@ def submit_results(
             raise HubError(f"{place}: holds no vector that can be read, so no results can be of it; {UNTOUCHED}")
         evidence = expect_evidence(config, place.repo_id, rows)
         card = Path(scratch) / CARD_FILE
-        text = vector_card(config, place.repo_id, _tensor_bytes(there), evidence, existing=present.card())
+        text = vector_card(
+            config,
+            place.repo_id,
+            _tensor_bytes(there),
+            evidence,
+            existing=present.card(),
+            pictures=IMAGES_FILE in there.files,
+        )
         card.write_text(text, encoding="utf-8")
         files, stale = {CARD_FILE: card}, []
         source = f"{constants.ENDPOINT}/datasets/{results_repo}" if results_repo else None
