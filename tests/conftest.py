@@ -92,3 +92,11 @@ def pixels() -> torch.Tensor:
 
 
 pytest_plugins = ["tests.cli_fixture", "tests.hub_server.fixtures", "tests.hub.library"]
+
+
+@pytest.fixture
+def quick_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few proxy images, scales and steps of tuning, where the test is not about what these find."""
+    monkeypatch.setitem(qv.scale.SCALES, "tuned", (0.0, 0.5))
+    monkeypatch.setattr("qvec_hub.proxies.pixels.MOST", 64)
+    monkeypatch.setattr("qvec_hub.tuning.STEPS", 5)

@@ -135,6 +135,7 @@ def test_loading_equals_patching_and_rounding_by_hand(
     assert again.config.quantization_config.to_dict() == record
 
 
+@pytest.mark.usefixtures("quick_rounding")
 def test_several_vectors_and_nothing_else_give_the_best_there_is(vector, receiver_folder: Path) -> None:
     grid = Grid.parse("int2-channel-mse-affine")
     donors = [on_grid(vector, grid), on_grid(0.5 * vector, grid)]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from . import tuning
 from .blockwise import Part, Stop, input_of, visit_blocks
 from .class_token import only_class_token
 from .errors import QVecError
@@ -20,7 +21,6 @@ from .grids import Grid, Quantized, dequantize
 from .naming import backbone_linears
 from .residuals import residual_streams
 from .rounding import gptq
-from .tuning import STEPS, tune_scales
 
 __all__ = ["ROUNDINGS", "amount_of_work", "round_linears_"]
 
@@ -61,16 +61,16 @@ def round_linears_(
             NaN.
     """
     layers = dict(backbone_linears(model))
-    tuned = rounding == "tuned"
-    trained = {name: layer.weight.detach().clone() for name, layer in layers.items()} if tuned else {}
+    tunes = rounding == "tuned"
+    trained = {name: layer.weight.detach().clone() for name, layer in layers.items()} if tunes else {}
     rounder = _Rounder(grid, rounding, progress or (lambda done: None))
     with only_class_token(model):
         visit_blocks(model, pixel_values, batch_size, rounder.visit)
-    if not tuned:
+    if not tunes:
         return {name: rounder.found[name] for name in layers}
     for name, weight in trained.items():
         layers[name].weight.copy_(weight)
-    found = tune_scales(model, rounder.found, grid, pixel_values, progress=progress)
+    found = tuning.tune_scales(model, rounder.found, grid, pixel_values, progress=progress)
     for name, layer in layers.items():
         layer.weight.copy_(dequantize(*found[name], grid))
     return found
@@ -78,7 +78,7 @@ def round_linears_(
 
 def amount_of_work(model: PreTrainedModel, rounding: str) -> int:
     """How many parts `round_linears_` reports as done: linear layers, and steps of tuning."""
-    return len(dict(backbone_linears(model))) + (STEPS if rounding == "tuned" else 0)
+    return len(dict(backbone_linears(model))) + (tuning.STEPS if rounding == "tuned" else 0)
 
 
 class _Rounder:

@@ -34,7 +34,7 @@ def tune_scales(
     grid: Grid,
     pixel_values: Tensor,
     *,
-    steps: int = STEPS,
+    steps: int | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Quantized]:
@@ -47,11 +47,13 @@ def tune_scales(
         model: the float model; it is the same afterwards.
         found: codes by the names of the backbone's linear layers.
         pixel_values: ``(images, channels, height, width)``.
+        steps: of the optimizer, `STEPS` by default.
         progress: called with 1 for every step.
 
     Raises:
         KeyError: when `found` lacks a layer.
     """
+    steps = STEPS if steps is None else steps
     student = _Student(model, found, grid)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(student.parameters(), lr=RATE)

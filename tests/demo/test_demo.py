@@ -15,7 +15,10 @@ from qvec_hub.training import TrainingRecipe
 
 RECIPE = TrainingRecipe(epochs=1, learning_rate=1e-3, warmup_steps=1)
 SMALL = DemoSettings(tasks=("digits", "counting"), images=200, recipe=RECIPE, mean_curve=(0.5,), random_curve=(2.0,))
-pytestmark = pytest.mark.filterwarnings("ignore:.*warm.*:UserWarning")  # two steps of training end within any warm-up
+pytestmark = [
+    pytest.mark.usefixtures("quick_rounding"),
+    pytest.mark.filterwarnings("ignore:.*warm.*:UserWarning"),  # two steps of training end within any warm-up
+]
 
 
 def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -34,6 +37,7 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
             ("qvec", "random", None, 1.0, "recommended"),
             ("qvec", None, "mean", 1.0, "unit"),
             ("qvec", None, "mean", 0.5, None),
+            ("proxy_tuned", None, "mean", mine[7].scale, "auto"),
             ("qvec", "random", "mean", 1.0, "unit"),
             ("qvec", "random", "mean", 2.0, None),
         ]
@@ -42,7 +46,7 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         assert mine[3].correct == mine[5].correct  # a mean of one donor is that donor
     lines_of_table = table(rows, settings)
     assert [line[0] for line in lines_of_table] == ["digits", "counting", "mean"]
-    cells = [rows[i] for i in (0, 1, 3, 5, 7, 2)]
+    cells = [rows[i] for i in (0, 1, 3, 5, 8, 7, 2)]
     assert lines_of_table[0][1:] == [f"{row.top1:.3f} ({row.correct}/{row.n})" for row in cells]
     draw(rows, settings, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000

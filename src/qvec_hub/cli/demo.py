@@ -54,7 +54,8 @@ def demo(
     print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows, settings))
     print(
         f"One donor: the vectors of the other {len(settings.tasks) - 1} tasks, one at a time, pooled. Scale "
-        f"{settings.scale:g} throughout. No receiver image was used for any of it but own QAT.\n"
+        f"{settings.scale:g} throughout, but for the default: all other vectors, with scale and codes found on the "
+        "pictures that they carry. No receiver image was used for any of it but own QAT.\n"
         f"Picture: {picture}\nRows: {out / ROWS_FILE}\n{seconds:.0f} seconds"
     )
 

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..bench import Row
-from .run import DemoSettings
+from .run import BEST, DemoSettings
 
 __all__ = ["HEADER", "draw", "table"]
 
-HEADER = ["receiver", "FP", "RTN", "+ one donor", "+ mean of others", "+ random", "own QAT"]
-COLUMNS = ["fp", "ptq", "donor", "mean", "random", "own_qat"]
+HEADER = ["receiver", "FP", "RTN", "+ one donor", "+ mean of others", "+ random", "default", "own QAT"]
+COLUMNS = ["fp", "ptq", "donor", "mean", "random", BEST, "own_qat"]
 
 
 def table(rows: Sequence[Row], settings: DemoSettings) -> list[list[str]]:
-    """One line per receiver and their mean: ``accuracy (correct/n)``. One donor: all other tasks' donors, pooled."""
+    """One line per receiver and their mean: ``accuracy (correct/n)``. One donor: all other tasks' donors, pooled.
+
+    Default: what the loader makes of the other vectors where nothing else is asked for.
+    """
     rows = [row for row in rows if _column(row) not in ("mean", "random") or row.scale == settings.scale]
     receivers = list(dict.fromkeys(_task(row) for row in rows))
     lines = []
@@ -48,7 +51,12 @@ def draw(rows: Sequence[Row], settings: DemoSettings, path: Path) -> None:
             [row.scale for row in single], [row.top1 for row in single],
             color="#d55e00", marker="D", markersize=4, linestyle="none", label="one donor",
         )  # fmt: skip
-        for column, style, label in [("fp", "-", "FP"), ("own_qat", "--", "own QAT"), ("ptq", ":", "RTN")]:
+        for column, style, label in [
+            ("fp", "-", "FP"),
+            ("own_qat", "--", "own QAT"),
+            (BEST, "-.", "default"),
+            ("ptq", ":", "RTN"),
+        ]:
             correct, n = _pooled(rows, receiver, column)
             axis.axhline(correct / n, color="black", linewidth=0.9, linestyle=style, label=label)
         axis.set(title=receiver, xlabel="scale λ", ylim=(0, 1.02))

@@ -21,10 +21,11 @@ from ..training import TrainingRecipe, train_donor
 from ..vector import QuantizationVector
 from .shelf import OpenDonor, Shelf
 
-__all__ = ["ROWS_FILE", "SUITE", "DemoSettings", "run_demo"]
+__all__ = ["BEST", "ROWS_FILE", "SUITE", "DemoSettings", "run_demo"]
 
 SUITE, SUITE_VERSION = "demo", "1"
 ROWS_FILE = "rows.jsonl"
+BEST = "proxy_tuned"  # what several vectors are loaded with where nothing else is asked for
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class DemoSettings:
     tasks: tuple[str, ...] = ("glyphs-latin", "glyphs-greek", "shapes", "counting", "textures")
     weights: str = "int2-channel-absmax"
     images: int = 3000
+    share_images: int = 64  # that a vector carries
     recipe: TrainingRecipe = field(
         default_factory=lambda: TrainingRecipe(
             epochs=6, learning_rate=3e-4, warmup_steps=30, weight_decay=0.1, head="probe"
@@ -68,7 +70,15 @@ def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None], name
     for number, task in enumerate(settings.tasks, 1):
         say(f"[{number}/{len(settings.tasks)}] {task}: training a plain and a quantization-aware model")
         data = zoo.load_task(task, train=settings.images)
-        train_donor(base, data, out / task, grid=settings.weights, recipe=settings.recipe, task=task)
+        train_donor(
+            base,
+            data,
+            out / task,
+            grid=settings.weights,
+            recipe=settings.recipe,
+            task=task,
+            share_images=settings.share_images,
+        )
         donors[task] = shelf.put(task, settings.scale)
     rows: list[Row] = []
     for task in settings.tasks:
@@ -88,12 +98,15 @@ def _measure(
 ) -> Iterator[Row]:
     images = preprocess(zoo.load_task(task)["test"], load_processor(None, receiver))
 
-    def count(method: str, vector: QuantizationVector | None = None, scale: float = 1.0, **about: Any) -> Row:
+    def count(method: str, vector: QuantizationVector | None = None, scale: float | str = 1.0, **about: Any) -> Row:
         grid = None if method == "fp" else settings.weights
-        model = from_pretrained(receiver, vector=vector, weights=grid, scale=scale)
+        rounding = "tuned" if method == BEST else "nearest"
+        model = from_pretrained(receiver, vector=vector, weights=grid, scale=scale, rounding=rounding)
         place = known_origin(model)
         if method == "qvec":
             about = {"scale": scale, "scale_policy": "unit" if scale == 1 else None, **about}
+        if method == BEST:
+            about = {"scale": model.config.quantization_config.scale, "scale_policy": "auto", **about}
         return Row.of(
             evaluate(model, images, batch_size=250, progress=False),
             suite=SUITE,
@@ -119,6 +132,7 @@ def _measure(
         yield count("qvec", random_like(donor.vector), settings.scale, **about, control="random")
     for scale in (settings.scale, *settings.mean_curve):
         yield count("qvec", mean, scale, donors=parts, merge="mean")
+    yield count(BEST, mean, "auto", donors=parts, merge="mean")
     for scale in (settings.scale, *settings.random_curve):
         yield count("qvec", noise, scale, donors=parts, merge="mean", control="random")
 
