@@ -31,7 +31,7 @@ from .vector import QuantizationVector
 __all__ = ["ScaleChoice", "choose_scale", "rank_donors", "watching"]
 
 SCALES = {  # what is tried, by rounding: error feedback repairs a part of what a vector is for
-    "nearest": (0.0, 0.5, 1.0, 1.5, 2.0),
+    "nearest": (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
     "gptq": (0.0, 0.25, 0.5, 1.0),
     "fitted": (0.0, 0.25, 0.5, 1.0),
     "tuned": (0.0, 0.25, 0.5, 1.0),
@@ -85,7 +85,7 @@ def choose_scale(
 
     Args:
         model: a float classifier; it is the same afterwards.
-        scales: to try; by default a few between 0 and 2.
+        scales: to try; by default a few between 0 and 3.
         images: pixel values ``(n, channels, height, width)`` to watch the model on; by default proxy images. The
             receiver's own (unlabelled) images make it a calibrated choice, no longer a zero-shot one.
         progress: see `QVecConfig`.
