@@ -100,3 +100,5 @@ def quick_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(qv.scale.SCALES, "tuned", (0.0, 0.5))
     monkeypatch.setattr("qvec_hub.proxies.pixels.MOST", 64)
     monkeypatch.setattr("qvec_hub.tuning.STEPS", 5)
+    monkeypatch.setattr("qvec_hub.fitting.ROUNDS", 0)
+    monkeypatch.setattr("qvec_hub.fitting.SWEEPS", 1)

@@ -23,12 +23,14 @@ SWEEPS = 5
 SPACE = 1 << 25  # numbers that the fit of a block of rows may take
 
 
-def fit(weight: Tensor, hessian: Tensor, grid: Grid, *, damping: float = DAMPING, rounds: int = ROUNDS) -> Quantized:
+def fit(
+    weight: Tensor, hessian: Tensor, grid: Grid, *, damping: float = DAMPING, rounds: int | None = None
+) -> Quantized:
     """Codes and scales of a weight ``(out, in)`` with a small output error ``(w − ŵ) H (w − ŵ)ᵀ``.
 
     From GPTQ on the grid's own scales, scales are fitted to the codes and codes found for the scales, `rounds`
-    times. What is better is kept, row by row (on a grid with one scale a tensor: altogether), so no row ends with a
-    larger output error than GPTQ's, nor than plain rounding's.
+    times (`ROUNDS` by default). What is better is kept, row by row (on a grid with one scale a tensor: altogether),
+    so no row ends with a larger output error than GPTQ's, nor than plain rounding's.
 
     Args:
         hessian, damping: see `gptq`.
@@ -38,7 +40,7 @@ def fit(weight: Tensor, hessian: Tensor, grid: Grid, *, damping: float = DAMPING
     """
     best = polish(weight, hessian, gptq(weight, hessian, grid, damping=damping), grid, sweeps=SWEEPS)
     error = _errors(weight, best, hessian, grid)
-    for _ in range(rounds):
+    for _ in range(ROUNDS if rounds is None else rounds):
         scaled = refit_scales(weight, hessian, best, grid)
         again = gptq(weight, hessian, grid, damping=damping, start=scaled)
         for candidate in (scaled, again, polish(weight, hessian, again, grid, sweeps=SWEEPS)):

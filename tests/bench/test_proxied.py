@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
+from qvec_hub import fitting, tuning
 from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import cells
 from qvec_hub.bench.context import read_context
@@ -25,7 +26,7 @@ MEASURE = [
     {"method": "fitted"},
     {"method": "proxy_gptq"},
     {"method": "proxy_fitted"},
-    {"method": "proxy_fitted", "donors": "others", "merge": "mean", "scales": [0.5, "auto"], "controls": ["random"]},
+    {"method": "proxy_tuned", "donors": "others", "merge": "mean", "scales": [0.5, "auto"], "controls": ["random"]},
     {"method": "qvec", "donors": "others", "merge": "mean", "scales": ["auto"]},
 ]
 
@@ -34,6 +35,9 @@ MEASURE = [
 def few_images(monkeypatch) -> None:
     monkeypatch.setattr(pixels, "LEAST", 24)
     monkeypatch.setattr(pixels, "MOST", 24)
+    monkeypatch.setattr(tuning, "STEPS", 5)
+    monkeypatch.setattr(fitting, "ROUNDS", 1)
+    monkeypatch.setattr(fitting, "SWEEPS", 1)
 
 
 def test_rows_and_what_they_say(tmp_path: Path) -> None:
@@ -51,19 +55,19 @@ def test_rows_and_what_they_say(tmp_path: Path) -> None:
         vector=[library.vector(BASE, 0, task, suite.grids[0]) for task in ("counting", "textures")],
         weights="int2",
     ).config.quantization_config
-    auto = next(row for row in rows if row.method == "proxy_fitted" and row.scale_policy == "auto" and not row.control)
+    auto = next(row for row in rows if row.method == "proxy_tuned" and row.scale_policy == "auto" and not row.control)
     assert (auto.scale, auto.grid) == (by_hand.scale, by_hand.grid)
-    assert by_hand.rounding == "fitted"
+    assert by_hand.rounding == "tuned"
 
     labels = {protocol.label: protocol for protocol in group(transfers(rows, context))}
     assert labels["fitted on proxies"].is_zero_shot
-    assert labels["mean of others, automatic λ, then fitted on proxies"].is_zero_shot
+    assert labels["mean of others, automatic λ, then tuned on proxies"].is_zero_shot
     assert labels["mean of others, automatic λ"].is_zero_shot
     assert not labels["fitted (receiver's images)"].is_zero_shot
     kinds = {line.method: (line.kind, line.needs) for line in measured(rows, context).lines}
     assert kinds["fitted on proxies"] == ("proxy images", "none")
     assert kinds["fitted (receiver's images)"] == ("calibrated", "images")
-    assert kinds["mean of others, λ = 0.5, then fitted on proxies"] == ("vector", "none")
+    assert kinds["mean of others, λ = 0.5, then tuned on proxies"] == ("vector", "none")
 
 
 @pytest.mark.parametrize(
