@@ -10,8 +10,10 @@ from qvec_hub.naming import backbone_tensors
 
 from .test_scale import GRID, divergence
 
-HELPS = 0.3  # shares of what rounding changes that the vector of these tests takes back, layer by layer
-LAYERS = {"layer.0.": 1.0, "layer.1.": -0.5}
+LAYERS = {  # shares of what rounding changes that the vector of these tests adds, layer by layer
+    "layer.0.": 1.0,
+    "layer.1.": -0.5,
+}
 
 
 @pytest.fixture

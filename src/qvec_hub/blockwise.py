@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from .errors import QVecError, first_line
 from .naming import backbone_linears
 
-__all__ = ["Part", "Stop", "input_of", "show", "visit_blocks"]
+__all__ = ["Part", "Stop", "evaluating", "input_of", "show", "visit_blocks"]
 
 Part = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of a block, for some of the images
 
@@ -51,7 +51,7 @@ def visit_blocks(model: PreTrainedModel, pixel_values: Tensor, batch_size: int, 
     layers = dict(backbone_linears(model))
     _check(model, layers, pixel_values, batch_size)
     pixels = pixel_values.to(device=model.device, dtype=model.dtype)
-    with _evaluating(model):
+    with evaluating(model):
         _refuse_unused(model, layers, pixels[:1])
         with ExitStack() as replaced:
             way = _Way(visit, len(pixels), batch_size)
@@ -165,7 +165,8 @@ def _joined(outputs: list[Any]) -> Any:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; every module has its own mode again at the end."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

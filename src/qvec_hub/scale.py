@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .blockwise import show
+from .blockwise import evaluating, show
 from .class_token import only_class_token
 from .errors import QVecError
 from .grids import Grid
@@ -196,14 +196,9 @@ def _unchanged(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
     """The backbone's trained tensors, by canonical name; the model has them again at the end, and its mode."""
     live = backbone_tensors(model)
     trained = {name: tensor.clone() for name, tensor in live.items()}
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
+    with evaluating(model), torch.no_grad():
+        try:
             yield trained
-    finally:
-        with torch.no_grad():
+        finally:
             for name, tensor in live.items():
                 tensor.copy_(trained[name])
-        for module, mode in modes:
-            module.training = mode

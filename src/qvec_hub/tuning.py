@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
+from .blockwise import evaluating
 from .class_token import only_class_token
 from .grids import Grid, Quantized, spread_units
 from .naming import backbone_linears
@@ -162,15 +163,12 @@ def _rate(step: int, steps: int) -> float:
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and no gradients of the model's own parameters."""
-    modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        model.eval()
-        for parameter, _ in wanted:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter, needed in wanted:
-            parameter.requires_grad_(needed)
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model):
+        try:
+            for parameter, _ in wanted:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter, needed in wanted:
+                parameter.requires_grad_(needed)
