@@ -8,62 +8,34 @@ receiver, which is then rounded to nearest on the other. The numbers go into the
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
 from statistics import fmean
 
-import torch
-
-import qvec_hub
-from _machine import environment, write_result
+from _zoo import GRIDS, accuracy, arguments, receivers, write
 from qvec_hub import Grid
 from qvec_hub.bench.cells import Cell
 from qvec_hub.bench.donors import Donors
 from qvec_hub.bench.library import Library
-from qvec_hub.bench.receiver import Vector
-from qvec_hub.bench.seat import Seat
-from qvec_hub.bench.suite import load_suite
-
-BATCH = 250
-GRIDS = ("int2-channel-absmax", "int2-channel-mse", "int2-channel-mse-affine")
-TABLE = Path(qvec_hub.__file__).parent / "quoted" / "other_grid.json"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, required=True, help="what `qvec zoo build` made, with all grids")
-    parser.add_argument("--base", default="base-xs")
-    parser.add_argument("--keep", action="store_true", help="write the table that the package warns with")
-    args = parser.parse_args()
-
-    suite, library = load_suite("zoo-22"), Library(args.models)
-    donors, tasks = Donors(library), [task.name for task in suite.tasks]
+    args = arguments(__doc__)
+    library, grids = Library(args.models), {name: Grid.parse(name) for name in GRIDS}
+    donors, seats = Donors(library), receivers(library, args.base)
     gains: dict[tuple[str, str], list[float]] = {(trained, used): [] for trained in GRIDS for used in GRIDS}
-    for task in tasks:
-        seat = Seat(library.fp(args.base, 0, task), suite.task(task), suite.images, torch.device("cpu"), BATCH)
-        others = tuple(name for name in tasks if name != task)
-        plain = {used: accuracy(seat, used) for used in GRIDS}
+    for task, seat in seats.items():
+        others = tuple(name for name in seats if name != task)
+        plain = {used: accuracy(seat, grids[used]) for used in GRIDS}
         for trained in GRIDS:
-            vector = donors.vector(Cell(args.base, 0, task, "qvec", Grid.parse(trained), others, "mean"))
+            vector = donors.vector(Cell(args.base, 0, task, "qvec", grids[trained], others, "mean"))
             tensors = donors.tensors(vector)
             for used in GRIDS:
-                gains[trained, used].append(accuracy(seat, used, tensors) - plain[used])
+                gains[trained, used].append(accuracy(seat, grids[used], tensors) - plain[used])
         print(task, {f"{a} on {b}": round(found[-1], 1) for (a, b), found in gains.items()}, flush=True)
     table = [
         {"trained": trained, "used": used, "gain": round(fmean(found), 2)} for (trained, used), found in gains.items()
     ]
-    result = {"base": args.base, "receivers": len(tasks), "scale": 1.0, "gains": table}
-    write_result("other_grid", result | environment())
-    if args.keep:
-        TABLE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
-def accuracy(seat: Seat, grid: str, vector: Vector | None = None) -> float:
-    """Top-1 in percent of a receiver with a vector added, rounded to nearest."""
-    seat.receiver.treat(vector, 1.0, Grid.parse(grid))
-    images = seat.images("test")
-    return 100 * seat.receiver.correct(images) / len(images)
+    result = {"base": args.base, "receivers": len(seats), "scale": 1.0, "gains": table}
+    write("other_grid", "other_grid", result, args.keep)
 
 
 if __name__ == "__main__":

@@ -8,54 +8,34 @@ it, the mean of the others added at λ = 1 to every receiver, rounded to nearest
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
-from pathlib import Path
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
-import qvec_hub
-from _machine import environment, write_result
+from _zoo import GRIDS, accuracy, arguments, receivers, write
 from qvec_hub import Grid, QuantizationVector
 from qvec_hub.bench.library import Library
 from qvec_hub.bench.seat import Seat
-from qvec_hub.bench.suite import load_suite
 from qvec_hub.encoding import ENCODINGS
-
-BATCH = 250
-GRIDS = ("int2-channel-absmax", "int2-channel-mse", "int2-channel-mse-affine")
-TABLE = Path(qvec_hub.__file__).parent / "quoted" / "encodings.json"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, required=True, help="what `qvec zoo build` made, with all grids")
-    parser.add_argument("--base", default="base-xs")
-    parser.add_argument("--keep", action="store_true", help="write the table that the package's cards quote")
-    args = parser.parse_args()
-
-    suite, library = load_suite("zoo-22"), Library(args.models)
-    tasks = [task.name for task in suite.tasks]
-    seats = {
-        task: Seat(library.fp(args.base, 0, task), suite.task(task), suite.images, torch.device("cpu"), BATCH)
-        for task in tasks
-    }
+    args = arguments(__doc__)
+    library = Library(args.models)
+    seats = receivers(library, args.base)
     table = []
     for grid in map(Grid.parse, GRIDS):
-        folders = {task: library.vector(args.base, 0, task, grid) for task in tasks}
+        folders = {task: library.vector(args.base, 0, task, grid) for task in seats}
         vectors = {task: QuantizationVector.from_pretrained(folder) for task, folder in folders.items()}
         found = {encoding: accuracies(seats, vectors, encoding, grid) for encoding in ENCODINGS}
         for encoding in ENCODINGS[1:]:
             lost = [whole - own for whole, own in zip(found["float32"], found[encoding], strict=True)]
             table.append({"grid": grid.name, "encoding": encoding, "lost": round(fmean(lost), 3)})
             print(table[-1], f"worst {max(lost):.1f}", flush=True)
-    result = {"base": args.base, "receivers": len(tasks), "scale": 1.0, "points": table}
-    write_result("vector_encodings", result | environment())
-    if args.keep:
-        TABLE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = {"base": args.base, "receivers": len(seats), "scale": 1.0, "points": table}
+    write("vector_encodings", "encodings", result, args.keep)
 
 
 def accuracies(
@@ -68,9 +48,7 @@ def accuracies(
     found = []
     for task, seat in seats.items():
         mean = {name: (total[name] - held[task][name]) / (len(held) - 1) for name in names}
-        seat.receiver.treat(mean, 1.0, grid)
-        images = seat.images("test")
-        found.append(100 * seat.receiver.correct(images) / len(images))
+        found.append(accuracy(seat, grid, mean))
     return found
 
 

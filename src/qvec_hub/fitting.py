@@ -17,9 +17,9 @@ __all__ = ["fit", "refit_scales", "restored_target"]
 
 DAMPING = 0.1  # of GPTQ, whose codes are otherwise made for the very images that are at hand
 RIDGE = 0.01  # of the least-squares fits, as a share of the Hessian's mean diagonal
-ROUNDS = 3
+ROUNDS = 1
 CLEARLY = 1e-4  # how much smaller an error must be to count: what is less depends on the last bits of the inputs
-SWEEPS = 5
+SWEEPS = 2
 SPACE = 1 << 25  # numbers that the fit of a block of rows may take
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from .errors import QVecError
 from .grids import Grid
 from .progress import Stages
-from .scale import choose_scale, watching
+from .scale import SCALES, best_scale, follow, watching
 from .storage import Computed
 from .vector import QuantizationVector
 
@@ -51,20 +51,18 @@ def scale_layers(
     if not 1 <= groups <= layers:
         raise QVecError(f"groups: expected 1 to {layers}, as many as there are layers, found {groups}")
     group = {name: _group(name, number, layers, groups) for name, number in numbers.items()}
-    how = {"rounding": rounding, "images": images, "check_lineage": check_lineage}
-    choice = choose_scale(model, vector, grid, progress=progress, **how)  # type: ignore[arg-type]
-    scales = [choice.scale] * groups
-    if choice.scale:
-        least = choice.divergence
-        with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
-            for place in range(groups):
-                for factor in FACTORS:
-                    tried = [*scales[:place], factor * choice.scale, *scales[place + 1 :]]
-                    found = divergence({name: tried[at] for name, at in group.items()})
-                    if found < least:
-                        least, scales = found, tried
-                if progress is not None:
-                    progress("scales of layers", place + 1, groups)
+    with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
+        curve = follow(divergence, vector, SCALES[rounding], progress)
+        scale = best_scale(curve)
+        scales, least = [scale] * groups, dict(curve)[scale]
+        for place in range(groups if scale else 0):
+            for factor in FACTORS:
+                tried = [*scales[:place], factor * scale, *scales[place + 1 :]]
+                found = divergence({name: tried[at] for name, at in group.items()})
+                if found < least:
+                    least, scales = found, tried
+            if progress is not None:
+                progress("scales of layers", place + 1, groups)
     return _scaled(vector, group, scales), tuple(scales)
 
 

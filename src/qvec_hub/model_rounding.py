@@ -22,7 +22,7 @@ from .naming import backbone_linears
 from .residuals import residual_streams
 from .rounding import gptq
 
-__all__ = ["ROUNDINGS", "amount_of_work", "round_linears_"]
+__all__ = ["ROUNDINGS", "amount_of_work", "known_rounding", "round_linears_"]
 
 ROUNDINGS = ("nearest", "gptq", "fitted", "tuned")
 SHARE = 0.5  # of the earlier layers' errors that later ones make good: all of it would be made for these images
@@ -74,6 +74,17 @@ def round_linears_(
     for name, layer in layers.items():
         layer.weight.copy_(dequantize(*found[name], grid))
     return found
+
+
+def known_rounding(rounding: str) -> str:
+    """The rounding, if there is such a one.
+
+    Raises:
+        QVecError: otherwise.
+    """
+    if rounding not in ROUNDINGS:
+        raise QVecError(f"rounding: expected one of {', '.join(map(repr, ROUNDINGS))}, found {rounding!r}")
+    return rounding
 
 
 def amount_of_work(model: PreTrainedModel, rounding: str) -> int:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from .errors import QVecError
 from .grids import Grid, Quantized, quantize
-from .model_rounding import ROUNDINGS, amount_of_work, round_linears_
+from .model_rounding import amount_of_work, known_rounding, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import patch_, resolve_scale
 from .progress import Stages, stages
@@ -45,8 +45,8 @@ class Treatment:
     images: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.rounding is not None and self.rounding not in ROUNDINGS:
-            raise QVecError(f"rounding: expected one of {', '.join(map(repr, ROUNDINGS))}, found {self.rounding!r}")
+        if self.rounding is not None:
+            known_rounding(self.rounding)
         if self.images is not None and not isinstance(self.images, Tensor):
             raise QVecError(
                 "images: expected pixel values (images, channels, height, width) as the receiver's image processor "

@@ -7,7 +7,7 @@ mean Kullback-Leibler divergence of their class probabilities. It needs no label
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from .blockwise import evaluating, show
 from .class_token import only_class_token
 from .errors import QVecError
 from .grids import Grid
-from .model_rounding import ROUNDINGS, round_linears_
+from .model_rounding import known_rounding, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import add_scaled, refuse_unsuitable
 from .progress import Stages
@@ -28,7 +28,7 @@ from .proxies import enough_images, proxy_pixels
 from .together import fake_quantize_all
 from .vector import QuantizationVector
 
-__all__ = ["ScaleChoice", "choose_scale", "rank_donors", "watching"]
+__all__ = ["SCALES", "ScaleChoice", "best_scale", "choose_scale", "follow", "rank_donors", "watching"]
 
 SCALES = {  # what is tried, by rounding: error feedback repairs a part of what a vector is for
     "nearest": (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
@@ -94,16 +94,12 @@ def choose_scale(
         MisfitError, LineageError: when the vector does not suit the model.
         QVecError: when a scale is not finite, the rounding unknown or the model refuses the images.
     """
-    tried = sorted({0.0, *(float(scale) for scale in (SCALES[_known(rounding)] if scales is None else scales))})
+    tried = sorted({0.0, *(float(scale) for scale in (SCALES[known_rounding(rounding)] if scales is None else scales))})
     if not all(map(math.isfinite, tried)):
         raise QVecError(f"scales: expected finite numbers, found {tried}")
     with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
-        curve = []
-        for scale in tried:
-            curve.append((scale, divergence(dict.fromkeys(vector, scale))))
-            if progress is not None:
-                progress("choosing the scale", len(curve), len(tried))
-    return ScaleChoice(_best(curve), tuple(curve), Grid.parse(grid), rounding)
+        curve = follow(divergence, vector, tried, progress)
+    return ScaleChoice(best_scale(curve), curve, Grid.parse(grid), rounding)
 
 
 def rank_donors(
@@ -135,7 +131,7 @@ def watching(
     check_lineage: bool,
 ) -> Iterator[Callable[[Mapping[str, float]], float]]:
     """A function from scales, by the names of tensors, to the divergence that they leave; see `choose_scale`."""
-    grid, rounding = Grid.parse(grid), _known(rounding)
+    grid, rounding = Grid.parse(grid), known_rounding(rounding)
     refuse_unsuitable(vector, model, check_lineage)
     watched, fitting = _watched(model, vector, images)
     with _unchanged(model) as trained:
@@ -158,13 +154,22 @@ def watching(
         yield divergence
 
 
-def _known(rounding: str) -> str:
-    if rounding not in ROUNDINGS:
-        raise QVecError(f"rounding: expected one of {', '.join(map(repr, ROUNDINGS))}, found {rounding!r}")
-    return rounding
+def follow(
+    divergence: Callable[[Mapping[str, float]], float],
+    names: Iterable[str],
+    scales: Sequence[float],
+    progress: Stages | None = None,
+) -> tuple[tuple[float, float], ...]:
+    """(scale, divergence) of every scale, the same for all of a vector's tensors."""
+    curve = []
+    for scale in scales:
+        curve.append((scale, divergence(dict.fromkeys(names, scale))))
+        if progress is not None:
+            progress("choosing the scale", len(curve), len(scales))
+    return tuple(curve)
 
 
-def _best(curve: Sequence[tuple[float, float]]) -> float:
+def best_scale(curve: Sequence[tuple[float, float]]) -> float:
     """The scale with the least divergence; 0 unless that is clearly less than its own."""
     scale, least = min(curve, key=lambda point: (point[1], abs(point[0])))
     return scale if least < (1 - CLEAR_GAIN) * dict(curve)[0.0] else 0.0

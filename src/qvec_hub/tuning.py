@@ -21,8 +21,8 @@ from .naming import backbone_linears
 
 __all__ = ["STEPS", "tune_scales"]
 
-STEPS = 200
-RATE = 0.01  # of a scale itself, and of a shift in steps of the grid
+STEPS = 100
+RATE = 0.003  # of a scale itself, and of a shift in steps of the grid
 TOKENS = 1088  # in a step: 64 images of 24 × 24 pixels in patches of 6
 LEAST_IMAGES = 8
 MIXED = 0.5  # share of the images that another one shines through

@@ -1,0 +1,52 @@
+"""What the measurements that the package quotes have in common: a library, its receivers and where the numbers go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+import qvec_hub
+from _machine import environment, write_result
+from qvec_hub import Grid
+from qvec_hub.bench.library import Library
+from qvec_hub.bench.receiver import Vector
+from qvec_hub.bench.seat import Seat
+from qvec_hub.bench.suite import load_suite
+
+BATCH = 250
+GRIDS = ("int2-channel-absmax", "int2-channel-mse", "int2-channel-mse-affine")
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True, help="what `qvec zoo build` made, with all grids")
+    parser.add_argument("--base", default="base-xs")
+    parser.add_argument("--keep", action="store_true", help="write the table that the package quotes")
+    return parser.parse_args()
+
+
+def receivers(library: Library, base: str) -> dict[str, Seat]:
+    """The library's receivers of a base, by task."""
+    suite = load_suite("zoo-22")
+    return {
+        task.name: Seat(library.fp(base, 0, task.name), suite.task(task.name), suite.images, torch.device("cpu"), BATCH)
+        for task in suite.tasks
+    }
+
+
+def accuracy(seat: Seat, grid: Grid, vector: Vector | None = None) -> float:
+    """Top-1 in percent of a receiver with a vector added at λ = 1, rounded to nearest."""
+    seat.receiver.treat(vector, 1.0, grid)
+    images = seat.images("test")
+    return 100 * seat.receiver.correct(images) / len(images)
+
+
+def write(name: str, quoted: str, result: dict[str, object], keep: bool) -> None:
+    """Into the benchmark's results and, to be kept, among the numbers that the package quotes."""
+    write_result(name, result | environment())
+    if keep:
+        path = Path(qvec_hub.__file__).parent / "quoted" / f"{quoted}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
