@@ -99,6 +99,6 @@ def quick_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few proxy images, scales and steps of tuning, where the test is not about what these find."""
     monkeypatch.setitem(qv.scale.SCALES, "tuned", (0.0, 0.5))
     monkeypatch.setattr("qvec_hub.proxies.pixels.MOST", 64)
-    monkeypatch.setattr("qvec_hub.tuning.STEPS", 5)
-    monkeypatch.setattr("qvec_hub.fitting.ROUNDS", 0)
-    monkeypatch.setattr("qvec_hub.fitting.SWEEPS", 1)
+    monkeypatch.setattr("qvec_hub.rounding.tuning.STEPS", 5)
+    monkeypatch.setattr("qvec_hub.rounding.fitting.ROUNDS", 0)
+    monkeypatch.setattr("qvec_hub.rounding.fitting.SWEEPS", 1)

@@ -15,11 +15,11 @@ from transformers import PreTrainedModel
 
 from .errors import QVecError
 from .grids import Grid, Quantized, quantize
-from .model_rounding import amount_of_work, known_rounding, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import patch_, resolve_scale
 from .progress import Stages, stages
 from .proxies import enough_images, proxy_pixels
+from .rounding import amount_of_work, known_rounding, round_linears_
 from .scale import ScaleChoice, choose_scale
 from .vector import QuantizationVector
 
@@ -32,7 +32,7 @@ class Treatment:
 
     scale: a number, ``"recommended"`` (what the vector's config says), ``"auto"`` (see `scale.choose_scale`), or None:
         auto for a vector merged of several, else recommended.
-    rounding: ``"nearest"``, ``"gptq"``, ``"fitted"``, ``"tuned"`` (see `model_rounding`), or None: tuned where the
+    rounding: ``"nearest"``, ``"gptq"``, ``"fitted"``, ``"tuned"`` (see `round_linears_`), or None: tuned where the
         scale is not given and the vector is merged of several, else nearest.
     images: pixel values to find codes and scale with; None takes proxy images.
 

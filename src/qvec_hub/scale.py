@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .blockwise import evaluating, show
 from .class_token import only_class_token
 from .errors import QVecError
 from .grids import Grid
-from .model_rounding import known_rounding, round_linears_
 from .naming import backbone_linears, backbone_tensors
 from .patch import add_scaled, refuse_unsuitable
 from .progress import Stages
 from .proxies import enough_images, proxy_pixels
+from .rounding import known_rounding, round_linears_
+from .rounding.blockwise import evaluating, show
 from .together import fake_quantize_all
 from .vector import QuantizationVector
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
-from qvec_hub import fitting, tuning
 from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import cells
 from qvec_hub.bench.context import read_context
@@ -17,6 +16,7 @@ from qvec_hub.bench.stats.protocol import group
 from qvec_hub.bench.stats.transfer import transfers
 from qvec_hub.bench.verify import verify
 from qvec_hub.proxies import pixels
+from qvec_hub.rounding import fitting, tuning
 
 from .library import BASE, a_suite, fill
 

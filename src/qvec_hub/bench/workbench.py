@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 
-from ..calibration import calibrate_
 from ..evaluation import EvalResult
 from ..evaluation.result import library_versions
 from ..evaluation.runner import device_name
-from ..model_rounding import ROUNDINGS, round_linears_
 from ..proxies import enough_images, proxy_pixels
+from ..rounding import ROUNDINGS, calibrate_, round_linears_
 from ..scale import choose_scale
 from .cells import Cell
 from .donors import Donors

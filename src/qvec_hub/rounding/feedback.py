@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .errors import QVecError
-from .grids import Grid, Quantized, dequantize, quantize, spread_units
-from .ranges import nearest_codes
+from ..errors import QVecError
+from ..grids import Grid, Quantized, dequantize, quantize, spread_units
+from ..ranges import nearest_codes
 
 __all__ = ["check_hessian", "gptq", "output_errors", "polish"]
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..class_token import only_class_token
+from ..errors import QVecError
+from ..grids import Grid, Quantized, dequantize
+from ..naming import backbone_linears
 from . import tuning
 from .blockwise import Part, Stop, input_of, visit_blocks
-from .class_token import only_class_token
-from .errors import QVecError
+from .feedback import gptq
 from .fitting import DAMPING, fit, restored_target
-from .grids import Grid, Quantized, dequantize
-from .naming import backbone_linears
 from .residuals import residual_streams
-from .rounding import gptq
 
 __all__ = ["ROUNDINGS", "amount_of_work", "known_rounding", "round_linears_"]
 

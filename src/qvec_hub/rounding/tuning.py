@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
+from ..class_token import only_class_token
+from ..grids import Grid, Quantized, spread_units
+from ..naming import backbone_linears
 from .blockwise import evaluating
-from .class_token import only_class_token
-from .grids import Grid, Quantized, spread_units
-from .naming import backbone_linears
 
 __all__ = ["STEPS", "tune_scales"]
 

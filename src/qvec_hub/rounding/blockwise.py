@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .errors import QVecError, first_line
-from .naming import backbone_linears
+from ..errors import QVecError, first_line
+from ..naming import backbone_linears
 
 __all__ = ["Part", "Stop", "evaluating", "input_of", "show", "visit_blocks"]
 

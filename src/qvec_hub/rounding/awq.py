@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .errors import QVecError
-from .grids import Grid, fake_quantize, quantize, spread_units
-from .rounding import check_hessian, output_errors
+from ..errors import QVecError
+from ..grids import Grid, fake_quantize, quantize, spread_units
+from .feedback import check_hessian, output_errors
 
 __all__ = ["awq"]
 
@@ -29,7 +29,7 @@ def awq(weight: Tensor, hessian: Tensor, magnitude: Tensor, grid: Grid) -> Tenso
 
     Args:
         weight: ``(out, in)``.
-        hessian: ``(in, in)``, as for `qvec_hub.rounding.gptq`.
+        hessian: ``(in, in)``, as for `gptq`.
         magnitude: ``(in,)``, the mean magnitude of each input.
 
     Raises:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .grids import Grid, Quantized, dequantize
-from .ranges import MIN_SCALE
-from .rounding import check_hessian, gptq, output_errors, polish
+from ..grids import Grid, Quantized, dequantize
+from ..ranges import MIN_SCALE
+from .feedback import check_hessian, gptq, output_errors, polish
 
 __all__ = ["fit", "refit_scales", "restored_target"]
 
@@ -30,7 +30,7 @@ def fit(
 
     From GPTQ on the grid's own scales, scales are fitted to the codes and codes found for the scales, `rounds`
     times (`ROUNDS` by default). What is better is kept, row by row (on a grid with one scale a tensor: altogether),
-    so no row ends with a larger output error than GPTQ's, nor than plain rounding's.
+    so no row ends with a larger output error than GPTQ's codes after `polish`.
 
     Args:
         hessian, damping: see `gptq`.

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from qvec_hub import Grid, QVecError
-from qvec_hub.fitting import DAMPING, fit, restored_target
 from qvec_hub.grids import dequantize, quantize
-from qvec_hub.model_rounding import SHARE, round_linears_
 from qvec_hub.naming import backbone_linears
 from qvec_hub.rounding import gptq
+from qvec_hub.rounding.fitting import DAMPING, fit, restored_target
+from qvec_hub.rounding.whole_model import SHARE, round_linears_
 
 from .test_calibration import OTHERS, assert_same, inputs_of, swin
 

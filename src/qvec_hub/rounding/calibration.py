@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..errors import QVecError
+from ..grids import Grid, dequantize
 from .awq import awq
 from .blockwise import Stop, visit_blocks
-from .errors import QVecError
-from .grids import Grid, dequantize
-from .rounding import gptq
+from .feedback import gptq
 
 __all__ = ["METHODS", "InputStatistics", "calibrate_"]
 
