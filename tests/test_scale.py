@@ -12,7 +12,7 @@ import qvec_hub as qv
 from qvec_hub import Grid
 from qvec_hub.naming import backbone_linears
 from qvec_hub.proxies import enough_images, proxy_pixels
-from qvec_hub.scale import WATCH_SEED
+from qvec_hub.scale import WATCH_SEED, best_scale
 
 from .conftest import fine_tuned
 
@@ -212,3 +212,10 @@ def test_refusals_before_anything_is_done(vector, receiver, receiver_folder: Pat
     receiver.save_pretrained(receiver_folder)
     with pytest.raises(qv.LineageError):
         qv.from_pretrained(receiver_folder, vector=stranger, weights="int3", scale="auto")
+
+
+@pytest.mark.parametrize(("rounding", "clear"), [("nearest", 0.1), ("gptq", 0.1), ("fitted", 0.2), ("tuned", 0.2)])
+def test_a_scale_must_be_clearly_better_than_none(rounding: str, clear: float) -> None:
+    """The worse for the luck of rounding, the more it takes."""
+    assert best_scale([(0.0, 1.0), (0.5, 1.001 - clear), (1.0, 2.0)], rounding) == 0.0
+    assert best_scale([(0.0, 1.0), (0.5, 0.999 - clear), (1.0, 2.0)], rounding) == 0.5

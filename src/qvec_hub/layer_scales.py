@@ -53,7 +53,7 @@ def scale_layers(
     group = {name: _group(name, number, layers, groups) for name, number in numbers.items()}
     with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
         curve = follow(divergence, vector, SCALES[rounding], progress)
-        scale = best_scale(curve)
+        scale = best_scale(curve, rounding)
         scales, least = [scale] * groups, dict(curve)[scale]
         for place in range(groups if scale else 0):
             for factor in FACTORS:
