@@ -1,0 +1,119 @@
+"""How much of what plain rounding loses each method wins back: the README's table of `zoo-22-best`.
+
+The share of a scale is ``(accuracy − RTN) / (FP − RTN)``, each the mean over its receivers and RTN on the published
+grid; that of several scales their mean. Intervals resample tasks, the same ones on every scale (bootstrap, 95 %).
+
+    python benchmarks/won_back.py runs/best-xs runs/best-s
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from _machine import environment, write_result
+from qvec_hub.bench.row import Row
+from qvec_hub.bench.rows import read_rows
+
+DRAWS = 10_000
+PUBLISHED = "int2-channel-absmax"
+BEST = "int2-channel-mse-affine"
+OWN = ("gptq", None, None, None)
+DEFAULT = ("proxy_tuned", "mean", "auto", None)
+SAME_PICTURES = ("proxy_tuned", "mean", 0.0, None)
+METHODS = {  # what a row is about: method, merge, scale or its policy, control
+    "plain rounding on this grid": ("ptq", None, None, None),
+    "+ mean of the others, λ chosen on proxies": ("qvec", "mean", "auto", None),
+    "+ a random vector in its place, λ chosen on proxies": ("qvec", "mean", "auto", "random"),
+    "GPTQ on the package's proxies": ("proxy_gptq", None, None, None),
+    "fitted on the package's proxies": ("proxy_fitted", None, None, None),
+    "tuned on the package's proxies": ("proxy_tuned", None, None, None),
+    "fitted on donors' pictures": ("proxy_fitted", "mean", 0.0, None),
+    "**tuned on donors' pictures: several vectors and nothing else**": DEFAULT,
+    "the same with the mean of the others at λ = 0.5": ("proxy_tuned", "mean", 0.5, None),
+    "the same with a random vector at λ = 0.5": ("proxy_tuned", "mean", 0.5, "random"),
+    "GPTQ, 256 images": OWN,
+    "AWQ, 256 images": ("awq", None, None, None),
+    "fitted, 256 images": ("fitted", None, None, None),
+    "tuned, 256 images": ("tuned", None, None, None),
+    "the receiver's own quantization-aware training": ("own_qat", None, None, None),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of `qvec bench run zoo-22-best`, one a scale")
+    args = parser.parse_args()
+    runs = [Run(read_rows(path / "rows.jsonl")) for path in args.runs]
+    tasks = sorted(set.intersection(*(run.tasks(OWN) for run in runs)))
+    draws = np.random.default_rng(0).integers(0, len(tasks), (DRAWS, len(tasks)))
+    own = np.stack([run.accuracy(OWN, tasks) for run in runs])
+    table = []
+    for name, method in METHODS.items():
+        accuracy = np.stack([run.accuracy(method, tasks) for run in runs])
+        shares = np.mean([run.share(each, tasks, draws) for run, each in zip(runs, accuracy, strict=True)], axis=0)
+        ahead = 100 * (accuracy - own).mean(0)[np.concatenate([np.arange(len(tasks))[None], draws])].mean(1)
+        top1 = [round(100 * float(each.mean()), 2) for each in accuracy]
+        table.append({"method": name, "top1": top1, "won_back": interval(shares), "against_gptq": interval(ahead)})
+        cells = [f"{each:.1f} %" for each in top1]
+        print("|", " | ".join([name, *cells, shown(interval(shares), ".2f"), shown(interval(ahead), "+.1f")]), "|")
+    result = {"receivers": len(tasks), "table": table, "default": [against_plain(run, tasks) for run in runs]}
+    print(*result["default"], sep="\n")
+    write_result("won_back", result | environment())
+
+
+class Run:
+    """The rows of one scale."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.found: dict[tuple[object, ...], dict[str, float]] = {}
+        for row in rows:
+            grid = row.grid.name if row.method == "ptq" and row.grid is not None else BEST
+            scale = row.scale if row.scale_policy in (None, "fixed") else row.scale_policy
+            key = (row.method, row.merge, scale, row.control, grid)
+            self.found.setdefault(key, {})[row.dataset] = row.correct / row.n
+
+    def tasks(self, method: tuple[object, ...], grid: str = BEST) -> set[str]:
+        return set(self.found[(*method, grid)])
+
+    def accuracy(self, method: tuple[object, ...], tasks: list[str], grid: str = BEST) -> np.ndarray:
+        """Of each task's receiver, in [0, 1]."""
+        return np.array([self.found[(*method, grid)][task] for task in tasks])
+
+    def share(self, accuracy: np.ndarray, tasks: list[str], draws: np.ndarray) -> np.ndarray:
+        """Of the tasks as they are and of every draw: what is won back of RTN's loss."""
+        none = (None, None, None)
+        whole = self.accuracy(("fp", *none), tasks)
+        rounded = self.accuracy(("ptq", *none), tasks, PUBLISHED)
+        drawn = np.concatenate([np.arange(len(tasks))[None], draws])
+        return (accuracy - rounded)[drawn].mean(1) / (whole - rounded)[drawn].mean(1)
+
+
+def against_plain(run: Run, tasks: list[str]) -> dict[str, float]:
+    """The default beside the same rounding with the same pictures and no vector, and beside its best scale."""
+    default, plain = (run.accuracy(method, tasks) for method in (DEFAULT, SAME_PICTURES))
+    best = np.maximum(plain, run.accuracy(("proxy_tuned", "mean", 0.5, None), tasks))
+    bundled = run.accuracy(("proxy_tuned", None, None, None), tasks)
+    return {
+        "worse_than_plain": int((default < plain).sum()),
+        "worse_than_with_bundled_proxies": int((default < bundled).sum()),
+        "below_best_scale_mean": round(100 * float((best - default).mean()), 2),
+        "below_best_scale_most": round(100 * float((best - default).max()), 2),
+    }
+
+
+def interval(values: np.ndarray) -> list[float]:
+    """The value and its 95 % interval."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return [round(float(each), 4) for each in (values[0], low, high)]
+
+
+def shown(values: list[float], form: str) -> str:
+    value, low, high = (format(each, form).replace("-", "−") for each in values)
+    return f"{value} ({low} … {high})"
+
+
+if __name__ == "__main__":
+    main()
