@@ -80,7 +80,10 @@ class Run:
 
     def accuracy(self, method: tuple[object, ...], tasks: list[str], grid: str = BEST) -> np.ndarray:
         """Of each task's receiver, in [0, 1]."""
-        return np.array([self.found[(*method, grid)][task] for task in tasks])
+        counted = self.found.get((*method, grid), {})
+        if missing := [task for task in tasks if task not in counted]:
+            raise SystemExit(f"{method} on {grid}: no row for {', '.join(missing)}; is the run complete?")
+        return np.array([counted[task] for task in tasks])
 
     def share(self, accuracy: np.ndarray, tasks: list[str], draws: np.ndarray) -> np.ndarray:
         """Of the tasks as they are and of every draw: what is won back of RTN's loss."""
