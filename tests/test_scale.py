@@ -1,6 +1,7 @@
 """A scale chosen without receiver data, against the criterion computed by hand."""
 
 import copy
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import qvec_hub as qv
 from qvec_hub import Grid
 from qvec_hub.naming import backbone_linears
 from qvec_hub.proxies import enough_images, proxy_pixels
-from qvec_hub.scale import WATCH_SEED, best_scale
+from qvec_hub.scale import WATCH_SEED, best_scale, watching
 
 from .conftest import fine_tuned
 
@@ -219,3 +220,30 @@ def test_a_scale_must_be_clearly_better_than_none(rounding: str, clear: float) -
     """The worse for the luck of rounding, the more it takes."""
     assert best_scale([(0.0, 1.0), (0.5, 1.001 - clear), (1.0, 2.0)], rounding) == 0.0
     assert best_scale([(0.0, 1.0), (0.5, 0.999 - clear), (1.0, 2.0)], rounding) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("rounding", "second", "expected"), [("fitted", 0.9, 0.0), ("fitted", 0.6, 0.5), ("nearest", 0.9, 0.5)]
+)
+def test_what_wins_by_the_luck_of_a_rounding_must_win_again(
+    rounding: str, second: float, expected: float, receiver, vector, monkeypatch
+) -> None:
+    @contextmanager
+    def watching(*_: object, again: bool = False):
+        yield lambda scales: {0.0: 1.0, 0.5: second if again else 0.5}[scales[next(iter(vector))]]
+
+    monkeypatch.setattr("qvec_hub.scale.watching", watching)
+    choice = qv.choose_scale(receiver, vector, GRID, rounding=rounding, scales=[0.5])
+    assert choice.scale == expected
+    assert choice.curve == ((0.0, 1.0), (0.5, 0.5))
+
+
+def test_the_second_trial_has_other_images(receiver, vector, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr("qvec_hub.scale.round_linears_", lambda model, grid, rounding, images, **_: seen.append(images))
+    trials = []
+    for again in (False, True):
+        with watching(receiver, vector, GRID, "fitted", None, True, again=again) as divergence:
+            trials.append(divergence(dict.fromkeys(vector, 1.0)))
+    assert not torch.equal(seen[0], seen[1])
+    assert trials[0] != trials[1]  # compared on other images, too

@@ -86,7 +86,8 @@ def choose_scale(
 
     0, which is plain quantization, is always among the scales: it wins unless another removes `CLEAR_GAIN` of its
     divergence. The cost is one forward pass over the images for the float model and one for every scale; with another
-    rounding than ``"nearest"`` each scale is also rounded for, on a quarter of the images and without tuning.
+    rounding than ``"nearest"`` each scale is also rounded for, on a quarter of the images and without tuning, and a
+    scale that wins must do so again, against 0, on other images.
 
     Args:
         model: a float classifier; it is the same afterwards.
@@ -104,7 +105,11 @@ def choose_scale(
         raise QVecError(f"scales: expected finite numbers, found {tried}")
     with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
         curve = follow(divergence, vector, tried, progress)
-    return ScaleChoice(best_scale(curve, rounding), curve, Grid.parse(grid), rounding)
+    best = best_scale(curve, rounding)
+    if best and rounding != "nearest":
+        with watching(model, vector, grid, rounding, images, check_lineage, again=True) as divergence:
+            best = best_scale(follow(divergence, vector, (0.0, best), progress), rounding)
+    return ScaleChoice(best, curve, Grid.parse(grid), rounding)
 
 
 def rank_donors(
@@ -134,11 +139,15 @@ def watching(
     rounding: str,
     images: Tensor | None,
     check_lineage: bool,
+    again: bool = False,
 ) -> Iterator[Callable[[Mapping[str, float]], float]]:
-    """A function from scales, by the names of tensors, to the divergence that they leave; see `choose_scale`."""
+    """A function from scales, by the names of tensors, to the divergence that they leave; see `choose_scale`.
+
+    again: with other images than the first time.
+    """
     grid, rounding = Grid.parse(grid), known_rounding(rounding)
     refuse_unsuitable(vector, model, check_lineage)
-    watched, fitting = _watched(model, vector, images)
+    watched, fitting = _watched(model, vector, images, again)
     with _unchanged(model) as trained:
         expected = _log_probabilities(model, watched)
 
@@ -180,15 +189,22 @@ def best_scale(curve: Sequence[tuple[float, float]], rounding: str) -> float:
     return scale if least < (1 - CLEAR_GAIN[rounding]) * dict(curve)[0.0] else 0.0
 
 
-def _watched(model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Images to compare answers on, and others (of given ones: the first half) to try roundings with."""
+def _watched(
+    model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None, again: bool
+) -> tuple[Tensor, Tensor]:
+    """Images to compare answers on, and others to try roundings with; `again` has the two halves change places.
+
+    Of given images those of one half are rounded with, and all compared on.
+    """
+    watch, fit = (0, WATCH_SEED) if again else (WATCH_SEED, 0)
     if images is not None:
-        return images, images[: max(1, len(images) // 2)]
+        middle = max(1, len(images) // 2)
+        return images, images[-middle:] if again else images[:middle]
     enough = enough_images(model)
     shipped = vector.images(enough)
-    halves = (None, None) if shipped is None or len(shipped) < 2 else (shipped[1::2], shipped[::2])
-    watched = proxy_pixels(model, max(2, enough // 2), WATCH_SEED, halves[0])
-    return watched, proxy_pixels(model, max(2, enough // TRIAL), 0, halves[1])
+    halves = (None, None) if shipped is None or len(shipped) < 2 else (shipped[::2], shipped[1::2])
+    watched = proxy_pixels(model, max(2, enough // 2), watch, halves[watch])
+    return watched, proxy_pixels(model, max(2, enough // TRIAL), fit, halves[fit])
 
 
 @torch.no_grad()
