@@ -72,7 +72,10 @@ def test_a_published_demo_loads_everything_from_the_hub(hub, tmp_path: Path) -> 
     assert vector.config.base_model == Revision("lab/zoo-s-base", revisions["lab/zoo-s-base"])
     assert vector.config.donor.finetuned.repo_id == "lab/zoo-s-counting"
     card = ModelCard.load(name)
-    assert card.content == (tmp_path / "out" / "cards" / "counting.md").read_text()
+    copied = tmp_path / "out" / "cards" / "counting"
+    assert card.content == (copied / "README.md").read_text()
+    shared = HfApi().hf_hub_download(name, "images.png")
+    assert (copied / "images.png").read_bytes() == Path(shared).read_bytes()
     card.validate()
     alone = [row for row in rows if row.merge is None and [donor.repo for donor in row.donors] == [name]]
     (kept,) = (row for row in alone if row.control is None)

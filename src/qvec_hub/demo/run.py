@@ -88,7 +88,7 @@ def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None], name
             append_row(out / ROWS_FILE, row)
             rows.append(row)
     if namespace is not None:
-        say(f"publishing what was measured; the cards are in {shelf.describe(settings.tasks, rows)[0].parent}")
+        say(f"publishing what was measured; the cards are in {shelf.describe(settings.tasks, rows)[0].parents[1]}")
     _round_trip(shelf, settings, say)
     return rows
 

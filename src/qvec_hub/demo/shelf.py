@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shutil import copyfile
 
 from .. import zoo
-from ..artifact import CARD_FILE, Revision
+from ..artifact import CARD_FILE, IMAGES_FILE, Revision
 from ..bench import DonorUse, Row
 from ..hub import push_vector
 from ..hub.commit import commit, open_destination
@@ -78,17 +79,17 @@ class Shelf:
         return OpenDonor(opened, DonorUse(place.repo_id, place.revision) if place else DonorUse(task))
 
     def describe(self, tasks: Sequence[str], rows: Iterable[Row]) -> list[Path]:
-        """Publish every vector's card anew, with what was measured; copies of the cards, in the folder."""
+        """Publish every vector's card anew, with what was measured; copies of the cards, with their pictures."""
         if self.namespace is None:
             return []
         rows, cards = list(rows), self.out / "cards"
-        cards.mkdir(exist_ok=True)
         for task in tasks:
             vector = QuantizationVector.from_pretrained(self.vector(task))
             push_vector(vector, str(self.vector(task)), rows=rows, license=LICENSE, commit_message="Add results")
-            path = hub_api().hf_hub_download(str(self.vector(task)), CARD_FILE)
-            (cards / f"{task}.md").write_text(Path(path).read_text(encoding="utf-8"), encoding="utf-8")
-        return sorted(cards.iterdir())
+            (cards / task).mkdir(parents=True, exist_ok=True)
+            for name in (CARD_FILE, IMAGES_FILE) if vector.images(1) is not None else (CARD_FILE,):
+                copyfile(hub_api().hf_hub_download(str(self.vector(task)), name), cards / task / name)
+        return sorted(cards.glob(f"*/{CARD_FILE}"))
 
     def _id(self, name: str) -> str:
         return f"{self.namespace}/zoo-s-{name}"
