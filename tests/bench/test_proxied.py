@@ -9,6 +9,7 @@ from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import cells
 from qvec_hub.bench.context import read_context
 from qvec_hub.bench.library import Library
+from qvec_hub.bench.report import write_report
 from qvec_hub.bench.report.lines import measured
 from qvec_hub.bench.rows import row_files
 from qvec_hub.bench.runner import run_suite
@@ -68,6 +69,9 @@ def test_rows_and_what_they_say(tmp_path: Path) -> None:
     assert kinds["fitted on proxies"] == ("proxy images", "none")
     assert kinds["fitted (receiver's images)"] == ("calibrated", "images")
     assert kinds["mean of others, λ = 0.5, then tuned on proxies"] == ("vector", "none")
+    report = write_report(rows, context, tmp_path / "report")
+    assert "| fitted on proxies | none |" in report.markdown.read_text()
+    assert (tmp_path / "report" / "figures" / f"methods-{BASE}.png").is_file()
 
 
 @pytest.mark.parametrize(

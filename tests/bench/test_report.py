@@ -16,7 +16,8 @@ from qvec_hub.bench.context import Context, Trained
 from qvec_hub.bench.report import Report, write_report
 from qvec_hub.bench.report.document import document
 from qvec_hub.bench.report.leaderboard import leaderboard
-from qvec_hub.bench.report.lines import donor_lines, measured
+from qvec_hub.bench.report.lines import KINDS, donor_lines, measured
+from qvec_hub.bench.report.style import KIND_COLOURS
 from qvec_hub.bench.report.text import file_names, percent
 from qvec_hub.errors import DataError
 from qvec_hub.grids import Grid
@@ -328,3 +329,8 @@ def test_the_command_writes_it(rows_and_context, tmp_path):
     assert Path(result["markdown"]).read_text().startswith("# Mine\n")
     assert "`base-xs`" in Path(result["markdown"]).read_text()
     assert all(Path(path).is_file() for path in [result["leaderboard"], *result["figures"]])
+
+
+def test_every_kind_of_line_has_a_colour_of_its_own() -> None:
+    assert KIND_COLOURS.keys() == KINDS.keys()
+    assert len(set(KIND_COLOURS.values())) == len(KINDS)

@@ -12,6 +12,7 @@ CONTROLS = ("#9a9a9a", "#6f6f6f", "#b9b9b9", "#505050")
 KIND_COLOURS = {
     "unquantized": "#222222",
     "plain rounding": "#6b6b6b",
+    "proxy images": "#009e73",
     "vector": MERGED,
     "vector, chosen scale": "#56b4e9",
     "control": "#c4c4c4",
