@@ -31,7 +31,7 @@ METHODS = {  # what a row is about: method, merge, scale or its policy, control
     "fitted on the package's proxies": ("proxy_fitted", None, None, None),
     "tuned on the package's proxies": ("proxy_tuned", None, None, None),
     "fitted on donors' pictures": ("proxy_fitted", "mean", 0.0, None),
-    "**tuned on donors' pictures: several vectors and nothing else**": DEFAULT,
+    "tuned on donors' pictures: several vectors and nothing else": DEFAULT,
     "the same with the mean of the others at λ = 0.5": ("proxy_tuned", "mean", 0.5, None),
     "the same with a random vector at λ = 0.5": ("proxy_tuned", "mean", 0.5, "random"),
     "GPTQ, 256 images": OWN,
@@ -71,7 +71,7 @@ class Run:
         self.found: dict[tuple[object, ...], dict[str, float]] = {}
         for row in rows:
             grid = row.grid.name if row.method == "ptq" and row.grid is not None else BEST
-            scale = row.scale if row.scale_policy in (None, "fixed") else row.scale_policy
+            scale = row.scale if row.scale_policy is None else row.scale_policy
             key = (row.method, row.merge, scale, row.control, grid)
             self.found.setdefault(key, {})[row.dataset] = row.correct / row.n
 

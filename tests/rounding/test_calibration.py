@@ -12,6 +12,7 @@ from transformers import (
     DeiTForImageClassification,
     Dinov2Config,
     Dinov2ForImageClassification,
+    PreTrainedModel,
     SwinConfig,
     SwinForImageClassification,
     ViTForImageClassification,
@@ -110,12 +111,16 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-def test_other_classifiers_give_the_same_in_parts_as_at_once(kind: str, pixels) -> None:
+def other_classifier(kind: str) -> PreTrainedModel:
     model_class, config_class, extra = OTHERS[kind]
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
     torch.manual_seed(0)
-    model = model_class(config_class(**sizes, image_size=16, patch_size=4, **extra)).eval()
+    return model_class(config_class(**sizes, image_size=16, patch_size=4, **extra)).eval()
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_classifiers_give_the_same_in_parts_as_at_once(kind: str, pixels) -> None:
+    model = other_classifier(kind)
     before, other = copy.deepcopy(model), copy.deepcopy(model)
     calibrate_(model, pixels, "int3", batch_size=4)
     assert_same(model, calibrate_(other, pixels, "int3"))

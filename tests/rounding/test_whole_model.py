@@ -12,7 +12,7 @@ from qvec_hub.rounding import gptq
 from qvec_hub.rounding.fitting import DAMPING, fit, restored_target
 from qvec_hub.rounding.whole_model import SHARE, round_linears_
 
-from .test_calibration import OTHERS, assert_same, inputs_of, swin
+from .test_calibration import OTHERS, assert_same, inputs_of, other_classifier, swin
 
 LAST = 1  # the tiny model's last layer
 
@@ -119,10 +119,7 @@ def test_fitting_keeps_the_models_answers_better() -> None:
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_classifiers(kind: str, pixels) -> None:
-    model_class, config_class, extra = OTHERS[kind]
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-    torch.manual_seed(0)
-    model = model_class(config_class(**sizes, image_size=16, patch_size=4, **extra)).eval()
+    model = other_classifier(kind)
     other = copy.deepcopy(model)
     found = round_linears_(model, Grid(3), "fitted", pixels, batch_size=4)
     assert len(found) == 12

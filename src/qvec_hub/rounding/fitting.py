@@ -23,26 +23,24 @@ SWEEPS = 2
 SPACE = 1 << 25  # numbers that the fit of a block of rows may take
 
 
-def fit(
-    weight: Tensor, hessian: Tensor, grid: Grid, *, damping: float = DAMPING, rounds: int | None = None
-) -> Quantized:
+def fit(weight: Tensor, hessian: Tensor, grid: Grid) -> Quantized:
     """Codes and scales of a weight ``(out, in)`` with a small output error ``(w − ŵ) H (w − ŵ)ᵀ``.
 
-    From GPTQ on the grid's own scales, scales are fitted to the codes and codes found for the scales, `rounds`
-    times (`ROUNDS` by default). What is better is kept, row by row (on a grid with one scale a tensor: altogether),
-    so no row ends with a larger output error than GPTQ's codes after `polish`.
+    From GPTQ on the grid's own scales, scales are fitted to the codes and codes found for the scales, `ROUNDS` times.
+    What is better is kept, row by row (on a grid with one scale a tensor: altogether), so no row ends with a larger
+    output error than GPTQ's codes after `polish`.
 
     Args:
-        hessian, damping: see `gptq`.
+        hessian: see `gptq`.
 
     Raises:
         GridError, QVecError: as `gptq`.
     """
-    best = polish(weight, hessian, gptq(weight, hessian, grid, damping=damping), grid, sweeps=SWEEPS)
+    best = polish(weight, hessian, gptq(weight, hessian, grid, damping=DAMPING), grid, sweeps=SWEEPS)
     error = _errors(weight, best, hessian, grid)
-    for _ in range(ROUNDS if rounds is None else rounds):
+    for _ in range(ROUNDS):
         scaled = refit_scales(weight, hessian, best, grid)
-        again = gptq(weight, hessian, grid, damping=damping, start=scaled)
+        again = gptq(weight, hessian, grid, damping=DAMPING, start=scaled)
         for candidate in (scaled, again, polish(weight, hessian, again, grid, sweeps=SWEEPS)):
             found = _errors(weight, candidate, hessian, grid)
             better = found < error * (1 - CLEARLY)
