@@ -9,11 +9,13 @@ from pathlib import Path
 from statistics import fmean, median
 
 import pytest
+from matplotlib import pyplot as plt
 from PIL import Image
 
 from qvec_hub.bench import DonorUse, Row, append_row, read_all
 from qvec_hub.bench.context import Context, Trained
 from qvec_hub.bench.report import Report, write_report
+from qvec_hub.bench.report.curves import draw_bits, draw_scales
 from qvec_hub.bench.report.document import document
 from qvec_hub.bench.report.leaderboard import leaderboard
 from qvec_hub.bench.report.lines import KINDS, donor_lines, measured
@@ -169,13 +171,33 @@ def test_says_when_there_is_no_control_and_no_calibrated_method(rows_and_context
 
 def test_figures_can_be_opened_and_have_their_svg(report):
     kinds = {path.name.split("-")[0].removesuffix(".png") for path in report.figures}
-    assert kinds == {"methods", "gains", "scales", "bits"}
+    assert kinds == {"methods", "gains", "scales"}  # and no accuracy by bits, where all have two
     for path in report.figures:
         with Image.open(path) as image:
             assert min(image.size) > 300
             assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
         assert path.with_suffix(".svg").read_text().startswith("<?xml")
         assert f"](figures/{path.name})" in report.markdown.read_text()
+
+
+def test_a_panel_of_bits_for_grids_that_differ_in_nothing_else():
+    found = measured(*synthetic(("base-xs",), TASKS, ("int2-channel-mse", "int3-channel-mse", "int3-channel-absmax")))
+    figure = draw_bits(found)
+    titles = {axis.get_title(loc="left"): axis for axis in figure.axes}
+    ticks = {title: [tick.get_text() for tick in axis.get_xticklabels()] for title, axis in titles.items()}
+    assert ticks == {"base-xs, channel-mse": ["2", "3"], "base-xs, channel-absmax": ["3"]}
+    plt.close(figure)
+
+
+def test_a_curve_for_every_way_of_treating_receivers(rows_and_context):
+    rows, context = rows_and_context
+    fitted = [replace(row, method="proxy_fitted") for row in rows if row.merge and row.control is None]
+    lone = [replace(row, method="proxy_tuned") for row in rows if row.merge and row.scale == 0.5]
+    figure = draw_scales(measured([*rows, *fitted, *lone], context), "base-xs")
+    named = {text.get_text() for text in figure.legends[0].texts}
+    assert {"one donor", "mean of others", "mean of others, then fitted on proxies"} <= named
+    assert "mean of others, then tuned on proxies" not in named
+    plt.close(figure)
 
 
 def test_pictures_of_an_earlier_report_go_and_other_files_stay(rows_and_context, tmp_path):

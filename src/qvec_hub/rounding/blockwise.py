@@ -6,7 +6,7 @@ states at one place and the intermediate values of a part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from ..errors import QVecError, first_line
 from ..naming import backbone_linears
 
-__all__ = ["Part", "Stop", "evaluating", "input_of", "show", "visit_blocks"]
+__all__ = ["Part", "Stop", "evaluating", "inputs_of", "show", "visit_blocks"]
 
 Part = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of a block, for some of the images
 
@@ -64,23 +64,25 @@ class _Reached(Exception):
     """Ends a block's forward pass at the layer that was waited for."""
 
 
-def input_of(block: nn.Module, layer: nn.Module, part: Part) -> Tensor:
-    """What flows into one of a block's linear layers; the block's forward pass ends there."""
-    found: list[Tensor] = []
+def inputs_of(block: nn.Module, modules: Sequence[nn.Module], part: Part) -> list[Tensor]:
+    """What flows into some of a block's modules; the block's forward pass ends at the last one, `modules[-1]`."""
+    found: dict[nn.Module, Tensor] = {}
 
-    def stop(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        found.append(args[0])
-        raise _Reached
+    def watch(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        found[module] = args[0]
+        if module is modules[-1]:
+            raise _Reached
 
-    hook = layer.register_forward_pre_hook(stop)
+    hooks = [module.register_forward_pre_hook(watch) for module in modules]
     args, kwargs = part
     try:
         block(*args, **kwargs)
     except _Reached:
         pass
     finally:
-        hook.remove()
-    return found[0]
+        for hook in hooks:
+            hook.remove()
+    return [found[module] for module in modules]
 
 
 class _Way:

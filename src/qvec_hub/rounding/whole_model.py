@@ -17,7 +17,7 @@ from ..errors import QVecError
 from ..grids import Grid, Quantized, dequantize
 from ..naming import backbone_linears
 from . import tuning
-from .blockwise import Part, Stop, input_of, visit_blocks
+from .blockwise import Part, Stop, inputs_of, visit_blocks
 from .feedback import gptq
 from .fitting import DAMPING, fit, restored_target
 from .residuals import residual_streams
@@ -143,24 +143,21 @@ class _Watched:
     """A linear layer of a block and of its float twin, and the residual stream that it writes to, if known."""
 
     def __init__(self, block: nn.Module, twin: nn.Module | None, layer: nn.Module) -> None:
-        self.block, self.twin, self.layer = block, twin, layer
-        self.stream = residual_streams(block).get(layer)
-        places = {id(module): name for name, module in block.named_modules()}
-
-        def twin_of(module: nn.Module | None) -> nn.Module | None:
-            return None if twin is None or module is None else twin.get_submodule(places[id(module)])
-
-        self.twin_layer, self.twin_stream = twin_of(layer), twin_of(self.stream)
+        self.block, self.twin = block, twin
+        stream = residual_streams(block).get(layer)
+        self.modules = [layer] if twin is None or stream is None else [stream, layer]
+        places = {module: name for name, module in block.named_modules()}
+        self.twins = [] if twin is None else [twin.get_submodule(places[module]) for module in self.modules]
 
     def see(self, part: Part, twin_part: Part) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The layer's inputs, those of its twin, and what the quantized model's residual stream lacks."""
-        inputs = input_of(self.block, self.layer, part)
-        if self.twin is None or self.twin_layer is None:
+        *streams, inputs = inputs_of(self.block, self.modules, part)
+        if self.twin is None:
             return inputs, None, None
-        floats = input_of(self.twin, self.twin_layer, twin_part)
-        if self.stream is None or self.twin_stream is None:
+        *twin_streams, floats = inputs_of(self.twin, self.twins, twin_part)
+        if not streams:
             return inputs, floats, None
-        lacking = input_of(self.twin, self.twin_stream, twin_part) - input_of(self.block, self.stream, part)
+        lacking = twin_streams[0] - streams[0]
         return inputs, floats, lacking[:, : inputs.shape[1]]  # the last layer goes on with the class token alone
 
 

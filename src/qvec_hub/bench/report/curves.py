@@ -46,15 +46,20 @@ def draw_scales(found: Measured, base: str) -> Any:
 
 
 def _by_treatment(lines: list[Line]) -> dict[str, Curve]:
-    """Curves of at least two scales set alike for all, and single points of their controls."""
-    curves: dict[tuple[Any, ...], Curve] = {}
+    """Curves of at least two scales set alike for all, and what there is of their controls."""
+    curves: dict[str, Curve] = {}
     for line in lines:
-        if line.scale is not None and line.treatment is not None and line.kind in ("vector", "control"):
-            curves.setdefault(line.treatment, []).append((line.scale, line))
-    if all(len(curve) < 2 for curve in curves.values()):
-        return {}
-    return {curve[0][1].method.rpartition(", λ")[0]: sorted(curve, key=lambda point: point[0])
-            for curve in curves.values()}  # fmt: skip
+        if line.scale is not None and line.protocol is not None and line.kind in ("vector", "control"):
+            curves.setdefault(line.protocol.label_without_scale, []).append((line.scale, line))
+    whole = {_vector(curve) for curve in curves.values() if len(curve) > 1}
+    return {
+        name: sorted(curve, key=lambda point: point[0]) for name, curve in curves.items() if _vector(curve) in whole
+    }
+
+
+def _vector(curve: Curve) -> tuple[Any, ...]:
+    """What was added to the receivers, or a control of it."""
+    return (curve[0][1].treatment or ())[:-1]
 
 
 def _styles(names: list[str], example: dict[str, Line]) -> dict[str, dict[str, Any]]:
@@ -82,7 +87,10 @@ def _errors(axis: Any, curve: Curve, label: str, style: dict[str, Any], nudge: f
 
 
 def draw_bits(found: Measured) -> Any:
-    """A matplotlib figure of mean accuracies with intervals: a row for each base, a panel for each kind of grid."""
+    """A matplotlib figure of mean accuracies with intervals: a row for each base, a panel for each kind of grid.
+
+    None where all grids are of one width.
+    """
     from matplotlib import pyplot as plt
 
     panels: dict[tuple[str, str], dict[str, Curve]] = {}
@@ -93,7 +101,7 @@ def draw_bits(found: Measured) -> Any:
                 name = "RTN" if line.is_rtn else line.method
                 there = panels.setdefault((base, family), {})
                 there.setdefault(name, []).append((int(bits.removeprefix("int")), line))
-    if not panels:
+    if len({bits for those in panels.values() for curve in those.values() for bits, _ in curve}) < 2:
         return None
     bases, families = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
     size = (1.0 + 3.6 * len(families), 0.9 + 2.9 * len(bases))

@@ -68,16 +68,24 @@ class Protocol:
     @property
     def label(self) -> str:
         """For people, without base and grid, such as ``"mean of others, λ = 1.5"``."""
+        by_hand = "" if self.scale is None else f"λ = {self.scale:g}"
+        return self._label(f", {POLICIES.get(self.scale_policy or '', by_hand)}")
+
+    @property
+    def label_without_scale(self) -> str:
+        """The same without the scale, such as ``"mean of others"``."""
+        return self._label("")
+
+    def _label(self, scale: str) -> str:
         if self.method == "own_qat":
             return "own QAT"
         method = PROXIES.get(self.method) or f"{METHODS.get(self.method, self.method)} (receiver's images)"
         if self.donors == "none":
             return method
         vector = "own donor" if self.own else "one donor" if self.donors == "one" else f"{self.merge} of others"
-        scale = f"λ = {self.scale:g}" if self.scale_policy is None else POLICIES[self.scale_policy]
         control = "" if self.control is None else f"{CONTROLS[self.control]} control of "
         then = "" if self.method == "qvec" else f", then {method}"
-        return f"{control}{vector}, {scale}{then}"
+        return f"{control}{vector}{scale}{then}"
 
     def __lt__(self, other: Protocol) -> bool:
         return self._order() < other._order()
