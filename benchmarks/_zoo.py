@@ -17,20 +17,24 @@ from qvec_hub.bench.seat import Seat
 from qvec_hub.bench.suite import load_suite
 
 BATCH = 250
-GRIDS = ("int2-channel-absmax", "int2-channel-mse", "int2-channel-mse-affine")
+GRIDS = ["int2-channel-absmax", "int2-channel-mse", "int2-channel-mse-affine"]
 
 
 def arguments(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="what `qvec zoo build` made, with all grids")
     parser.add_argument("--base", default="base-xs")
+    parser.add_argument("--suite", default="zoo-22", help="whose tasks and images")
+    parser.add_argument("--grid", action="append", help=f"default: {', '.join(GRIDS)}")
     parser.add_argument("--keep", action="store_true", help="write the table that the package quotes")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.grid = args.grid or GRIDS
+    return args
 
 
-def receivers(library: Library, base: str) -> dict[str, Seat]:
-    """The library's receivers of a base, by task."""
-    suite = load_suite("zoo-22")
+def receivers(library: Library, base: str, name: str) -> dict[str, Seat]:
+    """The library's receivers of a base for a suite's tasks, by task."""
+    suite = load_suite(name)
     return {
         task.name: Seat(library.fp(base, 0, task.name), suite.task(task.name), suite.images, torch.device("cpu"), BATCH)
         for task in suite.tasks
@@ -44,9 +48,9 @@ def accuracy(seat: Seat, grid: Grid, vector: Vector | None = None) -> float:
     return 100 * seat.receiver.correct(images) / len(images)
 
 
-def write(name: str, quoted: str, result: dict[str, object], keep: bool) -> None:
-    """Into the benchmark's results and, to be kept, among the numbers that the package quotes."""
-    write_result(name, result | environment())
-    if keep:
+def write(name: str, quoted: str, result: dict[str, object], args: argparse.Namespace) -> None:
+    """Into the benchmark's results for this base and, to be kept, among the numbers that the package quotes."""
+    write_result(f"{name}_{args.base}", result | environment())
+    if args.keep:
         path = Path(qvec_hub.__file__).parent / "quoted" / f"{quoted}.json"
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

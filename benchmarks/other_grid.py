@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from _zoo import GRIDS, accuracy, arguments, receivers, write
+from _zoo import accuracy, arguments, receivers, write
 from qvec_hub import Grid
 from qvec_hub.bench.cells import Cell
 from qvec_hub.bench.donors import Donors
@@ -19,23 +19,23 @@ from qvec_hub.bench.library import Library
 
 def main() -> None:
     args = arguments(__doc__)
-    library, grids = Library(args.models), {name: Grid.parse(name) for name in GRIDS}
-    donors, seats = Donors(library), receivers(library, args.base)
-    gains: dict[tuple[str, str], list[float]] = {(trained, used): [] for trained in GRIDS for used in GRIDS}
+    library, grids = Library(args.models), {name: Grid.parse(name) for name in args.grid}
+    donors, seats = Donors(library), receivers(library, args.base, args.suite)
+    gains: dict[tuple[str, str], list[float]] = {(trained, used): [] for trained in grids for used in grids}
     for task, seat in seats.items():
         others = tuple(name for name in seats if name != task)
-        plain = {used: accuracy(seat, grids[used]) for used in GRIDS}
-        for trained in GRIDS:
+        plain = {used: accuracy(seat, grids[used]) for used in grids}
+        for trained in grids:
             vector = donors.vector(Cell(args.base, 0, task, "qvec", grids[trained], others, "mean"))
             tensors = donors.tensors(vector)
-            for used in GRIDS:
+            for used in grids:
                 gains[trained, used].append(accuracy(seat, grids[used], tensors) - plain[used])
         print(task, {f"{a} on {b}": round(found[-1], 1) for (a, b), found in gains.items()}, flush=True)
     table = [
         {"trained": trained, "used": used, "gain": round(fmean(found), 2)} for (trained, used), found in gains.items()
     ]
     result = {"base": args.base, "receivers": len(seats), "scale": 1.0, "gains": table}
-    write("other_grid", "other_grid", result, args.keep)
+    write("other_grid", "other_grid", result, args)
 
 
 if __name__ == "__main__":

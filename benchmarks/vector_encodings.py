@@ -1,9 +1,11 @@
-"""What vectors lose in fewer bits a number: accuracy of receivers with the mean of the other tasks' encoded vectors.
+r"""What vectors lose in fewer bits a number: accuracy of receivers with the mean of the other tasks' encoded vectors.
 
 For every encoding and every grid that vectors of the library were trained on: each donor's vector as its file holds
 it, the mean of the others added at λ = 1 to every receiver, rounded to nearest. The losses stand in vectors' cards.
 
-    python benchmarks/vector_encodings.py --models zoo-models --base base-xs
+    python benchmarks/vector_encodings.py --models zoo-models
+    python benchmarks/vector_encodings.py --models zoo-models --base base-l --suite zoo-6-int3 \
+        --grid int3-channel-mse-affine
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from _zoo import GRIDS, accuracy, arguments, receivers, write
+from _zoo import accuracy, arguments, receivers, write
 from qvec_hub import Grid, QuantizationVector
 from qvec_hub.bench.library import Library
 from qvec_hub.bench.seat import Seat
@@ -24,9 +26,9 @@ from qvec_hub.encoding import ENCODINGS
 def main() -> None:
     args = arguments(__doc__)
     library = Library(args.models)
-    seats = receivers(library, args.base)
+    seats = receivers(library, args.base, args.suite)
     table = []
-    for grid in map(Grid.parse, GRIDS):
+    for grid in map(Grid.parse, args.grid):
         folders = {task: library.vector(args.base, 0, task, grid) for task in seats}
         vectors = {task: QuantizationVector.from_pretrained(folder) for task, folder in folders.items()}
         found = {encoding: accuracies(seats, vectors, encoding, grid) for encoding in ENCODINGS}
@@ -35,7 +37,7 @@ def main() -> None:
             table.append({"grid": grid.name, "encoding": encoding, "lost": round(fmean(lost), 3)})
             print(table[-1], f"worst {max(lost):.1f}", flush=True)
     result = {"base": args.base, "receivers": len(seats), "scale": 1.0, "points": table}
-    write("vector_encodings", "encodings", result, args.keep)
+    write("vector_encodings", "encodings", result, args)
 
 
 def accuracies(

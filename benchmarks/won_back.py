@@ -1,9 +1,11 @@
-"""How much of what plain rounding loses each method wins back: the README's table of `zoo-22-best`.
+"""How much of what plain rounding loses each method wins back: the README's tables.
 
 The share of a scale is ``(accuracy − RTN) / (FP − RTN)``, each the mean over its receivers and RTN on the published
-grid; that of several scales their mean. Intervals resample tasks, the same ones on every scale (bootstrap, 95 %).
+grid; that of several scales their mean. Intervals resample tasks, the same ones on every scale (bootstrap, 95 %). What
+none of the runs has measured is left out.
 
-    python benchmarks/won_back.py runs/best-xs runs/best-s
+    python benchmarks/won_back.py runs/best-xs runs/best-s    # of `qvec bench run zoo-22-best`, one scale a run
+    python benchmarks/won_back.py runs/int3-l                 # of `qvec bench run zoo-6-int3`
 """
 
 from __future__ import annotations
@@ -14,16 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from _machine import environment, write_result
+from qvec_hub.bench.context import Context, read_context
 from qvec_hub.bench.row import Row
 from qvec_hub.bench.rows import read_rows
 
 DRAWS = 10_000
-PUBLISHED = "int2-channel-absmax"
-BEST = "int2-channel-mse-affine"
-OWN = ("gptq", None, None, None)
-DEFAULT = ("proxy_tuned", "mean", "auto", None)
-SAME_PICTURES = ("proxy_tuned", "mean", 0.0, None)
-METHODS = {  # what a row is about: method, merge, scale or its policy, control
+PUBLISHED = "channel-absmax"  # grids, without their bits
+BEST = "channel-mse-affine"
+Method = tuple[str, str | None, str | float | None, str | None]  # its name, merge, scale or what chose it, control
+OWN: Method = ("gptq", None, None, None)
+DEFAULT: Method = ("proxy_tuned", "mean", "auto", None)
+SAME_PICTURES: Method = ("proxy_tuned", "mean", 0.0, None)
+RECIPE: Method = ("qvec", None, 1.0, None)
+METHODS: dict[str, Method] = {
+    "the published recipe: one donor, λ = 1, on the published grid": RECIPE,
     "plain rounding on this grid": ("ptq", None, None, None),
     "+ mean of the others, λ chosen on proxies": ("qvec", "mean", "auto", None),
     "+ a random vector in its place, λ chosen on proxies": ("qvec", "mean", "auto", "random"),
@@ -44,14 +50,16 @@ METHODS = {  # what a row is about: method, merge, scale or its policy, control
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of `qvec bench run zoo-22-best`, one a scale")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of `qvec bench run`, one a scale")
     args = parser.parse_args()
-    runs = [Run(read_rows(path / "rows.jsonl")) for path in args.runs]
+    runs = [Run(read_rows(path / "rows.jsonl"), read_context([path])) for path in args.runs]
     tasks = sorted(set.intersection(*(run.tasks(OWN) for run in runs)))
     draws = np.random.default_rng(0).integers(0, len(tasks), (DRAWS, len(tasks)))
     own = np.stack([run.accuracy(OWN, tasks) for run in runs])
     table = []
     for name, method in METHODS.items():
+        if not any(run.found.get(method) for run in runs):
+            continue
         accuracy = np.stack([run.accuracy(method, tasks) for run in runs])
         shares = np.mean([run.share(each, tasks, draws) for run, each in zip(runs, accuracy, strict=True)], axis=0)
         ahead = 100 * (accuracy - own).mean(0)[np.concatenate([np.arange(len(tasks))[None], draws])].mean(1)
@@ -61,35 +69,41 @@ def main() -> None:
         print("|", " | ".join([name, *cells, shown(interval(shares), ".2f"), shown(interval(ahead), "+.1f")]), "|")
     result = {"receivers": len(tasks), "table": table, "default": [against_plain(run, tasks) for run in runs]}
     print(*result["default"], sep="\n")
-    write_result("won_back", result | environment())
+    write_result(f"won_back_{runs[0].bits}", result | environment())
 
 
 class Run:
-    """The rows of one scale."""
+    """The rows of one scale, on the best grid but for plain rounding and the recipe, which have the published one."""
 
-    def __init__(self, rows: list[Row]) -> None:
-        self.found: dict[tuple[object, ...], dict[str, float]] = {}
+    def __init__(self, rows: list[Row], context: Context) -> None:
+        self.bits, _, _ = next(row.grid.name for row in rows if row.grid is not None).partition("-")
+        self.found: dict[Method, dict[str, list[float]]] = {}
         for row in rows:
-            grid = row.grid.name if row.method == "ptq" and row.grid is not None else BEST
-            scale = row.scale if row.scale_policy is None else row.scale_policy
-            key = (row.method, row.merge, scale, row.control, grid)
-            self.found.setdefault(key, {})[row.dataset] = row.correct / row.n
+            of_own = any(context.is_own(row, donor.repo) for donor in row.donors)
+            scale = row.scale if row.scale_policy in (None, "unit") else row.scale_policy
+            method = (row.method, row.merge, scale, row.control)
+            grid = PUBLISHED if method == RECIPE else BEST
+            if not of_own and (row.grid is None or row.grid.name == f"{self.bits}-{grid}"):
+                self.found.setdefault(method, {}).setdefault(row.dataset, []).append(row.correct / row.n)
+        self.rounded = {row.dataset: row.correct / row.n for row in rows if self._is_published(row)}
 
-    def tasks(self, method: tuple[object, ...], grid: str = BEST) -> set[str]:
-        return set(self.found[(*method, grid)])
+    def _is_published(self, row: Row) -> bool:
+        return row.method == "ptq" and row.grid is not None and row.grid.name == f"{self.bits}-{PUBLISHED}"
 
-    def accuracy(self, method: tuple[object, ...], tasks: list[str], grid: str = BEST) -> np.ndarray:
-        """Of each task's receiver, in [0, 1]."""
-        counted = self.found.get((*method, grid), {})
+    def tasks(self, method: Method) -> set[str]:
+        return set(self.found[method])
+
+    def accuracy(self, method: Method, tasks: list[str]) -> np.ndarray:
+        """Of each task's receiver, in [0, 1]: of single donors the mean."""
+        counted = self.found.get(method, {})
         if missing := [task for task in tasks if task not in counted]:
-            raise SystemExit(f"{method} on {grid}: no row for {', '.join(missing)}; is the run complete?")
-        return np.array([counted[task] for task in tasks])
+            raise SystemExit(f"{method}: no row for {', '.join(missing)}; is the run complete?")
+        return np.array([np.mean(counted[task]) for task in tasks])
 
     def share(self, accuracy: np.ndarray, tasks: list[str], draws: np.ndarray) -> np.ndarray:
         """Of the tasks as they are and of every draw: what is won back of RTN's loss."""
-        none = (None, None, None)
-        whole = self.accuracy(("fp", *none), tasks)
-        rounded = self.accuracy(("ptq", *none), tasks, PUBLISHED)
+        whole = self.accuracy(("fp", None, None, None), tasks)
+        rounded = np.array([self.rounded[task] for task in tasks])
         drawn = np.concatenate([np.arange(len(tasks))[None], draws])
         return (accuracy - rounded)[drawn].mean(1) / (whole - rounded)[drawn].mean(1)
 

@@ -115,7 +115,7 @@ def test_what_is_no_suite_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     for name in ("zoo-23", "../zoo-22", str(tmp_path / "none.yaml")):
-        with pytest.raises(DataError, match=r"vision-22, zoo-22, zoo-22-best, zoo-mini|cannot|No such"):
+        with pytest.raises(DataError, match=r"vision-22, zoo-22, zoo-22-best, zoo-6-int3, zoo-mini|cannot|No such"):
             load_suite(name)
 
 

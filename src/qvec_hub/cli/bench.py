@@ -25,7 +25,10 @@ bench_app.command("submit", epilog=submit.EPILOG)(submit.submit)
 @bench_app.command(epilog="Example: qvec bench run zoo-mini --out runs/zoo-mini")
 def run(
     suite: Annotated[
-        str, typer.Argument(help="zoo-mini, zoo-22, zoo-22-best, vision-22, or a .yaml file.", show_default=False)
+        str,
+        typer.Argument(
+            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, vision-22, or a .yaml file.", show_default=False
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the rows; a started one is continued.", show_default=False)],
     models: Annotated[
