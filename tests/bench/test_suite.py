@@ -14,7 +14,7 @@ from qvec_hub.errors import DataError
 from .library import MEASURE, TASKS, a_suite
 
 
-@pytest.mark.parametrize("name", ["zoo-mini", "zoo-22", "vision-22"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in SUITES.glob("*.yaml")))
 def test_the_shipped_suites_load_by_name(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
