@@ -168,7 +168,7 @@ def test_a_strangers_words_are_only_words(config: VectorConfig) -> None:
 
 @pytest.mark.parametrize("task", ["counting", "glyphs-greek", "glyphs-latin", "shapes", "textures"])
 def test_the_published_cards_are_what_this_version_writes(hub, task: str) -> None:
-    card = (Path(__file__).parents[2] / "model_cards" / f"{task}.md").read_text(encoding="utf-8")
+    card = (Path(__file__).parents[2] / "model_cards" / task / "README.md").read_text(encoding="utf-8")
     ModelCard(card).validate()
     name = f"qvec-hub/zoo-s-{task}-int2-channel-mse-qvec"
     found = read_evidence(front(card), name)

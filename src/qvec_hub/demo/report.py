@@ -37,7 +37,8 @@ def draw(rows: Sequence[Row], settings: DemoSettings, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     receivers = list(dict.fromkeys(_task(row) for row in rows))
-    figure, axes = plt.subplots(1, len(receivers), figsize=(3.1 * len(receivers), 3.4), sharey=True, squeeze=False)
+    size = (3.1 * len(receivers), 3.4)
+    figure, axes = plt.subplots(1, len(receivers), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axis, receiver in zip(axes[0], receivers, strict=True):
         for column, colour, label in [
             ("mean", "#0072b2", "mean of the other donors"),
@@ -63,8 +64,7 @@ def draw(rows: Sequence[Row], settings: DemoSettings, path: Path) -> None:
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel(f"test accuracy at {settings.weights}")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=6, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
