@@ -1,86 +1,107 @@
-"""What finding codes with proxy images costs for a ViT-B on this machine: minutes and memory of each rounding.
+"""What finding codes with proxy images costs for a ViT-B on this machine: seconds and memory of each rounding.
 
-    python benchmarks/vit_b_rounding.py                      # all roundings, one process each
-    python benchmarks/vit_b_rounding.py --rounding gptq
+    python benchmarks/vit_b_rounding.py                      # all of them, one process each
+    python benchmarks/vit_b_rounding.py --only gptq
 
-The weights are random, which takes as long as trained ones. "tuned" begins with all that "fitted" does, which its
-``layers_s`` says: the seconds until the last layer had its codes. Memory is the peak of the process less what it held,
-with the float model loaded, before rounding began.
+"tuned" is "fitted" and then steps of tuning, of which only some are taken here. The weights are random, which takes as
+long as trained ones. Memory is the peak of the process less what it held, with the float model loaded, before it began.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from _machine import environment, write_result
 
+if TYPE_CHECKING:
+    from transformers import ViTForImageClassification
+
 GRID = "int2-channel-mse-affine"
-ROUNDINGS = ("nearest", "gptq", "tuned")
+STEPS = 5  # of tuning
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounding", action="append", choices=ROUNDINGS)
-    parser.add_argument("--child", choices=ROUNDINGS, help=argparse.SUPPRESS)
+    parser.add_argument("--only", action="append", choices=MEASURED)
+    parser.add_argument("--child", choices=MEASURED, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         print(json.dumps(measure(args.child)))
         return
     found = {}
-    for rounding in args.rounding or ROUNDINGS:
-        command = [sys.executable, __file__, "--child", rounding]
+    for name in args.only or MEASURED:
+        command = [sys.executable, __file__, "--child", name]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found[rounding] = json.loads(done.stdout.splitlines()[-1])
-        print(rounding, found[rounding], flush=True)
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+        print(name, found[name], flush=True)
         keep(found)
 
 
 def keep(found: dict[str, dict[str, float]]) -> None:
-    """Write what was measured, beside what other roundings took before."""
+    """Write what was measured, beside what the others took before."""
     path = Path(__file__).parent / "results" / "vit_b_rounding.json"
-    before = json.loads(path.read_text())["roundings"] if path.is_file() else {}
-    write_result("vit_b_rounding", {"grid": GRID, "roundings": before | found} | environment())
+    before = json.loads(path.read_text())["found"] if path.is_file() else {}
+    write_result("vit_b_rounding", {"grid": GRID, "found": before | found} | environment())
 
 
-def measure(rounding: str) -> dict[str, float]:
-    """Wall time of `quantize_` and the memory that it takes beyond the float model."""
+def measure(name: str) -> dict[str, float]:
+    """Seconds, and the memory that it takes beyond the float model."""
     from transformers import ViTConfig, ViTForImageClassification
-
-    import qvec_hub as qv
-    from qvec_hub.naming import backbone_linears
-    from qvec_hub.progress import stages
-    from qvec_hub.proxies import enough_images
 
     torch.manual_seed(0)
     model = ViTForImageClassification(ViTConfig(num_labels=10)).eval()
-    layers = len(dict(backbone_linears(model)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    times: dict[int, float] = {}
+    times = MEASURED[name](model)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {**times, "threads": torch.get_num_threads(), "extra_mb": round((peak - before) / 1024)}
+
+
+def rounding(model: ViTForImageClassification, name: str) -> dict[str, float]:
+    """Wall time of `quantize_`."""
+    import qvec_hub as qv
+    from qvec_hub.progress import stages
+    from qvec_hub.proxies import enough_images
+
     start = time.perf_counter()
     with stages(show=True) as show:
+        qv.quantize_(model, GRID, rounding=name, progress=show)
+    return {"images": enough_images(model), "wall_s": round(time.perf_counter() - start, 1)}
 
-        def watch(what: str, done: int, total: int) -> None:
-            times[done] = time.perf_counter() - start
-            show(what, done, total)
 
-        qv.quantize_(model, GRID, rounding=rounding, progress=watch)
-    wall_s = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "images": enough_images(model),
-        "threads": torch.get_num_threads(),
-        "layers_s": round(times.get(layers, wall_s), 1),
-        "wall_s": round(wall_s, 1),
-        "extra_mb": round((peak - before) / 1024),
-    }
+def tuning(model: ViTForImageClassification) -> dict[str, float]:
+    """Of a step of tuning the median, and how many steps `quantize_` takes."""
+    from qvec_hub import Grid
+    from qvec_hub.grids import quantize
+    from qvec_hub.naming import backbone_linears
+    from qvec_hub.proxies import proxy_pixels
+    from qvec_hub.rounding import tuning
+
+    grid = Grid.parse(GRID)
+    found = {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}
+    pixels = proxy_pixels(model, count=32)
+    times = [time.perf_counter()]
+    tuning.tune_scales(model, found, grid, pixels, steps=STEPS, progress=lambda done: times.append(time.perf_counter()))
+    steps = [later - sooner for sooner, later in itertools.pairwise(times)]
+    return {"step_s": round(statistics.median(steps), 2), "steps": tuning.STEPS}
+
+
+MEASURED: dict[str, Callable[[Any], dict[str, float]]] = {
+    **{name: functools.partial(rounding, name=name) for name in ("nearest", "gptq", "fitted")},
+    "tuning": tuning,
+}
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ The share of a scale is ``(accuracy − RTN) / (FP − RTN)``, each the mean ove
 grid; that of several scales their mean. Intervals resample tasks, the same ones on every scale (bootstrap, 95 %). What
 none of the runs has measured is left out.
 
-    python benchmarks/won_back.py runs/best-xs runs/best-s    # of `qvec bench run zoo-22-best`, one scale a run
-    python benchmarks/won_back.py runs/int3-l                 # of `qvec bench run zoo-6-int3`
+    python benchmarks/won_back.py runs/best runs/22    # of `qvec bench run zoo-22-best` and, for the recipe, `zoo-22`
+    python benchmarks/won_back.py runs/int3            # of `qvec bench run zoo-6-int3`
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from _machine import environment, write_result
 from qvec_hub.bench.context import Context, read_context
 from qvec_hub.bench.row import Row
-from qvec_hub.bench.rows import read_rows
+from qvec_hub.bench.rows import read_all
 
 DRAWS = 10_000
 PUBLISHED = "channel-absmax"  # grids, without their bits
@@ -50,9 +50,11 @@ METHODS: dict[str, Method] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of `qvec bench run`, one a scale")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of `qvec bench run`")
     args = parser.parse_args()
-    runs = [Run(read_rows(path / "rows.jsonl"), read_context([path])) for path in args.runs]
+    rows, context = read_all(args.runs), read_context(args.runs)
+    bases = dict.fromkeys(context.receiver(row).base for row in rows)
+    runs = [Run([row for row in rows if context.receiver(row).base == base], context) for base in bases]
     tasks = sorted(set.intersection(*(run.tasks(OWN) for run in runs)))
     draws = np.random.default_rng(0).integers(0, len(tasks), (DRAWS, len(tasks)))
     own = np.stack([run.accuracy(OWN, tasks) for run in runs])
