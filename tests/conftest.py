@@ -18,7 +18,7 @@ from transformers import ViTConfig, ViTForImageClassification  # noqa: E402
 import qvec_hub as qv  # noqa: E402
 
 transformers.utils.logging.disable_progress_bar()
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("QVEC_TEST_THREADS", "1")))  # what holds with one must hold with several
 
 
 def tiny_config(**changes: object) -> ViTConfig:

@@ -15,7 +15,7 @@ def published(weight: torch.Tensor, bits: int, per_row: bool = True) -> torch.Te
     """Fake quantization as arXiv 2604.03420 defines it, written a second time."""
     qmax, qmin = 2 ** (bits - 1) - 1, -(2 ** (bits - 1))
     top = weight.abs().amax(dim=1, keepdim=True) if per_row else weight.abs().max()
-    scale = torch.clamp(top / qmax, min=1e-8)
+    scale = torch.clamp(top, min=1e-8) / qmax
     return torch.clamp(torch.round(weight / scale), qmin, qmax) * scale
 
 

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForImageClassification, PreTrained
 from transformers.utils import CONFIG_NAME, cached_file
 
 from .artifact import Revision
+from .conditions import off_meta
 from .errors import ArtifactError, MisfitError, first_line
 from .naming import canonical_names
 from .schema import REPO_ID
@@ -110,9 +111,10 @@ def load_complete(source: str | Path, head_required: bool, **kwargs: Any) -> Pre
         ArtifactError: as `load_classifier`.
     """
     try:
-        model, info = AutoModelForImageClassification.from_pretrained(
-            source, use_safetensors=True, trust_remote_code=False, **TELL_ALL, **kwargs
-        )
+        with off_meta():
+            model, info = AutoModelForImageClassification.from_pretrained(
+                source, use_safetensors=True, trust_remote_code=False, **TELL_ALL, **kwargs
+            )
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
             f"{source}: model.safetensors is missing or unreadable ({first_line(error)}); only intact safetensors "

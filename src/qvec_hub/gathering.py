@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from .conditions import settle_, usual_settings
 from .errors import QVecError
 from .packing import pack
 from .prepare import Treatment, prepare_
@@ -42,7 +43,7 @@ class Gathered:
     def close(self) -> None:
         self._tensors.clear()
 
-    @torch.no_grad()
+    @usual_settings()
     def prepare_(
         self, model: PreTrainedModel, layers: Mapping[str, PackedLinear], grid: Any, check_lineage: bool
     ) -> tuple[ScaleChoice | None, float]:
@@ -59,11 +60,9 @@ class Gathered:
             )
         dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()}
         for name, layer in layers.items():
-            weight = self._tensors.pop(f"{name}.weight").float().clone()
-            # A trainable parameter, as in any loaded model: torch multiplies others in another order, to other bits.
-            model.set_submodule(name, layer.to_linear(nn.Parameter(weight)))
-        for name, parameter in model.named_parameters():
-            parameter.data = self._tensors.pop(name, parameter.data).float().clone()
+            weight = self._tensors.pop(f"{name}.weight").float()
+            model.set_submodule(name, layer.to_linear(nn.Parameter(weight, False)))
+        settle_(model, lambda name, tensor: self._tensors.pop(name, tensor).float())
         progress = self.progress
         found, choice, scale = prepare_(
             model, self.vector, grid, self.treatment, check_lineage=check_lineage, progress=progress

@@ -160,7 +160,8 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
     With `overwrite` the memory of `weight` serves as scratch: fresh memory would cost more than the work.
 
     Raises:
-        GridError: when the weight holds NaN or infinity, or is not a floating tensor of two or more dimensions.
+        GridError: when the weight holds NaN or infinity (on an affine grid also: when its numbers lie further apart
+            than the largest float32), or is not a floating tensor of two or more dimensions.
     """
     if not weight.is_floating_point() or weight.ndim < 2:
         raise GridError(
@@ -170,7 +171,10 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
     scale, shift = fit(units, grid)
     finite = torch.isfinite(scale) if shift is None else torch.isfinite(scale) & torch.isfinite(shift)
     if not bool(finite.all()):
-        raise GridError(f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity")
+        raise GridError(
+            f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity, or numbers further apart than "
+            "float32 can tell; expected finite weights"
+        )
     values = nearest_codes(units, scale, shift, grid, out=units if overwrite else None)
     # Through signed bytes, the fastest conversion there is; the offset is added with wrap-around.
     codes = values.to(torch.int8).view(torch.uint8) if grid.symmetric else values.to(torch.uint8)
@@ -192,7 +196,7 @@ def fake_quantize(weight: Tensor, grid: Grid) -> Tensor:
     """The grid's values nearest to a weight, in its shape and dtype.
 
     With ``range="absmax"`` and one scale per row this is arXiv 2604.03420's fake quantization:
-    ``s = max|w| / qmax`` (at least 1e-8), ``clamp(round(w / s), qmin, qmax) * s``, halves to even.
+    ``s = max(max|w|, 1e-8) / qmax``, ``clamp(round(w / s), qmin, qmax) * s``, halves to even.
     Computed in float32 and cast back once. Not differentiable: see `qvec_hub.training` for that.
     """
     with torch.no_grad():
@@ -224,8 +228,8 @@ def _row_length(shape: torch.Size) -> int:
 
 
 def _to_units(weight: Tensor, grid: Grid) -> Tensor:
-    """(out, in, …) -> (units, size) float32; a short last group is filled with zeros."""
-    flat = weight.float()
+    """(out, in, …) -> (units, size) float32, row by row in memory; a short last group is filled with zeros."""
+    flat = weight.float().contiguous()  # sums over a transposed matrix have other last bits
     if grid.granularity == "tensor":
         return flat.reshape(1, -1)
     rows = flat.reshape(weight.shape[0], _row_length(weight.shape))

@@ -19,7 +19,7 @@ from .vector import QuantizationVector
 __all__ = ["add_scaled", "patch_", "refuse_misfit", "refuse_stranger", "refuse_unsuitable", "resolve_scale"]
 
 
-@torch.no_grad()
+@torch.inference_mode()  # in which any tensor can be changed in place, also one that was made in it
 def patch_(
     model: PreTrainedModel,
     vector: QuantizationVector,

@@ -5,17 +5,16 @@ What cannot be done tensor by tensor while a checkpoint arrives, because a layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .conditions import on_copies, usual_settings
 from .errors import QVecError
 from .grids import Grid, Quantized, quantize
-from .naming import backbone_linears, backbone_tensors
+from .naming import backbone_linears
 from .patch import patch_, resolve_scale
 from .progress import Stages, stages
 from .proxies import enough_images, proxy_pixels
@@ -116,7 +115,7 @@ def prepare_(
     return codes, choice, float(scale)
 
 
-@torch.no_grad()
+@usual_settings()
 def codes_of(
     model: PreTrainedModel,
     grid: Grid,
@@ -137,7 +136,7 @@ def codes_of(
     if rounding == "nearest":
         return {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}
     pixels = proxy_pixels(model, shipped=shipped) if images is None else images
-    with _kept(model), _shown(progress) as show:
+    with on_copies(model), _shown(progress) as show:
         done, total = 0, amount_of_work(model, rounding)
 
         def step(more: int) -> None:
@@ -151,14 +150,3 @@ def codes_of(
 def _shown(progress: Stages | None) -> AbstractContextManager[Stages]:
     """The caller's own way to show progress, else bars where a terminal is there to show them."""
     return stages() if progress is None else nullcontext(progress)
-
-
-@contextmanager
-def _kept(model: PreTrainedModel) -> Iterator[None]:
-    """The model's backbone is as before when this ends."""
-    kept = {name: tensor.clone() for name, tensor in backbone_tensors(model).items()}
-    try:
-        yield
-    finally:
-        for name, tensor in backbone_tensors(model).items():
-            tensor.copy_(kept[name])

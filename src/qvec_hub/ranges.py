@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["JOINT_RULES", "RANGE_RULES", "fit", "nearest_codes", "values_"]
 
-MIN_SCALE = 1e-8  # the authors' lower clamp: an all-zero row keeps a finite scale
+MIN_MAGNITUDE = 1e-8  # the authors' lower clamp of max|w|, before they divide: a row of zeros keeps a finite scale
+MIN_SCALE = 1e-8  # of a scale that is fitted; where the fit is smaller, the scale before it stays
+SERIAL = 1 << 14  # numbers that are always summed by one thread; PyTorch shares a sum of 32,768 or more
 
 # units (units, size) float32 -> scale (units, 1), shift (units, 1) or None
 RangeRule = Callable[[Tensor, "Grid"], "tuple[Tensor, Tensor | None]"]
@@ -40,8 +42,8 @@ def absmax(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     # Two passes, yet several times faster than torch.aminmax along rows; (units, 1) each.
     low, high = units.amin(dim=1, keepdim=True), units.amax(dim=1, keepdim=True)
     if grid.symmetric:
-        return (torch.maximum(high, -low) / grid.qmax).clamp_(min=MIN_SCALE), None
-    return ((high - low) / (grid.qmax - grid.qmin)).clamp_(min=MIN_SCALE), -low
+        return torch.maximum(high, -low).clamp_(min=MIN_MAGNITUDE).div_(grid.qmax), None
+    return (high - low).clamp_(min=MIN_MAGNITUDE).div_(grid.qmax - grid.qmin), -low
 
 
 @range_rule("mse")
@@ -53,7 +55,6 @@ def mse(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     the candidates, so no unit ends worse than absmax.
     """
     rows = MSE_BLOCK // units.shape[1]
-    # Blocks of a few long units would be summed by several threads, in another order: not the same bits.
     if rows < 16 or units.device.type != "cpu" or torch.compiler.is_compiling():
         return _mse(units, grid)
     # The search passes over the units more than a hundred times: on a CPU, block by block within its cache.
@@ -110,14 +111,14 @@ def hqq(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
     assert shift is not None  # Grid refuses symmetric hqq
     beta, kappa, power = 10.0, 1.01, 0.7
     quantized = values_(nearest_codes(units, scale, shift, grid), scale, shift)
-    best = (units - quantized).abs().mean()
+    best = _mean_of_all((units - quantized).abs())
     for _ in range(20):
         error = units - quantized
         shrunk = error.sign() * F.relu(error.abs() - error.abs().pow(power - 1) / beta)
         codes = nearest_codes(units, scale, shift, grid)
-        candidate = (codes * scale - (units - shrunk)).mean(dim=1, keepdim=True)
+        candidate = _sums(codes * scale - (units - shrunk)) / units.shape[1]
         trial = values_(nearest_codes(units, scale, candidate, grid), scale, candidate)
-        deviation = (units - trial).abs().mean()
+        deviation = _mean_of_all((units - trial).abs())
         if not deviation < best:
             break
         best, shift, quantized, beta = deviation, candidate, trial, beta * kappa
@@ -151,18 +152,35 @@ def values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
 
 def _squared_error(units: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
     values = values_(nearest_codes(units, scale, shift, grid), scale, shift)
-    return values.sub_(units).square_().sum(dim=1, keepdim=True)  # (units, 1)
+    return _sums(values.sub_(units).square_())
 
 
 def _least_squares(units: Tensor, codes: Tensor, scale: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """The scale and shift that fit ``codes * scale - shift`` to the units best; kept where undetermined."""
     if shift is None:
-        norm = codes.square().sum(dim=1, keepdim=True)
-        fitted = (units * codes).sum(dim=1, keepdim=True) / norm
+        norm = _sums(codes.square())
+        fitted = _sums(units * codes) / norm
         return torch.where((norm > 0) & (fitted > MIN_SCALE), fitted, scale), None
-    unit_mean, code_mean = units.mean(dim=1, keepdim=True), codes.mean(dim=1, keepdim=True)
-    spread = (codes - code_mean).square_().sum(dim=1, keepdim=True)
-    fitted = ((units - unit_mean) * (codes - code_mean)).sum(dim=1, keepdim=True) / spread
+    size = units.shape[1]
+    unit_mean, code_mean = _sums(units) / size, _sums(codes) / size
+    spread = _sums((codes - code_mean).square_())
+    fitted = _sums((units - unit_mean) * (codes - code_mean)) / spread
     usable = (spread > 0) & (fitted > MIN_SCALE)
     scale = torch.where(usable, fitted, scale)
     return scale, torch.where(usable, code_mean * scale - unit_mean, shift)
+
+
+def _sums(units: Tensor) -> Tensor:
+    """The sum of each unit, ``(units, 1)``: the same bits with any number of threads.
+
+    PyTorch shares units among threads, but a single long one it cuts into as many parts as there are threads.
+    """
+    if len(units) != 1 or units.shape[1] < 2 * SERIAL:
+        return units.sum(dim=1, keepdim=True)
+    whole = units.shape[1] // SERIAL * SERIAL
+    parts = units[:, :whole].reshape(-1, SERIAL).sum(dim=1)
+    return _sums(torch.cat([parts, units[0, whole:]]).unsqueeze(0))
+
+
+def _mean_of_all(values: Tensor) -> Tensor:
+    return _sums(values.reshape(1, -1)) / values.numel()

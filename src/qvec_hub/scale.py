@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .class_token import only_class_token
+from .conditions import on_copies, usual_settings
 from .errors import QVecError
 from .grids import Grid
 from .naming import backbone_linears, backbone_tensors
@@ -147,8 +148,9 @@ def watching(
     """
     grid, rounding = Grid.parse(grid), known_rounding(rounding)
     refuse_unsuitable(vector, model, check_lineage)
-    watched, fitting = _watched(model, vector, images, again)
-    with _unchanged(model) as trained:
+    trained = backbone_tensors(model)
+    with usual_settings(), on_copies(model), evaluating(model):
+        watched, fitting = _watched(model, vector, images, again)
         expected = _log_probabilities(model, watched)
 
         def divergence(scales: Mapping[str, float]) -> float:
@@ -207,7 +209,6 @@ def _watched(
     return watched, proxy_pixels(model, max(2, enough // TRIAL), fit, halves[fit])
 
 
-@torch.no_grad()
 def _log_probabilities(model: PreTrainedModel, images: Tensor) -> Tensor:
     """``(n, classes)``, float32 on the CPU."""
     parts = []
@@ -215,16 +216,3 @@ def _log_probabilities(model: PreTrainedModel, images: Tensor) -> Tensor:
         for batch in images.split(BATCH):
             parts.append(F.log_softmax(show(model, batch).logits.float(), dim=-1).cpu())
     return torch.cat(parts)
-
-
-@contextmanager
-def _unchanged(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
-    """The backbone's trained tensors, by canonical name; the model has them again at the end, and its mode."""
-    live = backbone_tensors(model)
-    trained = {name: tensor.clone() for name, tensor in live.items()}
-    with evaluating(model), torch.no_grad():
-        try:
-            yield trained
-        finally:
-            for name, tensor in live.items():
-                tensor.copy_(trained[name])

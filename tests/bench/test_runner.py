@@ -57,7 +57,7 @@ def test_every_cell_has_one_row(finished: Path) -> None:
 
 def absmax(weight: torch.Tensor, bits: int) -> torch.Tensor:
     """The paper's grid, as its formula stands there."""
-    scale = (weight.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)).clamp(min=1e-8)
+    scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / (2 ** (bits - 1) - 1)
     return (weight / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * scale
 
 

@@ -21,7 +21,7 @@ def expected_correct(folder: Path, bits: int, scale: float) -> int:
         patched[name] = weight if name.startswith("classifier") else weight + scale * (qat[name] - fp[name])
         if weight.ndim == 2 and ".encoder." in name:
             qmax = 2 ** (bits - 1) - 1
-            step = (patched[name].abs().amax(1, keepdim=True) / qmax).clamp(min=1e-8)
+            step = patched[name].abs().amax(1, keepdim=True).clamp(min=1e-8) / qmax
             patched[name] = torch.clamp(torch.round(patched[name] / step), -qmax - 1, qmax) * step
     (folder / "by_hand").mkdir(exist_ok=True)
     save_file(patched, folder / "by_hand" / "model.safetensors", metadata={"format": "pt"})

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..checkpoint import load_classifier
+from ..conditions import settle_
 from ..evaluation import PreprocessedImages, count_correct
 from ..grids import Grid
 from ..naming import backbone_linears, backbone_tensors, canonical_names
@@ -39,6 +40,8 @@ class Receiver:
         self.folder, self.batch_size = folder, batch_size
         self.model: PreTrainedModel = load_classifier(folder).eval()
         torch.nn.Module.to(self.model, device)
+        settle_(self.model)  # or its codes would not be those that `from_pretrained` finds
+        self.model.requires_grad_(False)
         self.live = backbone_tensors(self.model)
         self.trained = {name: tensor.clone() for name, tensor in self.live.items()}
         names = canonical_names(self.model)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..conditions import usual_settings
 from ..errors import QVecError
 from ..grids import Grid, dequantize
 from .awq import awq
@@ -24,7 +25,7 @@ __all__ = ["METHODS", "InputStatistics", "calibrate_"]
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 
-@torch.no_grad()
+@usual_settings()
 def calibrate_(
     model: Model,
     pixel_values: Tensor,

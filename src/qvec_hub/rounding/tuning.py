@@ -15,6 +15,7 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from ..class_token import only_class_token
+from ..conditions import usual_settings
 from ..grids import Grid, Quantized, spread_units
 from ..naming import backbone_linears
 from .blockwise import evaluating
@@ -29,6 +30,7 @@ MIXED = 0.5  # share of the images that another one shines through
 WARMUP = 10
 
 
+@usual_settings()
 def tune_scales(
     model: PreTrainedModel,
     found: Mapping[str, Quantized],

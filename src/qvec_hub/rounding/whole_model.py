@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..class_token import only_class_token
+from ..conditions import usual_settings
 from ..errors import QVecError
 from ..grids import Grid, Quantized, dequantize
 from ..naming import backbone_linears
@@ -28,7 +28,7 @@ ROUNDINGS = ("nearest", "gptq", "fitted", "tuned")
 SHARE = 0.5  # of the earlier layers' errors that later ones make good: all of it would be made for these images
 
 
-@torch.no_grad()
+@usual_settings()
 def round_linears_(
     model: PreTrainedModel,
     grid: Grid,
