@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .errors import GridError
 from .ranges import RANGE_RULES, fit, nearest_codes, values_
+from .scalars import integer_in
 from .untrusted import printable
 
 __all__ = [
@@ -56,9 +57,10 @@ class Grid:
     group_size: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 8:
+        bits = integer_in(self.bits)
+        if bits is None or not 2 <= bits <= 8:
             raise GridError(f"grid: bits must be an integer from 2 to 8, found {_shown(self.bits)}")
-        if self.granularity not in GRANULARITIES:
+        if self.granularity not in list(GRANULARITIES):
             raise GridError(
                 f"grid: granularity must be one of {_listed(GRANULARITIES)}, found {_shown(self.granularity)}"
             )
@@ -67,16 +69,19 @@ class Grid:
         if not isinstance(self.symmetric, bool):
             raise GridError(f"grid: symmetric must be true or false, found {_shown(self.symmetric)}")
         if self.granularity == "group":
-            size = self.group_size
-            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_GROUP_SIZE:
+            size = integer_in(self.group_size)
+            if size is None or not 1 <= size <= MAX_GROUP_SIZE:
                 raise GridError(
-                    f"grid: granularity 'group' needs a group_size from 1 to {MAX_GROUP_SIZE}, found {_shown(size)}"
+                    f"grid: granularity 'group' needs a group_size from 1 to {MAX_GROUP_SIZE}, found "
+                    f"{_shown(self.group_size)}"
                 )
+            object.__setattr__(self, "group_size", size)
         elif self.group_size is not None:
             raise GridError(
                 f"grid: group_size={_shown(self.group_size)} goes only with granularity='group', "
                 f"found {self.granularity!r}"
             )
+        object.__setattr__(self, "bits", bits)  # a plain integer, whatever library it came from
         if self.range == "hqq" and self.symmetric:
             raise GridError("grid: range 'hqq' optimizes the shift of an affine grid; pass symmetric=False")
 

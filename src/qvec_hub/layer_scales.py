@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from .errors import QVecError
 from .grids import Grid
 from .progress import Stages
+from .scalars import integer_in
 from .scale import SCALES, best_scale, follow, watching
 from .storage import Computed
 from .vector import QuantizationVector
@@ -48,8 +49,10 @@ def scale_layers(
     """
     numbers = {name: _layer(name) for name in vector}
     layers = 1 + max((number for number in numbers.values() if number is not None), default=-1)
-    if not 1 <= groups <= layers:
-        raise QVecError(f"groups: expected 1 to {layers}, as many as there are layers, found {groups}")
+    number_of_groups = integer_in(groups)
+    if number_of_groups is None or not 1 <= number_of_groups <= layers:
+        raise QVecError(f"groups: expected 1 to {layers}, as many as there are layers, found {groups!r}")
+    groups = number_of_groups
     group = {name: _group(name, number, layers, groups) for name, number in numbers.items()}
     with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
         curve = follow(divergence, vector, SCALES[rounding], progress)

@@ -14,7 +14,7 @@ from .checkpoint import load_classifier, load_complete, load_config
 from .errors import ArtifactError, QVecError
 from .folders import new_folder
 from .grids import Grid
-from .patch import patch_
+from .patch import checked_scale, patch_
 from .plugin import METHOD, QVecConfig, VectorLike, open_vector
 from .progress import Stages
 
@@ -66,6 +66,7 @@ def from_pretrained(
                 "or start from the float receiver"
             )
         return _load(source, None, **kwargs)
+    scale = checked_scale(scale)
     opened = open_vector(vector, **hub)
     if weights is None:
         model = load_classifier(source, **kwargs)

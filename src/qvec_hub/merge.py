@@ -7,11 +7,14 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .errors import MisfitError, QVecError
+from .scalars import number_in
+from .untrusted import printable
 from .vector import QuantizationVector
 
 __all__ = ["METHODS", "merge"]
@@ -44,8 +47,10 @@ def merge(
     shares = _shares(vectors, weights)
     if method not in METHODS:
         raise QVecError(f"merge: expected a method of {', '.join(map(repr, METHODS))}, found {method!r}")
-    if not 0 < density <= 1:
-        raise QVecError(f"merge: density: expected a share above 0, at most 1, found {density!r}")
+    share = number_in(density)
+    if share is None or not 0 < share <= 1:
+        raise QVecError(f"merge: density: expected a share above 0, at most 1, found {printable(repr(density), 60)}")
+    density = share
     if len(vectors) == 1:
         return vectors[0]
     _refuse_differing(vectors)
@@ -101,13 +106,22 @@ def _shares(vectors: Sequence[QuantizationVector], weights: Sequence[float] | No
     """The weights, as parts of 1."""
     if not vectors:
         raise QVecError("merge: expected at least one vector, found an empty list")
-    numbers = [1.0] * len(vectors) if weights is None else list(weights)
-    if len(numbers) != len(vectors) or not all(math.isfinite(n) and n >= 0 for n in numbers) or not sum(numbers):
+    given = [1.0] * len(vectors) if weights is None else _listed(weights)
+    numbers = [number for number in map(number_in, given) if number is not None and number >= 0]
+    total = sum(numbers)
+    if len(given) != len(vectors) or len(numbers) != len(given) or not 0 < total < math.inf:
         raise QVecError(
             f"merge: weights: expected {len(vectors)} numbers that are not negative nor all zero, one a vector, found "
-            f"{numbers!r}"
+            f"{printable(repr(weights))}"
         )
-    return [number / sum(numbers) for number in numbers]
+    return [number / total for number in numbers]
+
+
+def _listed(weights: Any) -> list[Any]:
+    try:
+        return list(weights)
+    except TypeError:  # one number, or a tensor without dimensions
+        return []
 
 
 def _refuse_differing(vectors: Sequence[QuantizationVector]) -> None:

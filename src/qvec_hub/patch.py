@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,22 @@ from transformers import PreTrainedModel
 from .errors import LineageError, MisfitError, QVecError
 from .lineage import MIN_SIMILARITY, probe, similarity
 from .naming import PATCH_RECORD, architecture, backbone_linears, backbone_tensors
+from .scalars import number_in
 from .shapes import describe_misfits
+from .sizes import differing_sizes
+from .storage import refuse_contradictions
+from .untrusted import printable
 from .vector import QuantizationVector
 
-__all__ = ["add_scaled", "patch_", "refuse_misfit", "refuse_stranger", "refuse_unsuitable", "resolve_scale"]
+__all__ = [
+    "add_scaled",
+    "checked_scale",
+    "patch_",
+    "refuse_misfit",
+    "refuse_stranger",
+    "refuse_unsuitable",
+    "resolve_scale",
+]
 
 
 @torch.inference_mode()  # in which any tensor can be changed in place, also one that was made in it
@@ -78,12 +90,27 @@ def resolve_scale(scale: float | str, vector: QuantizationVector) -> float:
     Raises:
         QVecError: when it is neither a finite number nor ``"recommended"``.
     """
-    if scale == "recommended":
+    if isinstance(scale, str) and scale == "recommended":
         return vector.config.scale
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale):
-        hint = "; a model in memory takes choose_scale(…).scale" if scale == "auto" else ""
-        raise QVecError(f"scale: expected a finite number or 'recommended', found {scale!r}{hint}")
-    return float(scale)
+    number = number_in(scale)
+    if number is None:
+        hint = "; a model in memory takes choose_scale(…).scale" if isinstance(scale, str) and scale == "auto" else ""
+        raise QVecError(f"scale: expected a finite number or 'recommended', found {printable(repr(scale), 60)}{hint}")
+    return number
+
+
+def checked_scale(scale: Any) -> float | str | None:
+    """A scale argument that may also be left open: None, ``"recommended"``, ``"auto"`` or a number, then as a float.
+
+    Raises:
+        QVecError: when it is anything else.
+    """
+    if scale is None or (isinstance(scale, str) and scale in ("recommended", "auto")):
+        return None if scale is None else str(scale)
+    number = number_in(scale)
+    if number is None:
+        raise QVecError(f"scale: expected a finite number, 'recommended' or 'auto', found {printable(repr(scale), 60)}")
+    return number
 
 
 def refuse_misfit(vector: QuantizationVector, model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -91,6 +118,7 @@ def refuse_misfit(vector: QuantizationVector, model: PreTrainedModel, shapes: Ma
 
     Raises:
         MisfitError: naming what differs, sizes first, then tensors.
+        ArtifactError: when the vector's own config and tensors contradict each other.
     """
     theirs, ours = vector.config, architecture(model.config)
     if theirs.model_type != model.config.model_type:
@@ -98,6 +126,7 @@ def refuse_misfit(vector: QuantizationVector, model: PreTrainedModel, shapes: Ma
             f"the vector was made for {theirs.model_type!r} models, the receiver is {model.config.model_type!r}; "
             "use a vector made from the receiver's base"
         )
+    refuse_contradictions(theirs, vector.shapes(), "the vector")
     problems = describe_misfits(vector.shapes(), shapes)
     if problems:
         sizes = [
@@ -109,6 +138,12 @@ def refuse_misfit(vector: QuantizationVector, model: PreTrainedModel, shapes: Ma
         raise MisfitError(
             f"the vector does not fit the receiver{reason}: {len(problems)} tensors differ: {'; '.join(problems)}. "
             "Nothing was changed; use a vector made from the receiver's base"
+        )
+    differing = differing_sizes(theirs.architecture, ours)
+    if differing:
+        raise MisfitError(
+            f"the vector does not fit the receiver (vector ≠ receiver: {', '.join(differing)}), although their tensors "
+            "have the same shapes. Nothing was changed; use a vector made from the receiver's base"
         )
 
 

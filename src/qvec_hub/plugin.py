@@ -30,7 +30,7 @@ from .grids import Grid
 from .merge import merge
 from .naming import canonical_names
 from .other_grid import other_grid
-from .patch import refuse_misfit, refuse_stranger
+from .patch import checked_scale, refuse_misfit, refuse_stranger
 from .prepare import Treatment
 from .progress import Stages
 from .quanto import PackedLinear, swap_linears_
@@ -88,7 +88,7 @@ class QVecConfig(QuantizationConfigMixin):
         self.grid = Grid.parse(unknown.pop("grid", weights))
         self.grid_is_open = isinstance(weights, str) and weights == f"int{self.grid.bits}"
         self.vector = vector
-        self.scale = scale
+        self.scale = checked_scale(scale)
         self.rounding = rounding
         self.images = images
         self.progress = progress

@@ -1,23 +1,24 @@
 """Choosing how much of a vector to add, and which vector, without the receiver's data.
 
 The criterion: how closely the quantized patched receiver follows its own unquantized outputs on proxy images, as the
-mean Kullback-Leibler divergence of their class probabilities. It needs no labels and knows nothing of the task.
+mean Kullback-Leibler divergence of their class probabilities or what takes its place for another kind of head (see
+`criterion.distance`). It needs no labels and knows nothing of the task.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from .class_token import only_class_token
 from .conditions import on_copies, usual_settings
+from .criterion import distance, problem_of
 from .errors import QVecError
 from .grids import Grid
 from .naming import backbone_linears, backbone_tensors
@@ -26,7 +27,9 @@ from .progress import Stages
 from .proxies import enough_images, proxy_pixels
 from .rounding import known_rounding, round_linears_
 from .rounding.blockwise import evaluating, show
+from .scalars import number_in
 from .together import fake_quantize_all
+from .untrusted import printable
 from .vector import QuantizationVector
 
 __all__ = ["SCALES", "ScaleChoice", "best_scale", "choose_scale", "follow", "rank_donors", "watching"]
@@ -52,7 +55,7 @@ BATCH = 64
 class ScaleChoice:
     """A scale and what it was chosen by.
 
-    curve: (scale, divergence in nats) as measured, in the order of scales; 0 is plain quantization.
+    curve: (scale, divergence) as measured by `criterion.distance`, in the order of scales; 0 is plain quantization.
     """
 
     scale: float
@@ -99,11 +102,10 @@ def choose_scale(
 
     Raises:
         MisfitError, LineageError: when the vector does not suit the model.
-        QVecError: when a scale is not finite, the rounding unknown or the model refuses the images.
+        QVecError: when a scale is not finite, the rounding unknown, the model refuses the images, or its head gives
+            every image the same answer.
     """
-    tried = sorted({0.0, *(float(scale) for scale in (SCALES[known_rounding(rounding)] if scales is None else scales))})
-    if not all(map(math.isfinite, tried)):
-        raise QVecError(f"scales: expected finite numbers, found {tried}")
+    tried = _tried(SCALES[known_rounding(rounding)] if scales is None else scales)
     with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
         curve = follow(divergence, vector, tried, progress)
     best = best_scale(curve, rounding)
@@ -111,6 +113,17 @@ def choose_scale(
         with watching(model, vector, grid, rounding, images, check_lineage, again=True) as divergence:
             best = best_scale(follow(divergence, vector, (0.0, best), progress), rounding)
     return ScaleChoice(best, curve, Grid.parse(grid), rounding)
+
+
+def _tried(scales: Any) -> list[float]:
+    """In their order, 0 among them."""
+    try:
+        numbers = [number_in(scale) for scale in scales]
+    except TypeError:
+        numbers = [None]
+    if None in numbers:
+        raise QVecError(f"scales: expected a list of finite numbers, found {printable(repr(scales))}")
+    return sorted({0.0, *(number for number in numbers if number is not None)})
 
 
 def rank_donors(
@@ -151,7 +164,12 @@ def watching(
     trained = backbone_tensors(model)
     with usual_settings(), on_copies(model), evaluating(model):
         watched, fitting = _watched(model, vector, images, again)
-        expected = _log_probabilities(model, watched)
+        problem, expected = problem_of(model.config), _logits(model, watched)
+        if not bool(torch.isfinite(expected).all()):
+            raise QVecError(
+                f"{type(model).__name__}: expected finite logits of the float receiver, found NaN or infinity; check "
+                "its weights and the images"
+            )
 
         def divergence(scales: Mapping[str, float]) -> float:
             for name, tensor in backbone_tensors(model).items():
@@ -164,8 +182,7 @@ def watching(
             else:
                 layerwise = "fitted" if rounding == "tuned" else rounding  # tuning is not worth its time for a trial
                 round_linears_(model, grid, layerwise, fitting, batch_size=BATCH)
-            found = _log_probabilities(model, watched)
-            return float(F.kl_div(found, expected, log_target=True, reduction="batchmean"))
+            return distance(expected, _logits(model, watched), problem)
 
         yield divergence
 
@@ -209,10 +226,17 @@ def _watched(
     return watched, proxy_pixels(model, max(2, enough // TRIAL), fit, halves[fit])
 
 
-def _log_probabilities(model: PreTrainedModel, images: Tensor) -> Tensor:
-    """``(n, classes)``, float32 on the CPU."""
+def _logits(model: PreTrainedModel, images: Tensor) -> Tensor:
+    """``(n, outputs)``, float32 on the CPU.
+
+    Raises:
+        QVecError: when the model does not take the images, or has no head.
+    """
     parts = []
     with only_class_token(model):
         for batch in images.split(BATCH):
-            parts.append(F.log_softmax(show(model, batch).logits.float(), dim=-1).cpu())
+            logits = getattr(show(model, batch), "logits", None)
+            if logits is None:
+                raise QVecError(f"{type(model).__name__}: expected an image classifier with logits, found none")
+            parts.append(logits.float().cpu())
     return torch.cat(parts)

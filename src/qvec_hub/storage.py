@@ -24,10 +24,12 @@ from .artifact import Encoding, TensorSummary, VectorConfig
 from .encoding import ENCODINGS, check_encoding, encode, planned, relative_error
 from .errors import ArtifactError
 from .folders import new_folder
+from .sizes import contradictions
 from .tensor_files import TensorFiles, is_shard, read_lineage, tensor_files
+from .untrusted import printable
 from .vector_images import write_images
 
-__all__ = ["Computed", "read", "shape_of", "summarize", "write"]
+__all__ = ["Computed", "read", "refuse_contradictions", "shape_of", "summarize", "write"]
 
 _HEADS = re.compile(r"(^|\.)(classifier|cls_classifier|distillation_classifier|head|fc_norm)\.")
 # Clocks of file systems tick coarsely: a file changed within this time of its check may look unchanged.
@@ -55,6 +57,7 @@ def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Te
         )
     assert config.tensors is not None
     _refuse_heads(tensors, str(folder))
+    refuse_contradictions(config, tensors.shapes, str(folder))
     _check_content(folder, tensors, config.tensors)
     return config, tensors, read_lineage(folder / artifact.LINEAGE_FILE, tensors)
 
@@ -78,6 +81,7 @@ def write(
     """
     encoding = check_encoding(encoding or config.encoding.name)
     _refuse_heads(tensors, "this vector")
+    refuse_contradictions(config, shapes, "this vector")
     kept = tensors if isinstance(tensors, TensorFiles) and encoding == config.encoding.name else None
 
     def entries(name: str) -> dict[str, Tensor]:
@@ -96,6 +100,18 @@ def write(
             save_file({name: sample.contiguous() for name, sample in lineage.items()}, scratch / artifact.LINEAGE_FILE)
         text = replace(config, tensors=summary).to_json()
         (scratch / artifact.CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def refuse_contradictions(config: VectorConfig, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raise ArtifactError where a config's architecture and the tensors beside it cannot both be right."""
+    problems = contradictions(config.model_type, config.architecture, shapes)
+    if problems:
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+        shown = "; ".join(printable(problem) for problem in problems[:4])
+        raise ArtifactError(
+            f"{where}: the {printable(config.model_type, 60)} architecture in its config does not belong to its "
+            f"tensors: {shown}{more}; fetch or extract the vector again"
+        )
 
 
 class Computed(Mapping[str, Tensor]):

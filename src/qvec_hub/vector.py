@@ -27,7 +27,10 @@ from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
 from .place import Place
+from .scalars import number_in
 from .shapes import refuse_other_shapes
+from .sizes import differing_sizes
+from .untrusted import printable
 from .vector_images import MAX_SHIPPED, as_images, interleaved, read_images
 from .version import __version__
 
@@ -40,6 +43,8 @@ class QuantizationVector:
     Immutable. Make one with `extract` or `from_pretrained`; ``vec[name]`` reads a tensor; ``0.5 * vec``,
     ``vec + other``, ``-vec`` are vectors again.
     """
+
+    __array_ufunc__ = None  # NumPy's numbers leave the multiplication to us
 
     def __init__(
         self,
@@ -175,7 +180,13 @@ class QuantizationVector:
         return done
 
     def with_config(self, **changes: Any) -> QuantizationVector:
-        """The same tensors under another config: ``vec.with_config(scale=0.5)``."""
+        """The same tensors under another config: ``vec.with_config(scale=0.5)``.
+
+        Raises:
+            QVecError: when the scale is not a finite number.
+        """
+        if "scale" in changes:
+            changes["scale"] = _number(changes["scale"])
         return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage, images=self._images)
 
     def images(self, most: int = MAX_SHIPPED) -> Tensor | None:
@@ -307,8 +318,18 @@ class QuantizationVector:
         return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage, images=images)
 
     def refuse_unlike(self, other: QuantizationVector) -> None:
-        """Raise MisfitError, saying in what they differ, unless both are of one architecture and base."""
+        """Raise MisfitError, saying in what they differ, unless both are of one architecture and base.
+
+        ArtifactError where one of them contradicts itself.
+        """
+        for vector, name in ((self, "this vector"), (other, "other vector")):
+            storage.refuse_contradictions(vector.config, vector.shapes(), name)
         refuse_other_shapes(other.shapes(), self.shapes(), "other vector", "this vector")
+        types = self.config.model_type, other.config.model_type
+        differing = differing_sizes(self.config.architecture, other.config.architecture)
+        if types[0] != types[1] or differing:
+            said = ", ".join([f"model_type {types[0]!r} ≠ {types[1]!r}"] * (types[0] != types[1]) + differing)
+            raise MisfitError(f"vectors of different architectures do not add up: {said}")
         bases = self.config.base_model, other.config.base_model
         if all(base.repo_id for base in bases) and bases[0] != bases[1]:
             raise MisfitError(f"vectors of different bases do not add up: {bases[0].repo_id} and {bases[1].repo_id}")
@@ -344,6 +365,7 @@ def _recipe(recipe: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise QVecError(f"scale: expected a finite number, found {value!r}")
-    return float(value)
+    number = number_in(value)
+    if number is None:
+        raise QVecError(f"scale: expected a finite number, found {printable(repr(value), 60)}")
+    return number

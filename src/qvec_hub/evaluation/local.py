@@ -8,7 +8,7 @@ from torch import nn
 from ..class_token import only_class_token
 from .images import PreprocessedImages
 from .metric import refuse_nan
-from .runner import forward, labels_for
+from .runner import forward, labels_for, refuse_other_heads
 
 __all__ = ["count_correct"]
 
@@ -21,6 +21,7 @@ def count_correct(model: nn.Module, images: PreprocessedImages, batch_size: int 
         DataError: the images have other classes than the model's head.
         QVecError: NaN among the logits, or images that the model does not take.
     """
+    refuse_other_heads(model)
     labels = labels_for(images, model)
     correct = torch.zeros((), dtype=torch.long)
     with only_class_token(model):

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 
+from ..criterion import SINGLE_LABEL, problem_of
 from ..data import check_range, class_names, class_order, load_split
 from ..errors import DataError, QVecError
 from ..progress import counting
@@ -74,6 +75,7 @@ def evaluate(
     with accelerator.main_process_first():  # the others find the dataset in the cache
         images, split = _images(dataset, split, image_column, label_column, where)
     rows = rows_to_take(len(images), limit)
+    refuse_other_heads(model)
     labels = labels_for(images, model)[rows]
     known = _check_predictions(other, len(rows)) if isinstance(other, Tensor) else None
     models = [model, other] if isinstance(other, nn.Module) else [model]
@@ -119,6 +121,7 @@ def predict(
     accelerator = Accelerator()
     source = model if isinstance(model, (str, Path)) else None
     model = resolve_model(model)
+    refuse_other_heads(model)
     rows = rows_to_take(len(dataset), limit)
     batches = ImageBatches(dataset, rows, _processor(dataset, processor, model, source), _mode(model))
     target = accelerator.device if device is None else _device(device)
@@ -215,6 +218,18 @@ def _images(
     loaded, taken = load_split(dataset, split, "test", image_column, label_column, **where)
     # A dataset object is one split by nature; what it calls itself is all there is to say.
     return loaded, taken if not isinstance(dataset, Dataset) else str(dataset.split) if dataset.split else None
+
+
+def refuse_other_heads(model: nn.Module) -> None:
+    """Raise DataError unless the model's head chooses one class for an image: nothing else has a top-1 to count."""
+    config = getattr(model, "config", None)
+    problem = problem_of(config)
+    if problem != SINGLE_LABEL:
+        raise DataError(
+            f"model {type(model).__name__}: expected a head that chooses one class an image, found one for {problem} "
+            f"with {getattr(config, 'num_labels', None)} labels, whose largest logit is not an answer; evaluate it "
+            "with a metric of that problem"
+        )
 
 
 def labels_for(images: Dataset | PreprocessedImages, model: nn.Module) -> Tensor:
