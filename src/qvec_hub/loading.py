@@ -14,6 +14,7 @@ from .checkpoint import load_classifier, load_complete, load_config
 from .errors import ArtifactError, QVecError
 from .folders import new_folder
 from .grids import Grid
+from .own_images import checked_images
 from .patch import checked_scale, patch_
 from .plugin import METHOD, QVecConfig, VectorLike, open_vector
 from .progress import Stages
@@ -66,7 +67,7 @@ def from_pretrained(
                 "or start from the float receiver"
             )
         return _load(source, None, **kwargs)
-    scale = checked_scale(scale)
+    scale, images = checked_scale(scale), None if images is None else checked_images(images)
     opened = open_vector(vector, **hub)
     if weights is None:
         model = load_classifier(source, **kwargs)

@@ -30,6 +30,7 @@ from .grids import Grid
 from .merge import merge
 from .naming import canonical_names
 from .other_grid import other_grid
+from .own_images import checked_images
 from .patch import checked_scale, refuse_misfit, refuse_stranger
 from .prepare import Treatment
 from .progress import Stages
@@ -90,7 +91,7 @@ class QVecConfig(QuantizationConfigMixin):
         self.vector = vector
         self.scale = checked_scale(scale)
         self.rounding = rounding
-        self.images = images
+        self.images = None if images is None else checked_images(images)
         self.progress = progress
         self.scale_curve = unknown.pop("scale_curve", None)
         self.watched = unknown.pop("watched", None)  # what codes and scale were found with: of a saved config.json

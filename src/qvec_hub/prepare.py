@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .conditions import on_copies, usual_settings
-from .errors import QVecError
 from .grids import Grid, Quantized, quantize
 from .naming import backbone_linears
+from .own_images import checked_images, images_for
 from .patch import patch_, resolve_scale
 from .progress import Stages, stages
 from .proxies import enough_images, proxy_pixels
@@ -36,7 +36,7 @@ class Treatment:
     images: pixel values to find codes and scale with; None takes proxy images.
 
     Raises:
-        QVecError: when the rounding does not exist.
+        QVecError: when the rounding does not exist, or the images are none.
     """
 
     scale: float | str | None = None
@@ -46,11 +46,8 @@ class Treatment:
     def __post_init__(self) -> None:
         if self.rounding is not None:
             known_rounding(self.rounding)
-        if self.images is not None and not isinstance(self.images, Tensor):
-            raise QVecError(
-                "images: expected pixel values (images, channels, height, width) as the receiver's image processor "
-                f"makes them, found {type(self.images).__name__}"
-            )
+        if self.images is not None:
+            object.__setattr__(self, "images", checked_images(self.images))
 
     def resolved(self, vector: QuantizationVector | None) -> Treatment:
         """With what is left open decided for a vector; a scale is then a number or ``"auto"``.
@@ -135,7 +132,7 @@ def codes_of(
     """
     if rounding == "nearest":
         return {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}
-    pixels = proxy_pixels(model, shipped=shipped) if images is None else images
+    pixels = proxy_pixels(model, shipped=shipped) if images is None else images_for(model, images)
     with on_copies(model), _shown(progress) as show:
         done, total = 0, amount_of_work(model, rounding)
 

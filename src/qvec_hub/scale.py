@@ -22,6 +22,7 @@ from .criterion import distance, problem_of
 from .errors import QVecError
 from .grids import Grid
 from .naming import backbone_linears, backbone_tensors
+from .own_images import images_for
 from .patch import add_scaled, refuse_unsuitable
 from .progress import Stages
 from .proxies import enough_images, proxy_pixels
@@ -217,6 +218,7 @@ def _watched(
     """
     watch, fit = (0, WATCH_SEED) if again else (WATCH_SEED, 0)
     if images is not None:
+        images = images_for(model, images)
         middle = max(1, len(images) // 2)
         return images, images[-middle:] if again else images[:middle]
     enough = enough_images(model)
