@@ -1,5 +1,6 @@
 # make demo   the whole method on this machine, published to and loaded from a Hub of its own; a table, a picture, cards
 # make test   the tests
+# make test-numerics   those about numbers once more, as on a processor without AVX, with two threads
 # make lint   ruff and mypy
 # make bench  speed and memory of ViT-B at 3 bits, and of a search among 2,000 vectors (minutes)
 
@@ -8,7 +9,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+# What must hold on every processor. PyTorch's own kernels then run as on one without AVX, or with
+# ATEN_CPU_CAPABILITY=avx2 as on one without AVX-512.
+NUMERICS := tests/test_grids.py tests/test_grids_blocks.py tests/test_grids_edges.py tests/test_together.py \
+	tests/test_packing.py tests/test_quanto.py tests/test_conditions.py tests/test_criterion.py tests/test_scale.py \
+	tests/test_plugin.py tests/training/test_qat.py tests/rounding
+
+.PHONY: demo test test-numerics lint bench clean
 
 demo: $(READY)
 	rm -rf demo_hub
@@ -17,6 +24,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+test-numerics: $(READY)
+	ATEN_CPU_CAPABILITY=$${ATEN_CPU_CAPABILITY:-default} QVEC_TEST_THREADS=2 $(BIN)/python -m pytest -n 2 $(NUMERICS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

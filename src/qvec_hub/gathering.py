@@ -69,6 +69,7 @@ class Gathered:
         )
         for name, layer in layers.items():
             codes, scales, shift = found[name]
+            layer.bias = model.get_submodule(name).bias  # the patched one
             model.set_submodule(name, layer)
             layer.hold(Packed(pack(codes, grid.bits, overwrite=True), scales, shift))
         for name, parameter in model.named_parameters():

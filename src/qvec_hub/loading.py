@@ -36,6 +36,13 @@ def from_pretrained(
 ) -> PreTrainedModel:
     """Load a ViT image classifier, add a vector to it, and quantize it.
 
+    The same call gives the same codes and scales, bit for bit, on the same machine with the same number of threads
+    (``torch.get_num_threads()``), and so do the same steps done by hand (`patch_`, `choose_scale`, `quantize_`):
+    whatever the caller's autocast, default dtype, inference mode or random state, and wherever the model lies in
+    memory. ``rounding="nearest"`` with a number as scale gives them with any number of threads, too. On other
+    processors and versions of PyTorch, scales differ in their last bits, and other roundings may choose another code
+    where two are as good.
+
     Args:
         source: the receiver: a folder or a Hub repo id; or a model saved by this package (then without the rest).
         vector: see `QVecConfig`; None adds nothing.
