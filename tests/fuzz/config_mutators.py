@@ -154,8 +154,8 @@ def sizes_that_are_none(files: Files, rng: random.Random) -> None:
     put(files, f"architecture.{key}", rng.choice(wrong))
 
 
-@mutator(LOADED)
-def other_sizes(files: Files, rng: random.Random) -> None:
+@mutator(REFUSED)
+def sizes_of_another_model(files: Files, rng: random.Random) -> None:
     put(files, "architecture.image_size", rng.choice([10**9, -3, 0, 1.5, [224, 224], []]))
 
 

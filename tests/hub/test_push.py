@@ -141,7 +141,7 @@ def test_a_vector_of_another_base_is_refused(hub, vector, stranger) -> None:
     named(vector, "lab/base").push_to_hub(REPO)
     before = hub.files(REPO)
     other_shape = qv.QuantizationVector(
-        storage.replace(vector.config, architecture={**vector.config.architecture, "hidden_size": 64}),
+        storage.replace(vector.config, architecture={**vector.config.architecture, "num_attention_heads": 4}),
         {name: vector[name] for name in vector},
     )
     for other, said in [
