@@ -199,7 +199,7 @@ class PackedLinear(QLinear):
     def reserve(self, device: torch.device | None = None) -> None:
         """Freeze without a weight: empty buffers of the right shapes, by default on the weight's device."""
         shape, device = self.weight.shape, device or self.weight.device
-        scale = torch.empty(scale_shape(shape, self.grid), device=device)
+        scale = torch.empty(scale_shape(shape, self.grid), dtype=torch.float32, device=device)
         codes = torch.empty(packed_size(shape.numel(), self.grid.bits), dtype=torch.uint8, device=device)
         self.hold(Packed(codes, scale, None if self.grid.symmetric else torch.empty_like(scale)))
 
