@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.utils import CONFIG_NAME, cached_file
 from .artifact import Revision
 from .conditions import off_meta
 from .errors import ArtifactError, MisfitError, first_line
+from .leftovers import refuse_leftovers
 from .naming import canonical_names
 from .schema import REPO_ID
 from .untrusted import printable
@@ -123,6 +125,7 @@ def load_complete(source: str | Path, head_required: bool, **kwargs: Any) -> Pre
     except (RuntimeError, ValueError) as error:
         raise ArtifactError(f"{source}: not a loadable image classifier ({first_line(error)})") from error
     refuse_missing(source, model, info, head_required)
+    refuse_leftovers(source, model, info["unexpected_keys"])
     return model
 
 
@@ -133,12 +136,7 @@ _HUB_KEYS = ("revision", "token", "cache_dir", "local_files_only")
 
 def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any], head_required: bool) -> None:
     """Raise when a load left weights at their random initial values."""
-    if info["mismatched_keys"]:
-        name, found, expected = min(info["mismatched_keys"])
-        raise ArtifactError(
-            f"{source}: {name} has shape {tuple(found)} in the checkpoint, config.json asks for {tuple(expected)}; "
-            "the files do not belong together"
-        )
+    refuse_mismatched(source, info["mismatched_keys"])
     missing = sorted(info["missing_keys"])
     try:
         backbone = canonical_names(model)
@@ -147,6 +145,21 @@ def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any],
     if not head_required:
         prefix = f"{model.base_model_prefix}."
         missing = [name for name in missing if name in backbone or name.startswith(prefix)]
+    refuse_absent(source, model, missing)
+
+
+def refuse_mismatched(source: object, mismatched: Collection[tuple[str, Any, Any]]) -> None:
+    """Raise unless there are none: (name, shape in the checkpoint, shape in the model)."""
+    if mismatched:
+        name, found, expected = min(mismatched)
+        raise ArtifactError(
+            f"{source}: {name} has shape {tuple(found)} in the checkpoint, config.json asks for {tuple(expected)}; "
+            "the files do not belong together"
+        )
+
+
+def refuse_absent(source: object, model: PreTrainedModel, missing: Sequence[str]) -> None:
+    """Raise unless the list of weights that a checkpoint lacks is empty."""
     if missing:
         raise ArtifactError(
             f"{source}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "

@@ -81,7 +81,9 @@ def from_pretrained(
         number = "recommended" if scale is None else scale
         return model if opened is None else patch_(model, opened, number, check_lineage=check_lineage)
     how: dict[str, Any] = {"rounding": rounding, "images": images, "progress": progress}
-    return _load(source, QVecConfig(opened, weights, scale, check_lineage, **how), **kwargs)
+    quantization = QVecConfig(opened, weights, scale, check_lineage, **how)
+    quantization.opened_here = isinstance(vector, (str, Path))
+    return _load(source, quantization, **kwargs)
 
 
 def save_model(model: PreTrainedModel, folder: str | Path, processor_from: str | Path | None = None) -> None:

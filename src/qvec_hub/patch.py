@@ -68,7 +68,9 @@ def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_
         MisfitError: when tensors differ or the model is quantized already.
         LineageError: when the model does not descend from the vector's base.
     """
-    quantized = next((name for name, module in backbone_linears(model) if "weight" not in module._parameters), None)
+    quantized = next(
+        (name for name, module in backbone_linears(model) if "weight" not in dict(module._parameters.items())), None
+    )
     if quantized:
         raise MisfitError(f"{quantized} is already quantized; add the vector to the float receiver, then quantize")
     tensors = backbone_tensors(model)

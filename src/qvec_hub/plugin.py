@@ -23,10 +23,11 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .artifact import Source
-from .checkpoint import commit_in, known_origin
+from .checkpoint import commit_in, known_origin, refuse_absent, refuse_mismatched
 from .errors import ArtifactError, QVecError
 from .gathering import Gathered
 from .grids import Grid
+from .leftovers import Report, refuse_leftovers
 from .merge import merge
 from .naming import canonical_names
 from .other_grid import other_grid
@@ -96,6 +97,7 @@ class QVecConfig(QuantizationConfigMixin):
         self.scale_curve = unknown.pop("scale_curve", None)
         self.watched = unknown.pop("watched", None)  # what codes and scale were found with: of a saved config.json
         self.check_lineage = check_lineage
+        self.opened_here = isinstance(vector, (str, Path))  # nobody but this load holds the vector's tensors
         self.hub = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         self.base_model = unknown.pop("base_model", None)  # these two come from a saved config.json or are found out
         self.receiver = unknown.pop("receiver", None)
@@ -140,6 +142,7 @@ class QVecQuantizer(HfQuantizer):
         self.canonical: dict[str, str] = {}  # run-time name -> canonical name, of tensors the vector changes
         self.layers: dict[str, PackedLinear] = {}
         self.pending: set[str] = set()
+        self.report: Report | None = None
         self.failure: Exception | None = None
         self.commit: str | None = None  # of the receiver, where it comes from the Hub
 
@@ -152,9 +155,10 @@ class QVecQuantizer(HfQuantizer):
         self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **kwargs: Any
     ) -> PreTrainedModel:
         self.commit = commit_in(checkpoint_files[0]) if checkpoint_files else None
+        self.report = Report(model)
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
-                self.stream = self._open_stream(model)
+                self.stream = self._open_stream(model, checkpoint_files or [])
             self.quantization_config.images = None  # neither tensors nor callables have a place in a config
             self.quantization_config.progress = None
         self.layers = swap_linears_(model, self.quantization_config.grid)
@@ -166,7 +170,7 @@ class QVecQuantizer(HfQuantizer):
         self.pending = {f"{name}.weight" for name in self.layers} | set(self.canonical)
         return model
 
-    def _open_stream(self, model: PreTrainedModel) -> WeightStream | Gathered:
+    def _open_stream(self, model: PreTrainedModel, files: list[str]) -> WeightStream | Gathered:
         config = self.quantization_config
         hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
         vector = open_vector(config.vector, **hub)
@@ -182,7 +186,9 @@ class QVecQuantizer(HfQuantizer):
                 warnings.warn(other_grid(vector.config.grid, config.grid), stacklevel=2)
         if treatment.watches:
             return Gathered(vector, treatment, config.progress)
-        return WeightStream(vector, float(treatment.scale or 0.0))
+        # A state dict of the caller's comes without checkpoint files, and a vector of the caller's is in use elsewhere.
+        ours = [*files, *(vector.files() if vector is not None and config.opened_here else ())]
+        return WeightStream(vector, float(treatment.scale or 0.0), ours)
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
         # Only the tensors this plugin changes: for these transformers leaves the shape check to us.
@@ -216,6 +222,7 @@ class QVecQuantizer(HfQuantizer):
         model.config._commit_hash = self.commit
         push_with_card_(model)
         if self.stream is None:
+            self._refuse_other_weights(model)
             return model
         stream, layers = self.stream, self.layers
         self.stream, self.layers, self.canonical = None, {}, {}
@@ -224,6 +231,7 @@ class QVecQuantizer(HfQuantizer):
             raise self.failure
         if isinstance(stream, WeightStream):
             stream.finish()
+        self._refuse_other_weights(model)
         if self.pending:
             some = ", ".join(sorted(self.pending)[:4])
             raise ArtifactError(
@@ -247,6 +255,17 @@ class QVecQuantizer(HfQuantizer):
             if parameter.device.type == "cpu":
                 parameter.data = parameter.data.clone()
         return model
+
+    def _refuse_other_weights(self, model: PreTrainedModel) -> None:
+        """Raise where the model's backbone is not all and only what the checkpoint holds."""
+        report, self.report = self.report, None
+        assert report is not None
+        report.close(model)
+        source, prefix = model.config._name_or_path, f"{model.base_model_prefix}."
+        refuse_leftovers(source, model, report.unexpected)
+        if self.pre_quantized:  # its packed weights were never drawn at random: what is missing is any memory's content
+            refuse_mismatched(source, [each for each in report.mismatched if each[0].startswith(prefix)])
+            refuse_absent(source, model, sorted(name for name in report.missing if name.startswith(prefix)))
 
     def is_serializable(self) -> bool:
         return True

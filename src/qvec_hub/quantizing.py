@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from .errors import GridError
 from .grids import Grid
+from .naming import backbone_linears
 from .packing import pack
 from .prepare import Treatment, codes_of
 from .progress import Stages
-from .quanto import Packed, PackedLinear, refuse_packed, swap_linears_
+from .quanto import Packed, PackedLinear, pack_weight, put_layers_, refuse_packed
 from .record import OWN_IMAGES, PROXIES, remember_
 
 __all__ = ["quantize_"]
@@ -42,31 +45,42 @@ def quantize_(
     Treatment(rounding=rounding, images=images)
     refuse_packed(model)
     if rounding == "nearest":
-        _pack_linears_(model, swap_linears_(model, grid))
-        watched = None
+        packed, watched = _rounded(model, grid), None
     else:
         codes = codes_of(model, grid, rounding, images, progress)
-        for name, layer in swap_linears_(model, grid).items():
-            found = codes[name]
-            layer.hold(Packed(pack(found.codes, grid.bits, overwrite=True), found.scale, found.shift))
+        packed = {
+            name: Packed(pack(found.codes, grid.bits, overwrite=True), found.scale, found.shift)
+            for name, found in codes.items()
+        }
         watched = PROXIES if images is None else OWN_IMAGES
+    layers = {name: PackedLinear.from_linear(linear, grid) for name, linear in backbone_linears(model)}
+    for name, layer in layers.items():
+        layer.hold(packed[name])
+    _pack_linears_(model, layers)
     _own_config(model)
     remember_(model, grid, rounding, watched)
     return model
 
 
-def _pack_linears_(model: PreTrainedModel, swapped: dict[str, PackedLinear]) -> None:
-    """Freeze the swapped layers; when one cannot be, all are put back as they were."""
-    weights = {name: module.weight for name, module in swapped.items()}
+@torch.no_grad()
+def _rounded(model: PreTrainedModel, grid: Grid) -> dict[str, Packed]:
+    packed = {}
+    for name, layer in backbone_linears(model):
+        try:
+            packed[name] = pack_weight(layer.weight.detach(), grid)
+        except GridError as error:
+            raise GridError(f"{name}: {error}") from error
+    return packed
+
+
+def _pack_linears_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> None:
+    """Put packed layers in the place of the linear ones: all of them, or none when this is interrupted."""
+    linears = {name: model.get_submodule(name) for name in layers}
     try:
-        for name, module in swapped.items():
-            try:
-                module.freeze()
-            except GridError as error:
-                raise GridError(f"{name}: {error}") from error
-    except GridError:
-        for name, module in swapped.items():
-            model.set_submodule(name, module.to_linear(weights[name]))
+        put_layers_(model, layers)
+    except BaseException:
+        for name, linear in linears.items():
+            model.set_submodule(name, linear)
         raise
 
 

@@ -8,19 +8,21 @@ of them, made when somebody asks for ``layer.weight``.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from optimum.quanto import QLinear, QTensor, qtype, qtypes
-from optimum.quanto.tensor.qtype import qint
+from optimum.quanto import QLinear, qtype, qtypes
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .errors import MisfitError
-from .grids import Grid, quantize, scale_shape
+from .frozen import FrozenParameters, refuse_change, refuse_other_state
+from .grids import Grid, scale_shape
 from .naming import backbone_linears
-from .packing import pack, packed_size, unpack
+from .packed_weight import Packed, PackedWeight, pack_weight, unpack_weight
+from .packing import packed_size
 
 __all__ = [
     "Packed",
@@ -28,13 +30,11 @@ __all__ = [
     "PackedWeight",
     "pack_weight",
     "packed_layers",
+    "put_layers_",
     "refuse_packed",
     "swap_linears_",
     "unpack_weight",
 ]
-
-for _bits in (3, 5, 6, 7):
-    qtypes.setdefault(f"qint{_bits}", qint(_bits))
 
 PACKED, SCALE, SHIFT = "weight_packed", "weight_scale", "weight_shift"
 
@@ -58,79 +58,28 @@ def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]
     """Put an unfrozen `PackedLinear` in the place of every linear layer of the backbone; weights are shared."""
     linears = refuse_packed(model)
     swapped = {name: PackedLinear.from_linear(module, grid) for name, module in linears.items()}
-    for name, module in swapped.items():
-        model.set_submodule(name, module)
+    put_layers_(model, swapped)
     return swapped
+
+
+def put_layers_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> None:
+    """Put layers in the place of a model's linear ones, by their names; it then refuses state dicts of other grids."""
+    for name, layer in layers.items():
+        model.set_submodule(name, layer)
+    if layers:
+        model.register_load_state_dict_pre_hook(_refuse_other_state)
+
+
+def _refuse_other_state(model: nn.Module, state_dict: Any, prefix: str, *_: Any) -> None:
+    """Before anything of a state dict is loaded into a model: does it suit all of its packed layers?"""
+    for name, module in model.named_modules():
+        if isinstance(module, PackedLinear):
+            module.refuse_other_state(state_dict, f"{prefix}{name}.")
 
 
 def packed_layers(model: nn.Module) -> list[PackedLinear]:
     """The layers of a model whose weight is packed."""
     return [module for module in model.modules() if isinstance(module, PackedLinear) and module.frozen]
-
-
-class Packed(NamedTuple):
-    """What a frozen layer keeps: dense codes (uint8), scales and shifts (float32, see `grids.Quantized`)."""
-
-    data: Tensor
-    scale: Tensor
-    shift: Tensor | None
-
-
-def pack_weight(weight: Tensor, grid: Grid, overwrite: bool = False) -> Packed:
-    """Round a weight to the grid and pack its codes; with `overwrite` the weight's memory serves as scratch.
-
-    Raises:
-        GridError: when the weight holds NaN or infinity.
-    """
-    codes, scale, shift = quantize(weight, grid, overwrite)
-    return Packed(pack(codes, grid.bits, overwrite=True), scale, shift)
-
-
-class PackedWeight(QTensor):
-    """A weight ``(out, in)`` as packed codes and scales: quanto's quantized tensor for any grid.
-
-    Args:
-        data: uint8, `packed_size(out * in, bits)` bytes.
-        scale: float32 ``(rows, groups)``; see `grids.Quantized`.
-        shift: like `scale`, or None on a symmetric grid.
-    """
-
-    @staticmethod
-    def __new__(
-        cls: type, grid: Grid, size: torch.Size, data: Tensor, scale: Tensor, shift: Tensor | None, dtype: torch.dtype
-    ) -> Any:
-        stride = (size[1], 1)
-        return torch.Tensor._make_wrapper_subclass(cls, size, strides=stride, dtype=dtype, device=data.device)
-
-    def __init__(
-        self, grid: Grid, size: torch.Size, data: Tensor, scale: Tensor, shift: Tensor | None, dtype: torch.dtype
-    ) -> None:
-        super().__init__(qtypes[f"qint{grid.bits}"], 0)
-        self.grid, self._data, self._scale, self._shift = grid, data, scale, shift
-
-    def dequantize(self) -> Tensor:
-        """The float weight ``(out, in)`` in this tensor's dtype."""
-        return unpack_weight(self._data, self._scale, self._shift, self.grid, self.shape, self.dtype)
-
-    def __repr__(self, *, tensor_contents: object = None) -> str:
-        return f"PackedWeight({tuple(self.shape)}, {self.grid.name}, {self._data.numel()} bytes of codes)"
-
-    def __tensor_flatten__(self) -> tuple[list[str], tuple[Any, ...]]:
-        inner = ["_data", "_scale"] + ([] if self._shift is None else ["_shift"])
-        return inner, (self.grid, self.dtype)
-
-    @staticmethod
-    def __tensor_unflatten__(inner: dict[str, Tensor], meta: tuple[Any, ...], size: Any, stride: Any) -> PackedWeight:
-        grid, dtype = meta
-        return PackedWeight(grid, torch.Size(size), inner["_data"], inner["_scale"], inner.get("_shift"), dtype)
-
-    @classmethod
-    def __torch_dispatch__(cls, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if op.overloadpacket is torch.ops.aten.detach:
-            return args[0]
-        # Whatever else is asked of a quantized weight is asked of its float values.
-        args, kwargs = torch.utils._pytree.tree_map_only(PackedWeight, lambda t: t.dequantize(), (args, kwargs or {}))
-        return op(*args, **kwargs)
 
 
 class PackedLinear(QLinear):
@@ -198,14 +147,20 @@ class PackedLinear(QLinear):
 
     def reserve(self, device: torch.device | None = None) -> None:
         """Freeze without a weight: empty buffers of the right shapes, by default on the weight's device."""
-        shape, device = self.weight.shape, device or self.weight.device
-        scale = torch.empty(scale_shape(shape, self.grid), device=device)
+        self.hold(self._empty(device or self.weight.device))
+
+    def _empty(self, device: torch.device) -> Packed:
+        shape = torch.Size((self.out_features, self.in_features))
+        # float32 whatever the default dtype: a load in bfloat16 makes that one the default.
+        scale = torch.empty(scale_shape(shape, self.grid), dtype=torch.float32, device=device)
         codes = torch.empty(packed_size(shape.numel(), self.grid.bits), dtype=torch.uint8, device=device)
-        self.hold(Packed(codes, scale, None if self.grid.symmetric else torch.empty_like(scale)))
+        return Packed(codes, scale, None if self.grid.symmetric else torch.empty_like(scale))
 
     def hold(self, packed: Packed) -> None:
         """Keep this weight in the place of the float one."""
-        self._parameters.pop("weight", None)
+        parameters = vars(self)["_parameters"]
+        parameters.pop("weight", None)
+        vars(self)["_parameters"] = FrozenParameters(parameters)
         self.register_buffer(PACKED, packed.data)
         self.register_buffer(SCALE, packed.scale)
         self.register_buffer(SHIFT, packed.shift)
@@ -231,30 +186,29 @@ class PackedLinear(QLinear):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)
 
+    def register_parameter(self, name: str, param: Any) -> None:
+        if isinstance(param, PackedWeight):  # as torch.nn.utils.prune does
+            refuse_change(param._shown())
+        super().register_parameter(name, param)
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        self.refuse_other_state(state_dict, prefix)
         if not self.frozen and prefix + PACKED in state_dict:
             self.reserve()
         nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
 
+    def refuse_other_state(self, state_dict: Any, prefix: str) -> None:
+        """Raise unless a state dict suits this layer, the names of which begin with `prefix` there.
+
+        Raises:
+            QVecError: see `frozen.refuse_other_state`.
+        """
+        packed = self._empty(torch.device("meta"))
+        expected = {PACKED: packed.data, SCALE: packed.scale, SHIFT: packed.shift}
+        refuse_other_state(prefix.removesuffix("."), state_dict, self.frozen, self.grid.name, expected)
+
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, grid={self.grid.name}, frozen={self.frozen}"
-
-
-def unpack_weight(
-    packed: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, size: torch.Size, dtype: torch.dtype
-) -> Tensor:
-    """Packed codes -> the float weight ``size``: ``q * scale`` or ``q * scale - shift``, formed in float32."""
-    values = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
-    if grid.group_size is None:
-        values.mul_(scale)
-        if shift is not None:
-            values.sub_(shift)
-    else:
-        per_weight = scale.repeat_interleave(grid.group_size, dim=1)[:, : size[1]]  # (out, in)
-        values.mul_(per_weight)
-        if shift is not None:
-            values.sub_(shift.repeat_interleave(grid.group_size, dim=1)[:, : size[1]])
-    return values.to(dtype)
 
 
 def _qtype(grid: Grid) -> qtype:

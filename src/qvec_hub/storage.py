@@ -29,7 +29,7 @@ from .tensor_files import TensorFiles, is_shard, read_lineage, tensor_files
 from .untrusted import printable
 from .vector_images import write_images
 
-__all__ = ["Computed", "read", "refuse_contradictions", "shape_of", "summarize", "write"]
+__all__ = ["Computed", "files_of", "read", "refuse_contradictions", "shape_of", "summarize", "write"]
 
 _HEADS = re.compile(r"(^|\.)(classifier|cls_classifier|distillation_classifier|head|fc_norm)\.")
 # Clocks of file systems tick coarsely: a file changed within this time of its check may look unchanged.
@@ -141,6 +141,11 @@ def shape_of(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
     if isinstance(tensors, (Computed, TensorFiles)):
         return tensors.shapes[name]
     return tuple(tensors[name].shape)
+
+
+def files_of(tensors: Mapping[str, Tensor]) -> list[Path]:
+    """The files that tensors are mapped from."""
+    return tensors.paths() if isinstance(tensors, TensorFiles) else []
 
 
 def summarize(tensors: Mapping[str, Tensor], where: str) -> TensorSummary:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +24,12 @@ from .lineage import probe
 from .patch import add_scaled
 from .quanto import Packed, PackedLinear, pack_weight
 from .vector import QuantizationVector
+from .workers import Workers
 
 __all__ = ["PageRelease", "WeightStream"]
+
+# Bits of an entry of /proc/self/pagemap: a page that was written to is no longer the file's.
+IN_MEMORY, SWAPPED, OF_A_FILE = 1 << 63, 1 << 62, 1 << 61
 
 
 class WeightStream:
@@ -33,19 +39,20 @@ class WeightStream:
 
     Args:
         vector, scale: what is added first; None adds nothing.
+        files: that are open for this load alone. Pages mapped from them are given back once they have been read; memory
+            of any other origin may be somebody else's, who may have written to it.
     """
 
     WORKERS = 2
     AHEAD = 2  # weights that may wait for a worker; on a GPU each is a float tensor
 
-    def __init__(self, vector: QuantizationVector | None, scale: float) -> None:
+    def __init__(self, vector: QuantizationVector | None, scale: float, files: Iterable[str | Path] = ()) -> None:
         self.vector, self.scale = vector, scale
         self.probes: dict[str, Tensor] = {}  # canonical name -> the receiver's weights at the sketch's positions
-        self._threads = torch.get_num_threads()
-        self._workers = ThreadPoolExecutor(self.WORKERS, "qvec", initializer=torch.set_num_threads, initargs=(1,))
+        self._workers: Workers[Packed] = Workers(self.WORKERS, "qvec")
         self._waiting: deque[tuple[PackedLinear, Future[Packed]]] = deque()
         self._local = threading.local()
-        self._release = PageRelease()
+        self._release = PageRelease(files)
 
     def put(self, layer: PackedLinear, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
         """Have `tensor` (canonical `name`) patched, cast to the model's dtype and packed into `layer`."""
@@ -77,8 +84,7 @@ class WeightStream:
             self.close()
 
     def close(self) -> None:
-        self._workers.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(self._threads)  # the worker's setting is also the default of threads to come
+        self._workers.close()
 
     def _attach(self) -> None:
         layer, packed = self._waiting.popleft()
@@ -101,37 +107,56 @@ class WeightStream:
 
 
 class PageRelease:
-    """Gives the pages of tensors that are mapped from a file back to the system; others are left alone."""
+    """Gives the pages of tensors that are mapped from certain files back to the system; others are left alone.
+
+    A page that was written to since it was mapped is left alone, too: what was written would be lost.
+
+    Args:
+        files: checkpoints; links are followed.
+    """
 
     WORTHWHILE = 1 << 20  # bytes
 
-    def __init__(self) -> None:
+    def __init__(self, files: Iterable[str | Path]) -> None:
+        self._files = {os.path.realpath(file) for file in files}
         self._mapped: list[tuple[int, int]] = []
-        self._madvise = _madvise() if sys.platform.startswith("linux") else None
+        self._madvise = _madvise() if self._files and sys.platform.startswith("linux") else None
 
     def __call__(self, tensor: Tensor) -> None:
         if self._madvise is None or tensor.device.type != "cpu" or tensor.nbytes < self.WORTHWHILE:
             return
         page = mmap.PAGESIZE
         start, stop = -(-tensor.data_ptr() // page) * page, (tensor.data_ptr() + tensor.nbytes) // page * page
-        if tensor.is_contiguous() and self._is_file(start, stop):
-            self._madvise(start, stop - start, mmap.MADV_DONTNEED)  # clean pages: the file still has them
+        if tensor.is_contiguous() and self._is_mapped(start, stop) and _is_clean(start, stop):
+            self._madvise(start, stop - start, mmap.MADV_DONTNEED)
 
-    def _is_file(self, start: int, stop: int) -> bool:
+    def _is_mapped(self, start: int, stop: int) -> bool:
         if not any(low <= start and stop <= high for low, high in self._mapped):
-            self._mapped = _file_mappings()
+            self._mapped = list(_mappings(self._files))
         return any(low <= start and stop <= high for low, high in self._mapped)
 
 
-def _file_mappings() -> list[tuple[int, int]]:
-    """Address ranges of read-only or private mappings of regular files."""
-    ranges = []
+def _mappings(files: Container[str]) -> Iterator[tuple[int, int]]:
+    """Address ranges of mappings of these files."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         fields = line.split(maxsplit=5)
-        if len(fields) == 6 and fields[4] != "0" and fields[5].startswith("/"):
+        if len(fields) == 6 and fields[5] in files:
             low, high = fields[0].split("-")
-            ranges.append((int(low, 16), int(high, 16)))
-    return ranges
+            yield int(low, 16), int(high, 16)
+
+
+def _is_clean(start: int, stop: int) -> bool:
+    """Whether every page of a mapping of a file still is the file's; False where the system does not tell."""
+    page = mmap.PAGESIZE
+    try:
+        with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:  # 8 bytes a page
+            entries = np.frombuffer(
+                os.pread(pagemap.fileno(), (stop - start) // page * 8, start // page * 8), np.uint64
+            )
+    except OSError:
+        return False
+    held = entries & np.uint64(IN_MEMORY | SWAPPED) != 0
+    return len(entries) == (stop - start) // page and not bool((held & (entries & np.uint64(OF_A_FILE) == 0)).any())
 
 
 def _madvise() -> Callable[[int, int, int], int]:

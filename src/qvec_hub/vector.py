@@ -227,6 +227,10 @@ class QuantizationVector:
         """Canonical name -> shape, without reading the tensors."""
         return {name: storage.shape_of(self._tensors, name) for name in self._tensors}
 
+    def files(self) -> list[Path]:
+        """The files that its tensors are mapped from; none where they are computed or lie in memory."""
+        return storage.files_of(self._tensors)
+
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._tensors:
             raise MisfitError(f"no tensor {name!r} in this vector; names() lists the {len(self)} it has")
