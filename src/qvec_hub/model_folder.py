@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from . import artifact
+from .checkpoint import is_folder
 from .errors import ArtifactError
 from .folders import check_save
 from .record import METHOD
+from .scratch import real_path
 from .untrusted import parse_json, read_file
 from .vector_folder import MODEL_CONFIG, shards_in
 from .written import Layout
@@ -37,8 +39,8 @@ def check_model_folder(folder: str | Path, receiver: str | Path, overwrite: bool
     Raises:
         ArtifactError: saying what is there.
     """
-    out, source = Path(folder).expanduser(), Path(receiver).expanduser()
-    if not overwrite and out.exists() and source.exists() and out.samefile(source):
+    out = real_path(folder)
+    if not overwrite and out.exists() and is_folder(receiver) and out.samefile(Path(receiver).expanduser()):
         raise ArtifactError(
             f"{folder}: is the receiver itself, which would be replaced by its quantized form; nothing was changed. "
             "Name another folder, or ask for it by overwrite=True (--overwrite)"
