@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import cached_file
 
+from .artifact import CARD_FILE
 from .checkpoint import load_classifier, load_complete, load_config
 from .errors import ArtifactError, QVecError
 from .folders import new_folder
 from .grids import Grid
+from .model_folder import LAYOUT
 from .own_images import checked_images
 from .patch import checked_scale, patch_
 from .plugin import METHOD, QVecConfig, VectorLike, open_vector
@@ -86,13 +90,25 @@ def from_pretrained(
     return _load(source, quantization, **kwargs)
 
 
-def save_model(model: PreTrainedModel, folder: str | Path, processor_from: str | Path | None = None) -> None:
+def save_model(
+    model: PreTrainedModel,
+    folder: str | Path,
+    processor_from: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    card: Callable[[str], str] | None = None,
+) -> None:
     """Save a model in one step, with the image processor of the checkpoint it came from.
 
+    Args:
+        folder: a new one, or one with an earlier quantized model, which is replaced; files of others there stay.
+        overwrite: whether to replace another model that the folder holds, such as the float receiver.
+        card: the text of the model's card, given that of the card in the folder ("" without one).
+
     Raises:
-        ArtifactError: when the folder cannot be written; it keeps what it held.
+        ArtifactError: when the folder cannot be written or holds something else; it keeps what it held.
     """
-    with new_folder(folder, owned=lambda name: name == "config.json" or name.startswith("model")) as scratch:
+    with new_folder(folder, LAYOUT, overwrite) as scratch:
         model.save_pretrained(scratch)
         if processor_from is not None:
             found = cached_file(
@@ -100,6 +116,16 @@ def save_model(model: PreTrainedModel, folder: str | Path, processor_from: str |
             )
             if found is not None:
                 shutil.copyfile(found, scratch / "preprocessor_config.json")
+        if card is not None:
+            _write_card(scratch, Path(folder).expanduser() / CARD_FILE, card)
+
+
+def _write_card(folder: Path, old: Path, card: Callable[[str], str]) -> None:
+    existing = old.read_text(encoding="utf-8", errors="replace") if old.is_file() else ""
+    try:
+        (folder / CARD_FILE).write_text(card(existing), encoding="utf-8")
+    except ArtifactError as error:
+        warnings.warn(f"{old}: not refreshed: {error}", stacklevel=3)
 
 
 def _load(source: str | Path, config: QVecConfig | None, **kwargs: Any) -> PreTrainedModel:

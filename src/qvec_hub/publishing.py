@@ -8,9 +8,9 @@ from typing import Any
 __all__ = ["push_model", "push_vector", "write_card"]
 
 
-def write_card(folder: Any) -> None:
+def write_card(folder: Any, old: Any) -> None:
     """See `qvec_hub.hub.write_card`."""
-    _hub().write_card(folder)
+    _hub().write_card(folder, old)
 
 
 def push_vector(vector: Any, repo_id: str, **options: Any) -> Any:

@@ -25,20 +25,21 @@ from .encoding import ENCODINGS, check_encoding, encode, planned, relative_error
 from .errors import ArtifactError
 from .folders import new_folder
 from .sizes import contradictions
-from .tensor_files import TensorFiles, is_shard, read_lineage, tensor_files
+from .tensor_files import BESIDE, TensorFiles, read_lineage, tensor_files
 from .untrusted import printable
+from .vector_folder import LAYOUT
 from .vector_images import write_images
+from .written import listed
 
 __all__ = ["Computed", "files_of", "read", "refuse_contradictions", "shape_of", "summarize", "write"]
 
 _HEADS = re.compile(r"(^|\.)(classifier|cls_classifier|distillation_classifier|head|fc_norm)\.")
 # Clocks of file systems tick coarsely: a file changed within this time of its check may look unchanged.
 SETTLED_NS = 2 * 10**9
-OWN_FILES = (artifact.CONFIG_FILE, artifact.INDEX_FILE, artifact.LINEAGE_FILE, artifact.IMAGES_FILE)
 
 
-def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Tensor] | None]:
-    """Open an artifact: its config, its tensors (lazily) and its lineage sketch, all checked.
+def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Tensor] | None, bool]:
+    """Open an artifact: its config, its tensors (lazily), its lineage sketch, all checked, and if it has images.
 
     Raises:
         ArtifactError: when anything is missing, foreign, truncated, not finite, or not what the hash says.
@@ -59,7 +60,10 @@ def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Te
     _refuse_heads(tensors, str(folder))
     refuse_contradictions(config, tensors.shapes, str(folder))
     _check_content(folder, tensors, config.tensors)
-    return config, tensors, read_lineage(folder / artifact.LINEAGE_FILE, tensors)
+    beside = tensors.beside()  # where it is not told, what lies there is taken for the vector's
+    sketched = beside is None or artifact.LINEAGE_FILE in beside
+    lineage = read_lineage(folder / artifact.LINEAGE_FILE, tensors) if sketched else None
+    return config, tensors, lineage, beside is None or artifact.IMAGES_FILE in beside
 
 
 def write(
@@ -70,11 +74,13 @@ def write(
     lineage: Mapping[str, Tensor] | None,
     images: Tensor | None,
     encoding: str | None = None,
+    card: Callable[[Path, Path], None] = lambda folder, old: None,
 ) -> None:
     """Write an artifact in one step: the folder keeps its old vector or gets the whole new one.
 
     Args:
         encoding: one of `ENCODINGS`; by default the one that the tensors are in already.
+        card: writes the card into a new folder, given the place of the one there was.
 
     Raises:
         ArtifactError: no such encoding, a tensor of a head, NaN, or a folder that cannot be written.
@@ -87,19 +93,20 @@ def write(
     def entries(name: str) -> dict[str, Tensor]:
         return encode(name, tensors[name], encoding) if kept is None else kept.stored(name)
 
-    with new_folder(folder, owned=_owned) as scratch:
+    with new_folder(folder, LAYOUT) as scratch:
+        if images is not None:
+            write_images(images, scratch / artifact.IMAGES_FILE)
+        if lineage is not None:
+            save_file({name: sample.contiguous() for name, sample in lineage.items()}, scratch / artifact.LINEAGE_FILE)
         _write_tensors(scratch, shapes, encoding, entries)
         written = TensorFiles(tensor_files(scratch))
         summary = summarize(written, str(folder))
         if kept is None:
             error = None if encoding == "float32" else relative_error(tensors, written)
             config = replace(config, encoding=Encoding(encoding, error))
-        if images is not None:
-            write_images(images, scratch / artifact.IMAGES_FILE)
-        if lineage is not None:
-            save_file({name: sample.contiguous() for name, sample in lineage.items()}, scratch / artifact.LINEAGE_FILE)
         text = replace(config, tensors=summary).to_json()
         (scratch / artifact.CONFIG_FILE).write_text(text, encoding="utf-8")
+        card(scratch, Path(folder).expanduser() / artifact.CARD_FILE)
 
 
 def refuse_contradictions(config: VectorConfig, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -220,11 +227,13 @@ def _write_tensors(
         filename_pattern=artifact.TENSOR_PATTERN,
         max_shard_size=artifact.MAX_SHARD_BYTES,
     )
+    beside = json.dumps(listed(folder, sorted(path.name for path in folder.iterdir())))
+    metadata = {"format": "pt", BESIDE: beside}
     for file, wanted in plan.filename_to_tensors.items():
         here: dict[str, Tensor] = {}
         for name in dict.fromkeys(owners[entry] for entry in wanted):
             here |= {entry: content for entry, content in entries(name).items() if entry in wanted}
-        save_file({entry: here[entry].contiguous() for entry in wanted}, folder / file, metadata={"format": "pt"})
+        save_file({entry: here[entry].contiguous() for entry in wanted}, folder / file, metadata=metadata)
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         (folder / artifact.INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
@@ -234,7 +243,3 @@ def _refuse_heads(tensors: Mapping[str, Tensor], where: str) -> None:
     heads = [name for name in tensors if _HEADS.search(name)]
     if heads:
         raise ArtifactError(f"{where}: {heads[0]} belongs to a head, which a vector never holds; extract it again")
-
-
-def _owned(name: str) -> bool:
-    return is_shard(name) or name in OWN_FILES

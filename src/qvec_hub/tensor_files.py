@@ -24,9 +24,11 @@ from .errors import ArtifactError
 from .lineage import SAMPLES
 from .packing import packed_size
 from .untrusted import parse_json, printable, read_file, size_of
+from .written import parse_listed
 
-__all__ = ["TensorFiles", "is_shard", "read_lineage", "tensor_files"]
+__all__ = ["BESIDE", "TensorFiles", "is_shard", "read_lineage", "tensor_files"]
 
+BESIDE = "files"  # in the metadata of tensor files: what other files the vector consists of
 MAX_HEADER_BYTES = 2 << 20  # about 130 bytes a tensor; also of an index
 MAX_LINEAGE_BYTES = 16 << 20
 MAX_DIMENSIONS = 8
@@ -112,6 +114,12 @@ class TensorFiles(Mapping[str, Tensor]):
 
     def paths(self) -> list[Path]:
         return list(self._handles)
+
+    def beside(self) -> dict[str, str] | None:
+        """The files that were saved beside these, see `written.listed`; None where that was not written down."""
+        handle = next(iter(self._handles.values()))
+        told = (handle.metadata() or {}).get(BESIDE)
+        return None if told is None else parse_listed(told.encode(), self.paths()[0])
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts

@@ -141,27 +141,29 @@ class QuantizationVector:
         """
         folder, origin = locate(source, revision, token, cache_dir, local_files_only, subfolder)
         try:
-            config, tensors, lineage = storage.read(folder)
+            config, tensors, lineage, pictured = storage.read(folder)
         except ArtifactError as error:
             raise ArtifactError(f"{error}{way_out(origin, cache_dir)}") from error
         size = config.architecture.get("image_size")
-        images = partial(read_images, folder / IMAGES_FILE, size)
+        images = partial(read_images, folder / IMAGES_FILE, size) if pictured else None
         return cls(config, tensors, lineage, origin, folder if origin is None else None, images)
 
     def save_pretrained(self, folder: str | Path, *, encoding: str | None = None) -> None:
         """Write the artifact and its card; the folder holds either its old vector or the complete new one.
 
-        Sections that somebody wrote into the card by hand stay.
+        Sections that somebody wrote into the card by hand stay, and so does every file that is not of an earlier save.
 
         Args:
             encoding: how matrices are written: ``"float32"``, ``"bf16"``, ``"int8"``, ``"int4"`` or ``"int2"``; by
                 default as the vector was loaded, or float32. The config records what was lost.
 
         Raises:
-            ArtifactError: when the folder cannot be written, or a tensor holds NaN or infinity.
+            ArtifactError: when the folder cannot be written or holds a model, or a tensor holds NaN or infinity.
         """
-        storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage, self.images(), encoding)
-        publishing.write_card(Path(folder).expanduser())
+        pictures = self.images()
+        storage.write(
+            folder, self.config, self._tensors, self.shapes(), self.lineage, pictures, encoding, publishing.write_card
+        )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> CommitInfo:
         """Publish the vector with its card, in one commit; see `qvec_hub.hub.push_vector` for the options.

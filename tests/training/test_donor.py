@@ -274,3 +274,37 @@ def test_a_diverged_run_is_reported_and_not_saved(base, dataset, tmp_path):
     with pytest.raises(QVecError, match="lower learning rate"):
         train_donor(base, dataset, tmp_path / "out", recipe=recipe)
     assert not (tmp_path / "out" / "fp").exists()
+
+
+def test_checkpoints_of_others_are_left_alone(base, dataset, tmp_path):
+    out = tmp_path / "out"
+    mine = {"checkpoints/best.pt": b"mine", "checkpoints/epoch-3/model.pt": b"mine", "qat-notes.txt": b"mine"}
+    for name, content in mine.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+    with pytest.raises(KeyboardInterrupt):
+        train_donor(base, dataset, out, recipe=QUICK, callbacks=[Kill("fp", 8)])
+    recorder = Recorder()
+    train_donor(base, dataset, out, recipe=QUICK, resume=True, callbacks=[recorder])
+    assert len(recorder.batches["fp"]) == 6  # resumed
+    (out / "checkpoints" / "fp").mkdir()  # somebody's, made when the training was over
+    (out / "checkpoints" / "fp" / "weights.pt").write_bytes(b"mine")
+    train_donor(base, dataset, out, recipe=QUICK, resume=True)
+    mine["checkpoints/fp/weights.pt"] = b"mine"
+    assert {name: (out / name).read_bytes() for name in mine} == mine
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["best.pt", "epoch-3", "fp"]
+
+
+@pytest.mark.parametrize("taken", ["checkpoints/fp/weights.pt", "checkpoints/qat/x/y.pt", "checkpoints"])
+def test_checkpoints_of_others_in_the_way_are_refused_before_anything(taken, dataset, tmp_path):
+    (tmp_path / taken).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / taken).write_bytes(b"mine")
+    with pytest.raises(QVecError, match=r"no training of qvec_hub made; nothing was changed"):
+        train_donor("no/such/base", dataset, tmp_path, recipe=QUICK)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / taken]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything(dataset, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        train_donor("no/such/base", dataset, tmp_path / "file" / "out", recipe=QUICK)

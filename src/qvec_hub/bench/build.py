@@ -14,8 +14,9 @@ from datasets import DatasetDict
 
 from ..data import dataset_revision
 from ..errors import DataError, QVecError
-from ..folders import write_text
+from ..folders import check_writable, write_text
 from ..progress import counting
+from ..scratch import real_path
 from ..training import train_donors
 from ..training.progress import quiet_transformers
 from ..zoo import BASES, make_base
@@ -50,9 +51,12 @@ def build_library(suite: Suite, library: Library, say: Callable[[str], None], pr
         QVecError: whatever `train_donors` raises.
     """
     show = processes().is_main_process
+    real_path(library.root)
+    jobs = _missing(suite, library)
+    if jobs or pretrain or any(recorded_similarity(suite, library, base) is None for base in suite.bases):
+        check_writable(library.root)
     if pretrain:
         _pretrain(suite, library, say)
-    jobs = _missing(suite, library)
     if jobs:
         say(f"training the models of {len(jobs)} tasks in {library.root}, once and for all")
     with counting("training tasks", len(jobs), show and bool(jobs)) as advance, _mapping(suite) as mapping:

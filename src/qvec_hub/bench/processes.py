@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
+from multiprocessing.process import BaseProcess
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -37,3 +40,12 @@ def be_a_worker() -> None:
     """Make this process one that computes by a single thread, and is ended by its parent rather than by Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """Do not go on writing, or waiting for work, when the parent was killed."""
+    parent.join()
+    os._exit(1)

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from ..checkpoint import load_classifier
 from ..errors import DataError
-from ..folders import write_text
+from ..folders import check_writable, write_text
 from ..naming import backbone_tensors
 from ..progress import counting
 from ..training.progress import quiet_transformers
@@ -69,6 +69,7 @@ def run_suite(
         QVecError: a model, vector or dataset that cannot be read, or does not fit.
     """
     out, chosen = Path(out), chosen or suite
+    check_writable(out)
     library = Library(Path(models) if models else out / "models")
     state = processes()
     with _alone(out, state.process_index):

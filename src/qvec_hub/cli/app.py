@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -71,13 +75,17 @@ def number_or_word(text: str) -> float | str:
 
 
 def main() -> None:
-    """Run the command line: bad input ends in one line on stderr and exit code 1, bad usage in 2."""
+    """Run the command line: bad input ends in one line on stderr and exit code 1, bad usage in 2.
+
+    Ctrl-C and a request to end (SIGTERM) leave no scratch files behind: exit codes 130 and 143.
+    """
     if not console.is_terminal:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # a bar in a log file is noise
     try:
-        app()
+        with _ending_cleanly():
+            app()
     except QVecError as error:
         message = printable(" ".join(str(error).split()), MAX_MESSAGE)
         print(f"qvec: {message}", file=sys.stderr)
@@ -85,3 +93,24 @@ def main() -> None:
     except KeyboardInterrupt:
         print("qvec: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP run the blocks that clean up, as Ctrl-C does; a second one is not waited for."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)
+
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        taken = [number for number in wanted if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

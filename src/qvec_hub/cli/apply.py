@@ -52,15 +52,19 @@ def apply(
         ),
     ] = None,
     check_lineage: Annotated[bool, typer.Option(help="Refuse receivers of another base.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model in --out that is no earlier quantized one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Add vectors to a model, quantize it and save it."""
-    from ..artifact import CARD_FILE
     from ..hub import model_card
     from ..loading import from_pretrained, save_model
+    from ..model_folder import check_model_folder
     from ..plugin import open_vector
     from ..quanto import packed_layers
 
+    check_model_folder(out, receiver, overwrite)
     opened = open_vector(vector[0] if vector and len(vector) == 1 else vector or None)
     how: dict[str, Any] = {"scale": None if scale is None else number_or_word(scale), "rounding": rounding}
     model = from_pretrained(
@@ -71,10 +75,14 @@ def apply(
         images=None if images is None else _pixels(images, receiver),
         **how,
     )
-    save_model(model, out, processor_from=receiver)
-    card = out / CARD_FILE
-    existing = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    card.write_text(model_card(model.config, f"your-name/{out.name}", existing=existing), encoding="utf-8")
+    name = f"your-name/{out.resolve().name}"
+    save_model(
+        model,
+        out,
+        processor_from=receiver,
+        overwrite=overwrite,
+        card=lambda existing: model_card(model.config, name, existing=existing),
+    )
     layers = packed_layers(model)
     quantized = sum(layer.in_features * layer.out_features for layer in layers)
     packed = sum(layer.weight_packed.numel() for layer in layers)

@@ -28,21 +28,22 @@ def demo(
 
     Needs no network and no GPU; takes a few minutes on two cores.
     """
-    import shutil
     import time
 
-    from ..demo import ROWS_FILE, DemoSettings, draw, run_demo, table
+    from ..demo import ROWS_FILE, DemoSettings, draw, remove_demo, run_demo, table
     from ..demo.report import HEADER
     from ..errors import QVecError
+    from ..folders import check_writable
 
+    check_writable(out)
+    settings = DemoSettings(weights=weights)
     if out.exists():
         if any(out.iterdir()) and not (out / MARK).exists():
             raise QVecError(f"{out}: is not empty and no earlier demo; name a new folder with --out")
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
+        remove_demo(out, settings)
+    out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
     start = time.perf_counter()
-    settings = DemoSettings(weights=weights)
     rows = run_demo(out, settings, note, hub)
     picture = out / "accuracy_against_scale.png"
     draw(rows, settings, picture)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import QVecError
 from .app import app, emit, note
 
 __all__ = ["merge"]
@@ -28,13 +29,22 @@ def merge(
     scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
     encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
     token: Annotated[str | None, typer.Option(help="A token, to read private vectors too.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace one of the merged vectors itself.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Merge vectors of one base and grid into one, tensor by tensor."""
     from ..merge import merge as merged
     from ..vector import QuantizationVector
+    from ..vector_folder import check_vector_folder
     from .facts import summary
 
+    check_vector_folder(out)
+    for vector in vectors:
+        if not overwrite and out.exists() and Path(vector).expanduser().exists() and out.samefile(vector):
+            raise QVecError(
+                f"{out}: is one of the vectors to merge, and would be replaced; nothing was changed. Name another "
+                "folder, or say --overwrite"
+            )
     opened = [QuantizationVector.from_pretrained(vector, token=token) for vector in vectors]
     note(f"merging {len(opened)} vectors ({method})")
     result = merged(opened, method, weight, density=density, seed=seed).with_config(scale=scale)

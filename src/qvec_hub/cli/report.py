@@ -35,7 +35,9 @@ def report(
     from ..bench.context import read_context
     from ..bench.report import write_report
     from ..errors import DataError
+    from ..folders import check_writable
 
+    check_writable(out)
     if hub:
         gathered = from_hub(rows or [])
         read, context = gathered.rows, gathered.context

@@ -72,6 +72,9 @@ def train(
     """
     if bf16 and fp16:
         raise typer.BadParameter("choose one of --bf16 and --fp16")
+    from ..folders import check_writable
+
+    check_writable(out)
     from ..training import TrainingRecipe, train_donor  # slow to import
 
     recipe = TrainingRecipe(

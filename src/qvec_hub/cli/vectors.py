@@ -38,8 +38,10 @@ def extract(
 ) -> None:
     """Make a vector: QAT fine-tune minus plain fine-tune, head excluded."""
     from ..vector import QuantizationVector
+    from ..vector_folder import check_vector_folder
     from .facts import summary
 
+    check_vector_folder(out, images=images is not None)
     note(f"reading {finetuned} and {qat}")
     vector = QuantizationVector.extract(
         finetuned, qat, base, donor={"task": task, "dataset": dataset}, grid=grid, scale=scale

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DataError
+from ..errors import ArtifactError, DataError
+from ..folders import write_file
 from .app import app, emit, note, print_table
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def tasks(
 
 def _save(sheet: Image.Image, path: Path) -> None:
     try:
-        sheet.save(path)
-    except (OSError, ValueError) as error:
+        write_file(path, sheet.save)
+    except (OSError, ValueError, ArtifactError) as error:
         raise DataError(f"{path}: expected a picture file to write, such as tasks.png, found that: {error}") from error
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from ..evaluation import evaluate, load_processor, preprocess
 from ..loading import from_pretrained, save_model
 from ..merge import merge
 from ..training import TrainingRecipe, train_donor
+from ..training.folder import RECORD, remove_run
 from ..vector import QuantizationVector
 from .shelf import OpenDonor, Shelf
 
-__all__ = ["BEST", "ROWS_FILE", "SUITE", "DemoSettings", "run_demo"]
+__all__ = ["BEST", "ROWS_FILE", "SUITE", "DemoSettings", "remove_demo", "run_demo"]
 
 SUITE, SUITE_VERSION = "demo", "1"
 ROWS_FILE = "rows.jsonl"
@@ -91,6 +94,18 @@ def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None], name
         say(f"publishing what was measured; the cards are in {shelf.describe(settings.tasks, rows)[0].parents[1]}")
     _round_trip(shelf, settings, say)
     return rows
+
+
+def remove_demo(out: Path, settings: DemoSettings) -> None:
+    """Remove what an earlier demo trained and counted in a folder; what others put there stays."""
+    (out / ROWS_FILE).unlink(missing_ok=True)
+    for task in settings.tasks:
+        for name in ("fp", "qat", "vector"):
+            shutil.rmtree(out / task / name, ignore_errors=True)
+            remove_run(out / task / name)
+        (out / task / RECORD).unlink(missing_ok=True)
+        with suppress(OSError):
+            (out / task).rmdir()
 
 
 def _measure(

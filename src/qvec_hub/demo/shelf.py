@@ -10,6 +10,7 @@ from shutil import copyfile
 from .. import zoo
 from ..artifact import CARD_FILE, IMAGES_FILE, Revision
 from ..bench import DonorUse, Row
+from ..folders import write_text
 from ..hub import push_vector
 from ..hub.commit import commit, open_destination
 from ..place import Place
@@ -68,7 +69,7 @@ class Shelf:
         donor = replace(vector.config.donor, dataset=f"zoo:{task}")
         if self.namespace is not None:
             plain = self.out / task / "fp"
-            (plain / CARD_FILE).write_text(_model_card(task, vector), encoding="utf-8")
+            write_text(plain / CARD_FILE, _model_card(task, vector))
             model = self._push_folder(plain, self._id(task), "Upload model")
             donor = replace(donor, finetuned=Revision(model.repo_id, model.revision))
         vector.with_config(donor=donor, scale=scale).save_pretrained(folder)

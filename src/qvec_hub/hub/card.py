@@ -13,7 +13,6 @@ from jinja2 import Environment, StrictUndefined
 from ..artifact import CARD_FILE, CONFIG_FILE, IMAGES_FILE, VectorConfig
 from ..bench import Evidence
 from ..errors import ArtifactError
-from ..folders import write_text
 from ..quoted import quoted
 from .measured import failures, headline, results_table
 from .metadata import BLOCK, dump_front, hub_id, merge_front, read_front, vector_data
@@ -116,10 +115,14 @@ def has_pictures(folder: Path) -> bool:
     return (folder / IMAGES_FILE).is_file()
 
 
-def write_card(folder: Path) -> None:
-    """Write or refresh the card of a vector saved in a folder; one whose metadata cannot be read stays as it is."""
-    path = folder / CARD_FILE
-    existing = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+def write_card(folder: Path, old: Path) -> None:
+    """Write the card of a vector that is being saved, unless the metadata of the old one cannot be read.
+
+    Args:
+        folder: with the vector's other files; the card goes there.
+        old: the card there was, if there was one; it is left as it is.
+    """
+    existing = old.read_text(encoding="utf-8", errors="replace") if old.is_file() else ""
     config = VectorConfig.read(folder / CONFIG_FILE)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config.donor.task or 'merged'}-{config.grid.name}-qvec").strip("-")
     try:
@@ -127,9 +130,9 @@ def write_card(folder: Path) -> None:
             config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing, pictures=has_pictures(folder)
         )
     except ArtifactError as error:
-        warnings.warn(f"{path}: not refreshed: {error}", stacklevel=4)
+        warnings.warn(f"{old}: not refreshed: {error}", stacklevel=5)
         return
-    write_text(path, text)
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
 
 
 def fill_template(name: str, context: dict[str, Any]) -> str:

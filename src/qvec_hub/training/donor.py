@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..errors import DataError, QVecError
 from ..evaluation.images import load_processor
 from ..grids import Grid
 from ..vector import QuantizationVector
-from .folder import check_free, publish, read_record, start_record, write_record
+from .folder import check_free, publish, read_record, remove_run, run_folder, start_record, write_record
 from .head import fit_head_
 from .pictures import pictures
 from .pixels import Pixels
@@ -30,8 +30,6 @@ from .run import Score, evaluate, train, warn_of_endless_warmup
 from .start import base_name, starting_model
 
 __all__ = ["Donor", "train_donor", "train_donors"]
-
-CHECKPOINTS = "checkpoints"  # of runs in progress, removed when they end
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,7 @@ def _train(
 ) -> dict[Grid, Donor]:
     """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder."""
     known_as = base_name(base)
-    check_free(out, resume)
+    check_free(out, [out / "fp", *(folder / "qat" for folder in folders.values())], resume)
     images, classes = _load(dataset, *splits, *columns)
     if not scored:
         images.pop("validation", None)
@@ -204,13 +202,12 @@ def _train(
         model = copy.deepcopy(start)
         if grid is not None:
             prepare_qat_(model, grid)
-        checkpoints = folder.parent / CHECKPOINTS / folder.name
-        train(model, data["train"], recipe, checkpoints, resume, callbacks, arguments)
+        train(model, data["train"], recipe, run_folder(folder), resume, callbacks, arguments)
         if grid is not None:
             strip_qat_(model)
         publish(folder, lambda partial: _save(model, processor, partial))
         if PartialState().is_main_process:
-            shutil.rmtree(checkpoints, ignore_errors=True)  # three times the model's size
+            remove_run(folder)
 
     fine_tune(out / "fp", None)
     donors = {}
@@ -227,8 +224,8 @@ def _train(
         scores = _scores(donor, data["validation"], recipe, grid) if "validation" in data else {}
         donors[grid] = replace(donor, scores=scores)
     if PartialState().is_main_process:
-        for folder in {out, *folders.values()}:
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        for run in (out / "fp", *(folder / "qat" for folder in folders.values())):
+            remove_run(run)
         if scored:
             found = {key: asdict(score) for donor in donors.values() for key, score in donor.scores.items()}
             write_record(out, {**read_record(out), "scores": found})
@@ -299,10 +296,10 @@ def _extract(
 
 
 def _scores(donor: Donor, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:
-    scratch = donor.qat.parent / CHECKPOINTS
     fp, qat = (AutoModelForImageClassification.from_pretrained(folder) for folder in (donor.fp, donor.qat))
-    return {
-        "fp": evaluate(fp, data, recipe, scratch),
-        "ptq": evaluate(prepare_qat_(fp, grid), data, recipe, scratch),
-        "own_qat": evaluate(prepare_qat_(qat, grid), data, recipe, scratch),
-    }
+    with tempfile.TemporaryDirectory(prefix="qvec-scores-") as scratch:  # where the Trainer may write what it likes
+        return {
+            "fp": evaluate(fp, data, recipe, Path(scratch)),
+            "ptq": evaluate(prepare_qat_(fp, grid), data, recipe, Path(scratch)),
+            "own_qat": evaluate(prepare_qat_(qat, grid), data, recipe, Path(scratch)),
+        }

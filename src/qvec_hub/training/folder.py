@@ -3,41 +3,86 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 
 from ..errors import ArtifactError, QVecError
-from ..folders import new_folder, write_text
+from ..folders import check_writable, new_folder, write_text
 
-__all__ = ["RECORD", "check_free", "publish", "read_record", "start_record", "write_record"]
+__all__ = ["RECORD", "check_free", "publish", "read_record", "remove_run", "run_folder", "start_record", "write_record"]
 
 RECORD = "training.json"  # the settings of the training, and in the end its scores
+CHECKPOINTS = "checkpoints"  # of runs in progress, removed when they end; it may hold folders of others too
+MARK = ".qvec-run"  # in a folder of checkpoints that a training of ours made
 
 
 def publish(folder: Path, write: Callable[[Path], Any]) -> None:
     """Write a folder under another name and move it in place, so that it exists only complete."""
     state = PartialState()
     if state.is_main_process:
-        with new_folder(folder, owned=lambda name: True) as partial:
+        with new_folder(folder) as partial:
             write(partial)
     state.wait_for_everyone()
 
 
-def check_free(out: Path, resume: bool) -> None:
-    """Refuse to train over another donor.
+def check_free(out: Path, runs: Iterable[Path], resume: bool) -> None:
+    """Refuse to train where nothing can be written, over another donor, or into somebody's own checkpoints.
+
+    Args:
+        runs: the folders of the models to be trained.
 
     Raises:
-        QVecError: when `out` holds one and `resume` is off.
+        ArtifactError: when `out` cannot be written to.
+        QVecError: when `out` holds a donor and `resume` is off, or checkpoints that no training of ours made.
     """
+    check_writable(out)
     taken = [name for name in (RECORD, "fp", "qat", "vector") if (out / name).exists()]
     if taken and not resume:
         raise QVecError(
             f"folder '{out}': expected a new one, found a donor there ({', '.join(taken)}); "
             "go on with it by resume=True (--resume), or choose another folder"
         )
+    for run in runs:
+        folder = _checkpoints(run)
+        blocked = folder.parent.exists() and not folder.parent.is_dir()
+        if blocked or (os.path.lexists(folder) and not (folder / MARK).is_file() and not (out / RECORD).exists()):
+            raise QVecError(
+                f"folder '{out}': expected room for checkpoints in '{folder}', found something that no training of "
+                "qvec_hub made; nothing was changed: move it away, or choose another folder"
+            )
+
+
+def run_folder(run: Path) -> Path:
+    """The folder for the checkpoints of a model that is trained; made, and marked as ours, where there is none."""
+    folder = _checkpoints(run)
+    if not folder.exists() and PartialState().is_main_process:
+        try:
+            folder.mkdir(parents=True)
+            (folder / MARK).touch()
+        except OSError as error:
+            raise ArtifactError(
+                f"'{folder}': cannot be written ({error}); the models there stay as they are"
+            ) from error
+    return folder
+
+
+def remove_run(run: Path) -> None:
+    """Remove the checkpoints of a finished training, three times the model's size; those of others stay."""
+    folder = _checkpoints(run)
+    if (folder / MARK).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # it holds something else
+        folder.parent.rmdir()
+
+
+def _checkpoints(run: Path) -> Path:
+    return run.parent / CHECKPOINTS / run.name
 
 
 def start_record(out: Path, settings: dict[str, Any], resume: bool) -> None:

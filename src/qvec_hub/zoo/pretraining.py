@@ -18,12 +18,18 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import ViTForImageClassification
 
+from ..artifact import CARD_FILE
+from ..folders import check_save, new_folder
 from ..naming import backbone_linears
+from ..written import Layout
 from .base import BASES, WIDEST, base_config, base_processor
 from .card import base_card
 from .mixture import CLASSES, draw_mixture
 
 __all__ = ["make_base", "save_base"]
+
+FILES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD_FILE)
+LAYOUT = Layout(config=FILES[0])  # a base goes to a new folder, or beside files of other names
 
 
 def make_base(
@@ -43,13 +49,14 @@ def make_base(
     4.8 root mean squares.
 
     Args:
-        out: folder to write; made if absent.
+        out: folder to write; made if absent. A model that it holds is not replaced.
         name: one of `BASES`, which says how large the model is and how long it is trained.
         steps: optimizer steps of `batch` images each; by default those of `BASES`.
 
     Returns:
         Accuracy on up to 4,000 held-out pictures of the mixture.
     """
+    check_save(out, LAYOUT, FILES)
     rng = np.random.default_rng([seed, 0])
     pixels, labels = _tensors(*draw_mixture(images, rng))
     torch.manual_seed(seed)
@@ -74,18 +81,24 @@ def make_base(
         if progress and not shown and step % 100 == 99:
             print(f"step {step + 1}/{steps}: loss {loss.item():.3f}", file=sys.stderr)
     accuracy = _accuracy(model.eval(), *_tensors(*draw_mixture(min(4000, images), np.random.default_rng([seed, 1]))))
-    save_base(model, out)
     card = base_card(name, steps=steps, batch=batch, images=images, classes=len(CLASSES), seed=seed, accuracy=accuracy)
-    Path(out, "README.md").write_text(card, encoding="utf-8")
+    save_base(model, out, card)
     return accuracy
 
 
-def save_base(model: ViTForImageClassification, out: str | Path) -> None:
-    """Save the backbone and its image processor; the pretraining head stays behind, so any head can be put on."""
+def save_base(model: ViTForImageClassification, out: str | Path, card: str | None = None) -> None:
+    """Save the backbone and its image processor; the pretraining head stays behind, so any head can be put on.
+
+    Raises:
+        ArtifactError: when the folder cannot be written; it keeps what it held.
+    """
     backbone = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("classifier.")}
     model.config.num_labels = 2  # back to the default, which config.json then leaves out
-    model.save_pretrained(out, state_dict=backbone)
-    base_processor().save_pretrained(out)
+    with new_folder(out, LAYOUT) as folder:
+        model.save_pretrained(folder, state_dict=backbone)
+        base_processor().save_pretrained(folder)
+        if card is not None:
+            (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 @torch.no_grad()

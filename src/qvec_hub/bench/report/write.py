@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ArtifactError, DataError
-from ...folders import new_folder
+from ...folders import check_writable, new_folder, write_text
 from ...version import __version__
+from ...written import Layout
 from ..context import Context
 from ..row import Row
 from .document import FIGURES, dates, document
@@ -21,6 +23,9 @@ from .text import counted, named
 __all__ = ["Report", "write_report"]
 
 TITLE = "Benchmark of quantization vectors"
+REPORT_FILE = "report.md"
+_FIGURE = re.compile(r"(bits|(methods|scales|gains)-.+)\.(png|svg)")
+_GAINS = re.compile(r"gains-.+-int[2-8]-[a-z]+[0-9]*-.+\.(png|svg)")  # with the full name of a grid
 MAX_SUITES = 12  # named in the leaderboard's last line
 
 
@@ -47,19 +52,34 @@ def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: 
             f"rows: expected plain rounding ('ptq') of at least one receiver, to count gains from, found none in "
             f"{counted(len(rows), 'row')}; run the suite's 'ptq' rows"
         )
-    out, title, donors = Path(out), named(title or TITLE), donor_lines(found)
+    out, title = Path(out), named(title or TITLE)
     try:
+        check_writable(out)
+        donors = donor_lines(found)
         out.mkdir(parents=True, exist_ok=True)
-        with new_folder(out / FIGURES, owned=lambda name: name.endswith((".png", ".svg"))) as folder:
+        with new_folder(out / FIGURES, Layout(removable=_earlier_figures, replaceable=_figures)) as folder:
             drawn = draw_figures(found, folder)
         text = document(rows, context, found, donors, title, drawn)
         page = leaderboard(found, donors, title, in_short(found), _footer(rows))
-        markdown, html = out / "report.md", out / "leaderboard.html"
-        markdown.write_text(text, encoding="utf-8")
-        html.write_text(page, encoding="utf-8")
+        markdown, html = out / REPORT_FILE, out / "leaderboard.html"
+        write_text(markdown, text)
+        write_text(html, page)
     except (OSError, ArtifactError) as error:
         raise DataError(f"{out}: expected a folder to write a report to, found that it cannot be: {error}") from error
     return Report(markdown, html, tuple(out / FIGURES / path.name for paths in drawn.values() for path in paths))
+
+
+def _figures(folder: Path) -> list[str]:
+    """Files that have the name of a report's figure."""
+    return [path.name for path in folder.glob("*") if _FIGURE.fullmatch(path.name)]
+
+
+def _earlier_figures(folder: Path) -> list[str]:
+    """Those that an earlier report shows, or that can be nothing else."""
+    report = folder.parent / REPORT_FILE
+    shown = report.read_text(encoding="utf-8", errors="replace") if report.is_file() else ""
+    names = _figures(folder)
+    return [name for name in names if _GAINS.fullmatch(name) or f"({FIGURES}/{name.rpartition('.')[0]}.png)" in shown]
 
 
 def _footer(rows: Sequence[Row]) -> str:
