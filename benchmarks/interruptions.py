@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 import qvec_hub as qv
@@ -86,7 +87,7 @@ def library_of(out: Path) -> object:
 
 def commands(kills: int, few: int) -> dict[str, Command]:
     zoo = ["--base", "base-xs", "--task", "shapes", "--grid", "int2-channel-absmax", "--out", "OUT"]
-    train = ["train", "BASE", "zoo:digits", "--epochs", "0.5", "--warmup-steps", "0", "--out", "OUT"]
+    train = ["train", "BASE", "PICTURES", "--epochs", "2", "--warmup-steps", "0", "--batch-size", "8", "--out", "OUT"]
     bench = ["bench", "run", "SUITE", "--models", "MODELS", "--out", "OUT"]
     grown = ("new", "through a link", "in .", "a mount")
     return {
@@ -122,9 +123,13 @@ def make_inputs(root: Path) -> dict[str, str]:
     for name in ("a", "b"):
         fp, qat = (root / "fp", root / "qat") if name == "a" else (root / "base", root / "qat")
         qv.QuantizationVector.extract(fp, qat, root / "base").save_pretrained(root / name)
-    names = {each.upper(): str(root / each) for each in ("base", "fp", "qat", "a", "b", "models")}
+    names = {each.upper(): str(root / each) for each in ("base", "fp", "qat", "a", "b", "models", "pictures")}
     for scale in (1, 2):
         qv.QuantizationVector.from_pretrained(root / "a").with_config(scale=scale).save_pretrained(root / f"v{scale}")
+    for number in range(32):
+        picture = root / "pictures" / "train" / f"class{number % 2}" / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((24, 24), 20 + number).convert("RGB").save(picture)
     (root / "suites").mkdir()
     (root / "suites" / "zoo-22.yaml").write_text(SUITE, encoding="utf-8")
     suite.SUITES = root / "suites"  # for `qvec zoo build`, which knows no other
@@ -239,7 +244,7 @@ class Trial:
         return made
 
     def once(self, name: str, moment: Callable[[], float]) -> None:
-        old, new = self.command.changes
+        new = self.command.changes[1]
         foreign = FOREIGN if self.place not in ("new", "existing") else {}
         with target(self.place, self.root, lambda place: None) as (out, called, cwd, around):
             existing = self.place != "new" and not self.command.partly
