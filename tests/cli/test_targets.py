@@ -26,9 +26,7 @@ def unread(monkeypatch):
 
 
 @pytest.mark.parametrize("out", ["receiver", "receiver/", "./receiver", "x/../receiver", "link", "copy", "."])
-def test_a_float_model_is_not_replaced_by_accident(
-    out, qvec, receiver_folder, tmp_path, monkeypatch, nothing_is_loaded
-):
+def test_a_float_model_is_not_replaced_by_accident(out, qvec, receiver_folder, tmp_path, monkeypatch, unread):
     (tmp_path / "x").mkdir()
     (tmp_path / "link").symlink_to("receiver")
     (tmp_path / "copy").mkdir()
