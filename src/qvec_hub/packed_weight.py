@@ -1,4 +1,4 @@
-"""What a quantized weight is: packed codes and scales, and a tensor of quanto's kind that shows them as float values."""
+"""What a quantized weight is: packed codes and scales, and a tensor of quanto's kind that shows its float values."""
 
 from __future__ import annotations
 

@@ -158,9 +158,9 @@ class PackedLinear(QLinear):
 
     def hold(self, packed: Packed) -> None:
         """Keep this weight in the place of the float one."""
-        parameters = vars(self)["_parameters"]
+        parameters = self.__dict__["_parameters"]
         parameters.pop("weight", None)
-        vars(self)["_parameters"] = FrozenParameters(parameters)
+        self.__dict__["_parameters"] = FrozenParameters(parameters)
         self.register_buffer(PACKED, packed.data)
         self.register_buffer(SCALE, packed.scale)
         self.register_buffer(SHIFT, packed.shift)
