@@ -63,6 +63,9 @@ class Gathered:
             weight = self._tensors.pop(f"{name}.weight").float()
             model.set_submodule(name, layer.to_linear(nn.Parameter(weight, False)))
         settle_(model, lambda name, tensor: self._tensors.pop(name, tensor).float())
+        constants = [(buffer, buffer.data) for buffer in model.buffers() if buffer.is_floating_point()]
+        for buffer, exact in constants:
+            buffer.data = exact.float()
         progress = self.progress
         found, choice, scale = prepare_(
             model, self.vector, grid, self.treatment, check_lineage=check_lineage, progress=progress
@@ -74,4 +77,6 @@ class Gathered:
             layer.hold(Packed(pack(codes, grid.bits, overwrite=True), scales, shift))
         for name, parameter in model.named_parameters():
             parameter.data = parameter.data.to(dtypes[name])
+        for buffer, exact in constants:
+            buffer.data = exact
         return choice, scale

@@ -65,7 +65,7 @@ def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_
     """Raise unless the vector can be added to a float model; the similarity to its base, where known.
 
     Raises:
-        MisfitError: when tensors differ or the model is quantized already.
+        MisfitError: when tensors differ, share memory, or the model is quantized already.
         LineageError: when the model does not descend from the vector's base.
     """
     quantized = next(
@@ -74,10 +74,23 @@ def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_
     if quantized:
         raise MisfitError(f"{quantized} is already quantized; add the vector to the float receiver, then quantize")
     tensors = backbone_tensors(model)
+    _refuse_shared(tensors)
     refuse_misfit(vector, model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     if not check_lineage:
         return None
     return refuse_stranger(vector, {n: probe(n, tensors[n]) for n in vector.lineage or {} if n in tensors})
+
+
+def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:
+    """Raise when two tensors are one: a vector would be added to it twice."""
+    seen: dict[tuple[object, int], str] = {}
+    for name, tensor in tensors.items():
+        other = seen.setdefault((tensor.device, tensor.data_ptr()), name)
+        if other != name and tensor.data_ptr():
+            raise MisfitError(
+                f"{name} shares its memory with {other}, and would be patched twice; expected a model in which each "
+                "has weights of its own"
+            )
 
 
 def add_scaled(tensor: Tensor, delta: Tensor, scale: float, out: Tensor | None = None) -> Tensor:

@@ -294,17 +294,20 @@ class _PatchAndPack(ConversionOps):
         missing_keys: set[str] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        (value,) = input_dict.values()
-        tensor = value[0] if isinstance(value, list) else value
-        if missing_keys is not None:
-            missing_keys.discard(full_layer_name)
-        if self.quantizer.failure is not None:
-            return {}
-        try:
-            return self.quantizer.convert(full_layer_name, tensor, model)
-        except Exception as error:  # transformers would log it and go on; it is raised when the load ends
-            self.quantizer.failure = error
-            return {}
+        # More than one where transformers cuts a checkpoint's tensor into several of the model's, as of a SwiGLU.
+        names = list(input_dict) if len(input_dict) > 1 else [full_layer_name]
+        left: dict[str, Any] = {}
+        for name, value in zip(names, input_dict.values(), strict=True):
+            if missing_keys is not None:
+                missing_keys.discard(name)
+            if self.quantizer.failure is not None:
+                return {}
+            try:
+                left |= self.quantizer.convert(name, value[0] if isinstance(value, list) else value, model)
+            except Exception as error:  # transformers would log it and go on; it is raised when the load ends
+                self.quantizer.failure = error
+                return {}
+        return left
 
 
 def _provenance(vector: Any) -> list[dict[str, Any]] | None:

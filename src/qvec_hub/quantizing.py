@@ -75,12 +75,13 @@ def _rounded(model: PreTrainedModel, grid: Grid) -> dict[str, Packed]:
 
 def _pack_linears_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> None:
     """Put packed layers in the place of the linear ones: all of them, or none when this is interrupted."""
-    linears = {name: model.get_submodule(name) for name in layers}
+    before = list(model.named_modules(remove_duplicate=False))
     try:
         put_layers_(model, layers)
     except BaseException:
-        for name, linear in linears.items():
-            model.set_submodule(name, linear)
+        for name, module in before:
+            if name and model.get_submodule(name) is not module:
+                model.set_submodule(name, module)
         raise
 
 

@@ -37,18 +37,41 @@ __all__ = [
 ]
 
 PACKED, SCALE, SHIFT = "weight_packed", "weight_scale", "weight_shift"
+FORWARD_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_is_full_backward_hook",
+    "_non_full_backward_hooks",
+)
 
 
 def refuse_packed(model: PreTrainedModel) -> dict[str, Any]:
     """The linear layers of a float model's backbone, by name.
 
     Raises:
-        MisfitError: when the model is quantized already, or has no linear layer to quantize.
+        MisfitError: when the model is quantized already, has no linear layer to quantize, or one that computes
+            otherwise than a linear layer does: its weight is made of something else, or its forward pass replaced.
     """
     linears = dict(backbone_linears(model))
     quantized = [name for name, module in linears.items() if isinstance(module, QLinear)]
     if quantized:
         raise MisfitError(f"{quantized[0]} is quantized already; start from the float model")
+    for name, module in linears.items():
+        if not isinstance(module._parameters.get("weight"), nn.Parameter):
+            raise MisfitError(
+                f"{name}: its weight is no parameter but computed (a parametrization, pruning, weight norm); make it "
+                "permanent first, e.g. by torch.nn.utils.parametrize.remove_parametrizations"
+            )
+        if "forward" in vars(module):
+            raise MisfitError(
+                f"{name}: its forward pass was replaced (as accelerate's offloading does), which would be lost; "
+                "quantize first, or remove the hooks"
+            )
     if not linears:
         raise MisfitError(f"{type(model).__name__} keeps no linear layer as nn.Linear, so there is nothing to quantize")
     return linears
@@ -64,8 +87,10 @@ def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]
 
 def put_layers_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> None:
     """Put layers in the place of a model's linear ones, by their names; it then refuses state dicts of other grids."""
-    for name, layer in layers.items():
-        model.set_submodule(name, layer)
+    replaced = {model.get_submodule(name): layer for name, layer in layers.items()}
+    everywhere = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if module in replaced]
+    for name, module in everywhere:  # a layer may stand in several places
+        model.set_submodule(name, replaced[module])
     if layers:
         model.register_load_state_dict_pre_hook(_refuse_other_state)
 
@@ -86,6 +111,7 @@ class PackedLinear(QLinear):
     """quanto's `QLinear` on a `Grid`: dynamic rounding until `freeze`, packed buffers after it."""
 
     grid: Grid
+    float_dtype: torch.dtype = torch.float32  # of the model, where no bias tells
     weight_packed: Tensor  # uint8, dense codes
     weight_scale: Tensor  # float32 (rows, groups)
     weight_shift: Tensor | None  # float32 (rows, groups) on an affine grid
@@ -95,11 +121,14 @@ class PackedLinear(QLinear):
         """An unfrozen layer that shares the parameters of `linear`."""
         with torch.device("meta"):
             module = cls(linear.in_features, linear.out_features, linear.bias is not None, weights=_qtype(grid))
-        module.grid = grid
+        module.grid, module.float_dtype = grid, linear.weight.dtype
         # Activations stay float here: without these two buffers state dicts hold weights alone.
         module.input_scale = module.output_scale = None
         module.register_parameter("weight", linear.weight)
         module.register_parameter("bias", linear.bias)
+        for name in FORWARD_HOOKS:  # the very dictionaries: whoever holds a handle of a hook can still remove it
+            if name in vars(linear):
+                module.__dict__[name] = vars(linear)[name]
         return module.train(linear.training)
 
     def to_linear(self, weight: nn.Parameter) -> nn.Linear:
@@ -121,7 +150,7 @@ class PackedLinear(QLinear):
         """The float parameter until `freeze`, a `PackedWeight` view of the buffers after it."""
         if self.frozen:
             size = torch.Size((self.out_features, self.in_features))
-            dtype = self.weight_scale.dtype if self.bias is None else self.bias.dtype
+            dtype = self.float_dtype if self.bias is None else self.bias.dtype
             return PackedWeight(self.grid, size, self.weight_packed, self.weight_scale, self.weight_shift, dtype)
         try:
             return self._parameters["weight"]
@@ -158,9 +187,9 @@ class PackedLinear(QLinear):
 
     def hold(self, packed: Packed) -> None:
         """Keep this weight in the place of the float one."""
-        parameters = vars(self)["_parameters"]
+        parameters = self.__dict__["_parameters"]
         parameters.pop("weight", None)
-        vars(self)["_parameters"] = FrozenParameters(parameters)
+        self.__dict__["_parameters"] = FrozenParameters(parameters)
         self.register_buffer(PACKED, packed.data)
         self.register_buffer(SCALE, packed.scale)
         self.register_buffer(SHIFT, packed.shift)
@@ -177,6 +206,8 @@ class PackedLinear(QLinear):
     def _apply(self, fn: Any, recurse: bool = True) -> PackedLinear:
         kept = {name: self._buffers[name] for name in (SCALE, SHIFT) if self._buffers.get(name) is not None}
         super()._apply(fn, recurse)
+        if self.frozen:
+            self.float_dtype = fn(torch.empty(0, dtype=self.float_dtype, device=self.weight_packed.device)).dtype
         for name, exact in kept.items():  # `.to(dtype)` is for activations: the grid keeps its float32 scales
             moved = self._buffers[name]
             if exact is not None and moved is not None and moved.dtype != exact.dtype:
