@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 
 from .artifact import Revision
 from .checkpoint_files import HUB_KEYS, Checkpoint, commit_in, find_checkpoint, read_config
 from .config_values import refuse_impossible
-from .errors import ArtifactError, MisfitError
+from .errors import ArtifactError, MisfitError, first_line
 from .foreign import foreign_errors
 from .naming import ORIGIN_RECORD, canonical_names
 from .place import is_folder
@@ -27,6 +28,7 @@ __all__ = [
     "load_classifier",
     "load_complete",
     "load_config",
+    "load_reported",
 ]
 
 # Weights that may be missing from the checkpoint, as those of a head, and that a file may hold for each of its bytes.
@@ -129,17 +131,23 @@ def load_reported(
     """
     said = checkpoint.said
     _refuse_unbuildable(said, config, sum(path.stat().st_size for path in checkpoint.weights(variant)))
-    with foreign_errors(ArtifactError, f"{said}: not a loadable image classifier: model.safetensors is unreadable, or …"):
-        model, info = AutoModelForImageClassification.from_pretrained(
-            checkpoint.where,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            variant=variant,
-            **TELL_ALL,
-            **checkpoint.hub,
-            **kwargs,
-        )
+    with foreign_errors(ArtifactError, f"{said}: not a loadable image classifier"):
+        try:
+            model, info = AutoModelForImageClassification.from_pretrained(
+                checkpoint.where,
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=False,
+                variant=variant,
+                **TELL_ALL,
+                **checkpoint.hub,
+                **kwargs,
+            )
+        except (SafetensorError, OSError) as error:
+            raise ArtifactError(
+                f"{said}: model.safetensors is missing or unreadable ({first_line(error)}); only intact safetensors "
+                "files are read"
+            ) from error
     model.config._commit_hash = checkpoint.commit
     subfolder = checkpoint.place.subfolder if checkpoint.place else None
     if subfolder:

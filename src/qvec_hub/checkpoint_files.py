@@ -23,7 +23,7 @@ from .place import Place, find_source
 from .remote import LIBRARY, hub_errors
 from .untrusted import printable
 
-__all__ = ["HUB_KEYS", "Checkpoint", "commit_in", "find_checkpoint", "read_config"]
+__all__ = ["HUB_KEYS", "Checkpoint", "commit_in", "find_checkpoint", "read_config", "subfolder_in"]
 
 HUB_KEYS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download")
 MAX_CONFIG_BYTES = 64 << 20  # with the names of very many classes
@@ -83,7 +83,13 @@ class Checkpoint:
         return path
 
 
-_UNREAD = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "model.safetensors")
+_UNREAD = (
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "tf_model.h5",
+    "flax_model.msgpack",
+    "model.safetensors",
+)
 
 
 def find_checkpoint(source: str | os.PathLike[str], **hub: Any) -> Checkpoint:
@@ -118,6 +124,12 @@ def commit_in(path: object) -> str | None:
     """The commit that a file in the Hub's cache belongs to; None for any other file."""
     found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", str(path))
     return found[1] if found else None
+
+
+def subfolder_in(path: object) -> str | None:
+    """The folder within its repository of a file in the Hub's cache; None at the root, and for any other file."""
+    found = re.search(r"[\\/]snapshots[\\/][0-9a-f]{40}[\\/](.+)[\\/][^\\/]+$", str(path))
+    return found[1].replace("\\", "/") if found else None
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -20,9 +20,8 @@ from huggingface_hub.utils import tqdm
 
 from . import artifact
 from .artifact import MAX_CONFIG_BYTES, VectorConfig
-from .checkpoint import is_folder
 from .errors import ArtifactError, HubError
-from .place import Place, parse_place
+from .place import Place, find_source
 from .remote import LIBRARY, TransportError, http_status, hub_errors
 from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 from .vector_images import MAX_IMAGES_BYTES
@@ -59,10 +58,9 @@ def locate(
         ArtifactError: when there is no such folder, or what was fetched is no whole, intact vector.
         HubError: when the Hub refuses or cannot be reached, and the cache does not hold all of it.
     """
-    if is_folder(source):
-        folder = Path(source).expanduser()
-        return (folder / subfolder if subfolder else folder), None
-    place = parse_place(str(source), revision, subfolder)
+    place = find_source(source, revision, subfolder)
+    if isinstance(place, Path):
+        return place, None
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     options = {"token": token, "cache_dir": cache, "local_files_only": local_files_only, **LIBRARY}
     options["etag_timeout"] = constants.HF_HUB_ETAG_TIMEOUT

@@ -12,7 +12,7 @@ __all__ = ["foreign_errors"]
 
 @contextmanager
 def foreign_errors(kind: type[QVecError], found: str, advice: str = "") -> Iterator[None]:
-    """Turn whatever a library raises in this block into one of our errors; ours pass through.
+    """Turn whatever a library raises in this block into one of our errors; ours and a MemoryError pass through.
 
     Keep code of our own out of the block: its bugs would pass for bad input.
 
@@ -23,7 +23,7 @@ def foreign_errors(kind: type[QVecError], found: str, advice: str = "") -> Itera
     """
     try:
         yield
-    except QVecError:
+    except (QVecError, MemoryError):
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {first_line(error)[:300]}"

@@ -26,10 +26,10 @@ _FLOAT = "quantize the float model with vector= and weights="
 
 # Argument -> what passes beside None, and what to do instead.
 _REFUSED: dict[str, tuple[Collection[Any], str]] = {
-    "quantization_config": ((), f"{_FLOAT}, or load it with transformers and quantization_config=qvec_hub.QVecConfig(…)"),
+    "quantization_config": ((), f"{_FLOAT}, or load with transformers and quantization_config=qvec_hub.QVecConfig(…)"),
     "state_dict": ((), "save the model to a folder first, or use qvec_hub.quantize_ on the model in memory"),
     "ignore_mismatched_sizes": ((False,), _NO_HEAD),
-    "output_loading_info": ((False,), "a load that leaves weights missing is an error here, so there is nothing to list"),
+    "output_loading_info": ((False,), "missing weights are an error here, so there is nothing to list"),
     "use_safetensors": ((True,), "only safetensors files are read, others can run code"),
     "trust_remote_code": ((False,), "code of a repository is never run; use a model class of transformers"),
     "code_revision": ((), "code of a repository is never run"),
@@ -92,7 +92,7 @@ class Keywords:
         for key, value in self.changes.items():
             if key not in _values_of(config):
                 raise QVecError(f"from_pretrained: {_unknown(key, config)}")
-            if key in LARGEST and key != "num_labels" or key == "model_type":
+            if (key in LARGEST and key != "num_labels") or key == "model_type":
                 raise _refusal(key, value, "the weights have the sizes that they have; load the model as it is")
             try:
                 setattr(config, key, value)
@@ -149,7 +149,9 @@ def _check_dtype(dtype: Any) -> None:
     if dtype in (None, "auto") or (isinstance(named, torch.dtype) and named in _FLOATS):
         return
     raise _refusal(
-        "dtype", dtype, f"expected 'auto' or one of {', '.join(map(str, _FLOATS))}; a width such as int3 goes to weights="
+        "dtype",
+        dtype,
+        f"expected 'auto' or one of {', '.join(map(str, _FLOATS))}; a width such as int3 goes to weights=",
     )
 
 
@@ -166,7 +168,9 @@ def _check_device_map(device_map: Any) -> None:
             kind = torch.empty(0, device=place).device.type
         except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
             # AssertionError: torch was built without that kind
-            raise _refusal("device_map", place, f"no device of this machine ({first_line(error)}); try 'cpu'") from error
+            raise _refusal(
+                "device_map", place, f"no device of this machine ({first_line(error)}); try 'cpu'"
+            ) from error
         if kind == "meta":
             raise _refusal("device_map", place, "a model there has no weights; try 'cpu'")
 

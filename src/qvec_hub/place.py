@@ -56,7 +56,7 @@ def find_source(
     """
     if not is_folder(source):
         return parse_place(str(source), revision, subfolder)
-    folder = Path(os.path.abspath(Path(source).expanduser()))  # not resolved: a link is what the user calls it
+    folder = Path(source).expanduser().absolute()  # not resolved: a link is what the user calls it
     return folder / subfolder if subfolder else folder
 
 

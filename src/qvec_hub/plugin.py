@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,13 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .artifact import Source
-from .checkpoint import commit_in, known_origin
+from .checkpoint import known_origin
+from .checkpoint_files import commit_in, subfolder_in
 from .errors import ArtifactError, QVecError
 from .gathering import Gathered
 from .grids import Grid
 from .merge import merge
-from .naming import canonical_names
+from .naming import ORIGIN_RECORD, canonical_names
 from .other_grid import other_grid
 from .patch import refuse_misfit, refuse_stranger
 from .prepare import Treatment
@@ -216,7 +216,7 @@ class QVecQuantizer(HfQuantizer):
         return {}
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
-        model.config._commit_hash = self.commit
+        self._remember_origin(model)
         push_with_card_(model)
         if self.stream is None:
             return model
@@ -234,7 +234,7 @@ class QVecQuantizer(HfQuantizer):
                 "random; expected a complete checkpoint"
             )
         config = self.quantization_config
-        config.receiver = asdict(known_origin(model.config._name_or_path, self.commit))
+        config.receiver = known_origin(model).to_dict()
         if isinstance(stream, Gathered):
             if self.weights_file is not None:
                 remember_processor_beside_(model, self.weights_file, **hub)
@@ -247,11 +247,20 @@ class QVecQuantizer(HfQuantizer):
             if config.check_lineage and isinstance(stream, WeightStream):
                 refuse_stranger(stream.vector, stream.probes)
             config.vector = stream.vector.provenance()
-            config.base_model = asdict(stream.vector.config.base_model)
+            config.base_model = stream.vector.config.base_model.to_dict()
         for parameter in model.parameters():  # the few tensors that still pin the checkpoint's memory mapping
             if parameter.device.type == "cpu":
                 parameter.data = parameter.data.clone()
         return model
+
+    def _remember_origin(self, model: PreTrainedModel) -> None:
+        """Note the commit and subfolder in the Hub, or the absolute folder: the working directory may change."""
+        model.config._commit_hash = self.commit
+        inside = subfolder_in(self.weights_file) if self.weights_file else None
+        if inside:
+            setattr(model, ORIGIN_RECORD, {"subfolder": inside})
+        if self.commit is None and Path(model.config._name_or_path).is_dir():
+            model.config._name_or_path = str(Path(model.config._name_or_path).absolute())
 
     def is_serializable(self) -> bool:
         return True

@@ -15,7 +15,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntr
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor
 
-from .checkpoint import commit_in, is_folder
+from .checkpoint import commit_in, is_folder, known_origin
 from .errors import HubError, QVecError
 from .foreign import foreign_errors
 from .place import Place, parse_place
@@ -24,6 +24,7 @@ from .remote import LIBRARY, TransportError, hub_errors
 __all__ = [
     "ADVICE",
     "keep_processor_",
+    "kept_files",
     "knows_processor",
     "load_processor",
     "processor_of",
@@ -34,6 +35,7 @@ __all__ = [
 
 # In transformers' order of precedence; the last one names the model's type, by which an untyped processor is known.
 FILES = ("processor_config.json", "preprocessor_config.json", "config.json")
+KEPT_FILES = "_qvec_image_processor_files"  # attribute of a model: the files it was read from, as bytes by name
 KEPT = "_qvec_image_processor"  # attribute of a model: its processor, or the text that says why there is none
 ADVICE = "; pass processor="  # the end of every message that says that there is none
 PATIENCE_S = 10.0  # for one question whether the Hub is there: its client would retry for half a minute
@@ -58,6 +60,18 @@ def load_processor(
     Raises:
         QVecError: when there is none, or none that loads.
     """
+    return _load(*_find(source, revision, token, cache_dir, local_files_only, subfolder))
+
+
+def _find(
+    source: str | Path,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    subfolder: str = "",
+) -> tuple[str, Path]:
+    """What to call a checkpoint, and the folder its processor lies in."""
     if is_folder(source):
         folder: Path | None = Path(source).expanduser() / subfolder
     else:
@@ -67,9 +81,13 @@ def load_processor(
         raise QVecError(
             f"model {str(source)!r}: expected an image processor (preprocessor_config.json) with it, found none{ADVICE}"
         )
+    return str(source), folder
+
+
+def _load(said: str, folder: Path) -> Any:
     with foreign_errors(
         QVecError,
-        f"model {str(source)!r}: expected an image processor (preprocessor_config.json) with it, found none that loads",
+        f"model {said!r}: expected an image processor (preprocessor_config.json) with it, found none that loads",
         ADVICE.removeprefix("; "),
     ):
         return _from_folder(folder)
@@ -105,10 +123,18 @@ def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> Non
         hub: as for `load_processor`; nothing of it stays with the model.
     """
     try:
-        found = load_processor(source, **hub)
-    except QVecError as error:
+        said, folder = _find(source, **hub)
+        setattr(model, KEPT_FILES, {name: path.read_bytes() for name in FILES[:2] if (path := folder / name).is_file()})
+        found = _load(said, folder)
+    except (QVecError, OSError) as error:
         found = str(error)
     setattr(model, KEPT, found)
+
+
+def kept_files(model: Any) -> dict[str, bytes]:
+    """The files that a model's processor was read from, by name; none where there is no processor, or no such file."""
+    found = _kept(model)  # looks for them, if nobody has
+    return {} if isinstance(found, str) else dict(getattr(model, KEPT_FILES, {}))
 
 
 def remember_processor_beside_(model: Any, weights: str | Path, **hub: Any) -> None:
@@ -129,6 +155,7 @@ def knows_processor(model: nn.Module) -> bool:
 
 def keep_processor_(model: nn.Module, processor: Any) -> None:
     """Keep a processor with a model, for `processor_of`."""
+    setattr(model, KEPT_FILES, {})
     setattr(model, KEPT, processor)
 
 
@@ -137,13 +164,15 @@ def _kept(model: Any) -> Any:
     found = getattr(model, KEPT, None)
     if found is not None:
         return found
-    config = getattr(model, "config", None)
-    name, commit = str(getattr(config, "_name_or_path", "") or ""), getattr(config, "_commit_hash", None)
+    name, origin = str(getattr(getattr(model, "config", None), "_name_or_path", "") or ""), known_origin(model)
     if not name:
         return "model: expected an image processor with it, found a model made in memory" + ADVICE
-    if not Path(name).is_dir() and commit is None:  # a path that moved, which is not to be taken for a repository
+    if origin.repo_id:
+        remember_processor_(model, origin.repo_id, revision=origin.revision, subfolder=origin.subfolder or "")
+    elif Path(name).is_dir():
+        remember_processor_(model, name)
+    else:  # a path that moved, which is not to be taken for a repository
         return f"model {name!r}: expected an image processor where it was loaded from, found no folder{ADVICE}"
-    remember_processor_(model, name, revision=commit)
     return getattr(model, KEPT)
 
 

@@ -23,7 +23,7 @@ WATCHED = {None: "", "proxies": " on proxy images", "own_images": " on your imag
     "--weights int3 --out flowers-int3"
 )
 def apply(
-    receiver: Annotated[str, typer.Argument(help="The float model: a folder or a Hub repo id.")],
+    receiver: Annotated[str, typer.Argument(help="The float model: a folder or a Hub repo id, id@revision allowed.")],
     out: Annotated[Path, typer.Option(help="Folder for the quantized model.")],
     vector: Annotated[
         list[str] | None, typer.Option(help="A vector; repeat for the mean of several; none: plain PTQ.")
@@ -71,7 +71,7 @@ def apply(
         images=None if images is None else _pixels(images, receiver),
         **how,
     )
-    save_model(model, out, processor_from=receiver)
+    save_model(model, out)
     card = out / CARD_FILE
     existing = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
     card.write_text(model_card(model.config, f"your-name/{out.name}", existing=existing), encoding="utf-8")
