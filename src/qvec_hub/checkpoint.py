@@ -24,6 +24,7 @@ __all__ = [
     "config_of",
     "find_checkpoint",
     "is_folder",
+    "keep_folder_",
     "known_origin",
     "load_classifier",
     "load_complete",
@@ -49,6 +50,13 @@ def known_origin(model: object) -> Revision:
     if commit is None and (Path(name).is_dir() or not isinstance(try_to_load_from_cache(name, "config.json"), str)):
         return Revision()
     return Revision(name, commit, getattr(model, ORIGIN_RECORD, {}).get("subfolder"))
+
+
+def keep_folder_(model: PreTrainedModel) -> None:
+    """Have a model that was loaded from a folder know it by its absolute path: the working directory may change."""
+    name = str(model.config._name_or_path or "")
+    if name and getattr(model.config, "_commit_hash", None) is None and Path(name).is_dir():
+        model.config._name_or_path = str(Path(name).absolute())
 
 
 def load_config(source: str | Path, **hub: Any) -> Any:

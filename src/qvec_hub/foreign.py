@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import QVecError, first_line
+from .errors import QVecError
+from .untrusted import printable
 
 __all__ = ["foreign_errors"]
 
@@ -18,7 +19,7 @@ def foreign_errors(kind: type[QVecError], found: str, advice: str = "") -> Itera
 
     Args:
         kind: the class of error to raise.
-        found: the thing, what was expected and what was found; type and first line of the error follow.
+        found: the thing, what was expected and what was found; type and text of the error follow.
         advice: what to do about it.
     """
     try:
@@ -26,5 +27,5 @@ def foreign_errors(kind: type[QVecError], found: str, advice: str = "") -> Itera
     except (QVecError, MemoryError):
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {first_line(error)[:300]}"
+        said = printable(f"{type(error).__name__}: {' '.join(str(error).split())}", 300)
         raise kind(f"{found} ({said})" + (f"; {advice}" if advice else "")) from error

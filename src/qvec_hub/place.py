@@ -15,7 +15,7 @@ from .errors import ArtifactError, first_line
 from .schema import REVISION, SUBFOLDER
 from .untrusted import printable
 
-__all__ = ["Place", "find_source", "is_folder", "parse_place", "split_revision"]
+__all__ = ["Place", "find_source", "is_folder", "is_local", "parse_place", "split_revision"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def is_folder(source: str | os.PathLike[str]) -> bool:
     text = str(source)
     if text.startswith("hf://"):
         return False
+    if not text:  # Path("") would be the working directory
+        raise ArtifactError("'': no such folder; expected a folder or a Hub repo id such as 'org/name'")
     try:
         path = Path(source).expanduser()
         if path.is_dir():
@@ -84,9 +86,19 @@ def is_folder(source: str | os.PathLike[str]) -> bool:
     if exists:
         raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
     slashes = text.partition("@")[0].count("/")  # a revision may hold more: org/name@refs/pr/1
-    if not isinstance(source, str) or text.startswith((".", "/", "~")) or "\\" in text or slashes > 1 or not text:
+    if not isinstance(source, str) or text.startswith((".", "/", "~")) or "\\" in text or slashes > 1:
         raise ArtifactError(f"{source!s}: no such folder")
     return False
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is a path of this machine: one that exists here, or can be nothing else."""
+    if name.startswith(("/", ".", "~")) or "\\" in name or name[1:2] == ":":
+        return True
+    try:
+        return "/" in name and Path(name).exists()
+    except OSError:
+        return False
 
 
 def split_revision(source: str) -> tuple[str, str | None]:
@@ -112,7 +124,7 @@ def parse_place(source: str, revision: str | None = None, subfolder: str | None 
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise ArtifactError(f"{source}: not a repo id ({first_line(error)}); expected 'org/name'") from error
+        raise ArtifactError(f"{printable(source)}: not a repo id ({first_line(error)}); expected 'org/name'") from error
     revision = revision or pinned
     if revision and not REVISION.accepts(revision):
         raise ArtifactError(f"{source}: revision {printable(repr(revision))}: expected {REVISION.wanted}")

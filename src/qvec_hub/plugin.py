@@ -22,7 +22,7 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .artifact import Source
-from .checkpoint import known_origin
+from .checkpoint import keep_folder_, known_origin
 from .checkpoint_files import commit_in, subfolder_in
 from .errors import ArtifactError, QVecError
 from .gathering import Gathered
@@ -259,8 +259,7 @@ class QVecQuantizer(HfQuantizer):
         inside = subfolder_in(self.weights_file) if self.weights_file else None
         if inside:
             setattr(model, ORIGIN_RECORD, {"subfolder": inside})
-        if self.commit is None and Path(model.config._name_or_path).is_dir():
-            model.config._name_or_path = str(Path(model.config._name_or_path).absolute())
+        keep_folder_(model)
 
     def is_serializable(self) -> bool:
         return True

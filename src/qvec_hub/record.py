@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from .checkpoint import known_origin
+from .checkpoint import keep_folder_, known_origin
 from .grids import Grid
 from .naming import PATCH_RECORD
 from .publishing import push_model
@@ -54,6 +54,7 @@ def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", wat
     """Write into the model's config how it was quantized, and what `patch_` added to it before."""
     patch = getattr(model, PATCH_RECORD, {"vector": None, "scale": 1.0})
     receiver = known_origin(model).to_dict()
+    keep_folder_(model)
     model.config.quantization_config = quantization_record(
         grid, **patch, receiver=receiver, rounding=rounding, watched=watched
     )

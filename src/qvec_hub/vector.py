@@ -7,6 +7,7 @@ memory-mapped files when asked for; sums and multiples are computed tensor by te
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from functools import partial
@@ -26,8 +27,9 @@ from .errors import ArtifactError, MisfitError, QVecError
 from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
-from .place import Place
+from .place import Place, is_local
 from .shapes import refuse_other_shapes
+from .untrusted import printable
 from .vector_images import MAX_SHIPPED, as_images, interleaved, read_images
 from .version import __version__
 
@@ -333,8 +335,15 @@ def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: obje
     known = Donor(finetuned=known_origin(finetuned), qat=known_origin(qat))
     if donor is None or isinstance(donor, Donor):
         return donor or known
-    values = {**schema.to_json(known), **donor}
-    return VectorConfig.part(Donor, values, "donor")
+    made: Donor = VectorConfig.part(Donor, {**schema.to_json(known), **donor}, "donor")
+    if made.dataset is not None and is_local(made.dataset):
+        warnings.warn(
+            f"donor: dataset {printable(made.dataset, 80)!r} is a path of this machine and means nothing elsewhere, so "
+            "it is left out; name its repository on the Hub, if it has one",
+            stacklevel=3,
+        )
+        made = replace(made, dataset=None)
+    return made
 
 
 def _recipe(recipe: Any) -> dict[str, Any]:
