@@ -1,4 +1,4 @@
-"""What transformers' ``from_pretrained`` takes beside a checkpoint's name: each works as there, or is refused by name."""
+"""What transformers' ``from_pretrained`` takes beside a checkpoint's name: each works, or is refused by name."""
 
 from pathlib import Path
 
@@ -100,5 +100,5 @@ def test_refused_by_name(given: dict, said: str, receiver_folder: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the device exists")
 def test_a_device_that_is_not_there(receiver_folder: Path) -> None:
-    with pytest.raises(qv.QVecError, match="device_map='cuda'.*no device of this machine"):
+    with pytest.raises(qv.QVecError, match=r"device_map='cuda'.*no device of this machine"):
         qv.from_pretrained(receiver_folder, device_map="cuda")

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ NAMES = [
     "with space",
     "q?x=1&y",
     "trailing.dot.",
-    "quote's \"here\"",
+    'quote\'s "here"',
     "models/vit",
     "a/b@refs/pr/1",
 ]
@@ -106,7 +105,7 @@ def test_what_names_nothing(entry: str, source, tmp_path: Path, monkeypatch) -> 
     with pytest.raises(qv.QVecError) as caught:
         ENTRIES[entry](source)
     assert "Traceback" not in str(caught.value)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_relative_path_is_never_a_repository(base, finetuned, qat, tmp_path: Path, monkeypatch) -> None:

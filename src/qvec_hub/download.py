@@ -10,6 +10,7 @@ import glob
 import hashlib
 import re
 import shlex
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from . import artifact
 from .artifact import MAX_CONFIG_BYTES, VectorConfig
 from .errors import ArtifactError, HubError
 from .place import Place, find_source
-from .remote import LIBRARY, TransportError, http_status, hub_errors
+from .remote import LIBRARY, TransportError, disk_advice, http_status, hub_errors
 from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 from .vector_images import MAX_IMAGES_BYTES
 
@@ -136,6 +137,9 @@ def _files(place: Place, cache: Path) -> dict[str, int]:
     try:
         listing = get_cached_repo_tree(place.repo_id, revision=place.revision, cache_dir=cache)
     except CachedRepoTreeNotFoundError as error:
+        unwritable = _writing_error(cache)
+        if unwritable is not None:  # the client says nothing of it
+            raise HubError(f"{place}: could not be fetched: {disk_advice(unwritable, str(cache))}") from unwritable
         raise HubError(
             f"{place}: the Hub was not asked or not reached, and the cache has files but no listing of the commit, so "
             "some may be missing; go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
@@ -151,6 +155,17 @@ def _files(place: Place, cache: Path) -> dict[str, int]:
         for name, size in names.items()
         if name in _LIMITS or (is_shard(name) and (name != artifact.TENSOR_FILE) == sharded)
     }
+
+
+def _writing_error(cache: Path) -> OSError | None:
+    """What goes wrong when something is written into the cache; None if nothing does."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache) as file:
+            file.write(b"\0" * 4096)
+    except OSError as error:
+        return error
+    return None
 
 
 def _refuse_half(place: Place, files: Mapping[str, int]) -> None:
