@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForImageClassification, PreTrained
 from .artifact import Revision
 from .checkpoint_files import HUB_KEYS, Checkpoint, commit_in, find_checkpoint, read_config
 from .config_values import refuse_impossible
-from .errors import ArtifactError, MisfitError, first_line
+from .errors import ArtifactError, MisfitError, QVecError, first_line
 from .foreign import foreign_errors
 from .naming import ORIGIN_RECORD, canonical_names
 from .place import is_folder
@@ -84,8 +84,8 @@ def config_of(checkpoint: Checkpoint) -> Any:
         f"{checkpoint.said}: no transformers model config could be read",
         "expected a folder or a Hub repo id with config.json and model.safetensors",
     ):
-        config = AutoConfig.from_pretrained(checkpoint.where, trust_remote_code=False, **checkpoint.hub)
-    config._commit_hash = checkpoint.commit
+        config = AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+    config._name_or_path, config._commit_hash = checkpoint.name, checkpoint.commit
     return config
 
 
@@ -142,21 +142,24 @@ def load_reported(
     with foreign_errors(ArtifactError, f"{said}: not a loadable image classifier"):
         try:
             model, info = AutoModelForImageClassification.from_pretrained(
-                checkpoint.where,
+                str(checkpoint.folder),
                 config=config,
                 use_safetensors=True,
                 trust_remote_code=False,
                 variant=variant,
                 **TELL_ALL,
-                **checkpoint.hub,
                 **kwargs,
             )
+        except QVecError as error:
+            if "quantization_config" in kwargs or said in str(error):
+                raise  # it is about the vector, or says what it is about
+            raise type(error)(f"{said}: {error}") from error  # about the checkpoint's own quantization
         except (SafetensorError, OSError) as error:
             raise ArtifactError(
                 f"{said}: model.safetensors is missing or unreadable ({first_line(error)}); only intact safetensors "
                 "files are read"
             ) from error
-    model.config._commit_hash = checkpoint.commit
+    model.config._name_or_path, model.config._commit_hash = checkpoint.name, checkpoint.commit
     subfolder = checkpoint.place.subfolder if checkpoint.place else None
     if subfolder:
         setattr(model, ORIGIN_RECORD, {"subfolder": subfolder})

@@ -1,7 +1,7 @@
 """The files of a transformers checkpoint, found in a folder or fetched from the Hub before transformers looks at them.
 
-transformers is then given a folder or a commit in the cache, so it never talks to the Hub: how long we wait, what an
-error means and what offline is are decided here and in `remote`, as for vectors.
+transformers is then given a folder, if need be one in the cache, so it never talks to the Hub: how long we wait, what
+an error means and what offline is are decided here and in `remote`, as for vectors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .place import Place, find_source
 from .remote import LIBRARY, hub_errors
 from .untrusted import printable
 
-__all__ = ["HUB_KEYS", "Checkpoint", "commit_in", "find_checkpoint", "read_config", "subfolder_in"]
+__all__ = ["HUB_KEYS", "Checkpoint", "commit_in", "find_checkpoint", "place_in_cache", "read_config"]
 
 HUB_KEYS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download")
 MAX_CONFIG_BYTES = 64 << 20  # with the names of very many classes
@@ -37,19 +37,20 @@ class Checkpoint:
 
     Attributes:
         said: what the user calls it, for messages.
-        where: what transformers calls it: an absolute folder or a repo id.
-        hub: the rest of what transformers needs to find it in the cache.
-        config: its config.json, there.
+        folder: where its files are, absolute; of one from the Hub, in the cache.
         place: of one from the Hub, at the commit that was found.
         get: fetches another of its files; None when there is no such file.
     """
 
     said: str
-    where: str
-    hub: dict[str, Any]
-    config: Path
+    folder: Path
     place: Place | None
     get: Callable[[str], Path | None]
+
+    @property
+    def name(self) -> str:
+        """What a model from here is called: a repo id or an absolute folder."""
+        return self.place.repo_id if self.place else str(self.folder)
 
     @property
     def commit(self) -> str | None:
@@ -69,7 +70,7 @@ class Checkpoint:
             return [_regular(path)]
         listing = self.get(index)
         if listing is None:
-            other = next((name for name in _UNREAD if (self.config.parent / name).exists()), None)
+            other = next((name for name in _UNREAD if (self.folder / name).exists()), None)
             found = f"found {other} instead" if other else "no such file"
             raise ArtifactError(
                 f"{self.said}: {single} is missing or unreadable ({found}); only intact safetensors files are read"
@@ -108,28 +109,29 @@ def find_checkpoint(source: str | os.PathLike[str], **hub: Any) -> Checkpoint:
         return _in_folder(said, found)
     options = {key: value for key, value in hub.items() if value is not None}
     options["local_files_only"] = options.get("local_files_only", False) or constants.HF_HUB_OFFLINE
-    config = _fetch(found, "config.json", options)
+    config = _fetch(said, found, "config.json", options)
     if config is None:
         raise ArtifactError(f"{said}: no transformers model config could be read (no config.json there); {EXPECTED}")
-    commit = commit_in(config)
-    if commit is None:
+    place = place_in_cache(config)
+    if place is None:
         raise HubError(f"{said}: the cache does not say which commit {config} belongs to; clear it with `hf cache rm`")
-    place = Place(found.repo_id, commit, found.subfolder)
-    cache = {"cache_dir": options["cache_dir"]} if "cache_dir" in options else {}
-    where = {"revision": commit, "subfolder": found.subfolder or "", "local_files_only": True, **cache}
-    return Checkpoint(said, found.repo_id, where, config, place, lambda name: _fetch(place, name, options))
+    _refuse_adapter(said, config.parent)
+    pinned = Place(found.repo_id, place.revision, found.subfolder)
+    return Checkpoint(said, config.parent, pinned, lambda name: _fetch(said, pinned, name, options))
+
+
+def place_in_cache(path: object) -> Place | None:
+    """Where in the Hub a file of the Hub's cache lies, at its commit; None for any other file."""
+    found = re.search(r"[\\/]models--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})[\\/](?:(.+)[\\/])?[^\\/]+$", str(path))
+    if found is None:
+        return None
+    return Place(found[1].replace("--", "/"), found[2], found[3].replace("\\", "/") if found[3] else None)
 
 
 def commit_in(path: object) -> str | None:
     """The commit that a file in the Hub's cache belongs to; None for any other file."""
-    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", str(path))
-    return found[1] if found else None
-
-
-def subfolder_in(path: object) -> str | None:
-    """The folder within its repository of a file in the Hub's cache; None at the root, and for any other file."""
-    found = re.search(r"[\\/]snapshots[\\/][0-9a-f]{40}[\\/](.+)[\\/][^\\/]+$", str(path))
-    return found[1].replace("\\", "/") if found else None
+    place = place_in_cache(path)
+    return place.revision if place else None
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         ArtifactError: when it is no JSON object.
     """
-    path = _regular(checkpoint.config)
+    path = _regular(checkpoint.folder / "config.json")
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ValueError(f"has {path.stat().st_size:,} bytes, expected at most {MAX_CONFIG_BYTES:,}")
@@ -157,20 +159,23 @@ def _in_folder(said: str, folder: Path) -> Checkpoint:
     def get(name: str) -> Path | None:
         return folder / name if os.path.lexists(folder / name) else None
 
-    if get("adapter_config.json"):
+    _refuse_adapter(said, folder)
+    if get("config.json") is None:
+        raise ArtifactError(f"{said}: no transformers model config could be read (no config.json there); {EXPECTED}")
+    return Checkpoint(said, folder, None, get)
+
+
+def _refuse_adapter(said: str, folder: Path) -> None:
+    if os.path.lexists(folder / "adapter_config.json"):  # transformers would load it, or the model that it names
         raise ArtifactError(
             f"{said}: holds an adapter (adapter_config.json), which is not part of the weights; merge it "
             "(peft: merge_and_unload()), save the model to another folder and use that"
         )
-    config = get("config.json")
-    if config is None:
-        raise ArtifactError(f"{said}: no transformers model config could be read (no config.json there); {EXPECTED}")
-    return Checkpoint(said, str(folder), {}, config, None, get)
 
 
-def _fetch(place: Place, name: str, options: dict[str, Any]) -> Path | None:
+def _fetch(said: str, place: Place, name: str, options: dict[str, Any]) -> Path | None:
     """A file of a repository, from the cache or the Hub; None when the repository does not have it."""
-    with hub_errors(place, f"{name} could not be fetched from the Hub"):
+    with hub_errors(said, f"{name} could not be fetched from the Hub"):
         try:
             return Path(
                 hf_hub_download(

@@ -103,7 +103,7 @@ def _with_processor(model: PreTrainedModel, checkpoint: Checkpoint, hub: dict[st
     if not knows_processor(model):
         place = checkpoint.place
         within = {} if place is None else {"revision": place.revision, "subfolder": place.subfolder or ""}
-        remember_processor_(model, checkpoint.where, **within, **hub)
+        remember_processor_(model, checkpoint.name, **within, **hub)
     return model
 
 

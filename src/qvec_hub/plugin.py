@@ -23,7 +23,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .artifact import Source
 from .checkpoint import keep_folder_, known_origin
-from .checkpoint_files import commit_in, subfolder_in
+from .checkpoint_files import commit_in, place_in_cache
 from .errors import ArtifactError, QVecError
 from .gathering import Gathered
 from .grids import Grid
@@ -256,9 +256,10 @@ class QVecQuantizer(HfQuantizer):
     def _remember_origin(self, model: PreTrainedModel) -> None:
         """Note the commit and subfolder in the Hub, or the absolute folder: the working directory may change."""
         model.config._commit_hash = self.commit
-        inside = subfolder_in(self.weights_file) if self.weights_file else None
-        if inside:
-            setattr(model, ORIGIN_RECORD, {"subfolder": inside})
+        place = place_in_cache(self.weights_file)
+        if place is not None:
+            model.config._name_or_path = place.repo_id
+            setattr(model, ORIGIN_RECORD, {"subfolder": place.subfolder})
         keep_folder_(model)
 
     def is_serializable(self) -> bool:
