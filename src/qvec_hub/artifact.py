@@ -46,10 +46,15 @@ MAX_CONFIG_BYTES = 1 << 20  # a real config has some kilobytes; anything larger 
 
 @dataclass(frozen=True)
 class Revision:
-    """A repository at a commit; either may be unknown."""
+    """A repository at a commit; either may be unknown. `subfolder` says where in it, when not at its root."""
 
     repo_id: str | None = field(default=None, metadata={"rule": REPO_ID})
     revision: str | None = field(default=None, metadata={"rule": REVISION})
+    subfolder: str | None = field(default=None, metadata={"rule": SUBFOLDER, "optional": True})
+
+    def to_dict(self) -> dict[str, Any]:
+        values: dict[str, Any] = schema.to_json(self)
+        return values
 
 
 @dataclass(frozen=True)

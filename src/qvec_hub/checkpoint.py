@@ -2,85 +2,94 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
-from transformers.utils import CONFIG_NAME, cached_file
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 
 from .artifact import Revision
+from .checkpoint_files import HUB_KEYS, Checkpoint, commit_in, find_checkpoint, read_config
 from .conditions import off_meta
-from .errors import ArtifactError, MisfitError, first_line
+from .config_values import refuse_impossible
+from .errors import ArtifactError, MisfitError, QVecError, first_line
+from .foreign import foreign_errors
 from .leftovers import refuse_leftovers
-from .naming import canonical_names
+from .naming import ORIGIN_RECORD, canonical_names
+from .place import is_folder
 from .schema import REPO_ID
-from .untrusted import printable
 
-__all__ = ["commit_in", "is_folder", "known_origin", "load_classifier", "load_complete", "load_config"]
+__all__ = [
+    "commit_in",
+    "config_of",
+    "find_checkpoint",
+    "is_folder",
+    "keep_folder_",
+    "known_origin",
+    "load_classifier",
+    "load_complete",
+    "load_config",
+    "load_reported",
+]
 
-HubArguments = dict[str, Any]  # revision, token, cache_dir, local_files_only
+# Weights that may be missing from the checkpoint, as those of a head, and that a file may hold for each of its bytes.
+_NEW_WEIGHTS, _WEIGHTS_A_BYTE = 50_000_000, 8
 
 
-def is_folder(source: str | Path) -> bool:
-    """Whether `source` means a local folder: it is one, or it cannot be a repo id.
+def known_origin(model: object) -> Revision:
+    """Where in the Hub a model came from, as far as it is known for certain; a path of this machine is no place there.
 
-    Raises:
-        ArtifactError: when it looks like a path but nothing is there.
+    What looks like a repo id may be a relative path that was loaded from another working directory. It is a repo id
+    when the model knows its commit, as those do that this package loads, or when the cache holds such a repository.
     """
-    text = str(source)
-    if text.startswith("hf://"):
-        return False
-    try:
-        path = Path(source).expanduser()
-        if path.is_dir():
-            return True
-        exists = path.exists()
-    except (OSError, ValueError, RuntimeError) as error:  # endless, with a NUL, or of a user who does not exist
-        raise ArtifactError(f"{printable(source, 80)}: no such folder ({first_line(error)})") from error
-    if exists:
-        raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
-    slashes = text.partition("@")[0].count("/")  # a revision may hold more: org/name@refs/pr/1
-    if isinstance(source, Path) or text.startswith((".", "/", "~")) or slashes > 1 or not text:
-        raise ArtifactError(f"{source!s}: no such folder")
-    return False
-
-
-def known_origin(model: object, revision: str | None = None) -> Revision:
-    """Where in the Hub a model came from, as far as it knows; a path of this machine means nothing elsewhere."""
-    if isinstance(model, PreTrainedModel):
-        config: Any = model.config
-        model, revision = config._name_or_path, getattr(config, "_commit_hash", None)
-    if not isinstance(model, str) or Path(model).is_dir() or not REPO_ID.accepts(model):
+    if not isinstance(model, PreTrainedModel):
         return Revision()
-    return Revision(model, revision)
+    name, commit = str(model.config._name_or_path or ""), getattr(model.config, "_commit_hash", None)
+    if not REPO_ID.accepts(name) or name == f"snapshots/{commit}":
+        return Revision()
+    if commit is None and (Path(name).is_dir() or not isinstance(try_to_load_from_cache(name, "config.json"), str)):
+        return Revision()
+    return Revision(name, commit, getattr(model, ORIGIN_RECORD, {}).get("subfolder"))
 
 
-def commit_in(path: object) -> str | None:
-    """The commit that a file in the Hub's cache belongs to; None for any other file."""
-    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", str(path))
-    return found[1] if found else None
+def keep_folder_(model: PreTrainedModel) -> None:
+    """Have a model that was loaded from a folder know it by its absolute path: the working directory may change."""
+    name = str(model.config._name_or_path or "")
+    if name and getattr(model.config, "_commit_hash", None) is None and Path(name).is_dir():
+        model.config._name_or_path = str(Path(name).absolute())
 
 
 def load_config(source: str | Path, **hub: Any) -> Any:
     """The transformers config of a folder or repo id; of the latter, `_commit_hash` says which commit it is.
 
+    Args:
+        source, hub: as for `find_checkpoint`.
+
     Raises:
         ArtifactError: when there is none.
+        HubError: when the Hub refuses or is not reached.
     """
-    is_folder(source)
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **hub)
-        config._commit_hash = commit_in(cached_file(str(source), CONFIG_NAME, **hub))
-        return config
-    except Exception as error:  # of a file that may hold anything, and of a connection: whatever comes out of both
-        raise ArtifactError(
-            f"{source}: no transformers model config could be read ({first_line(error)}); expected a folder or a "
-            "Hub repo id with config.json and model.safetensors"
-        ) from error
+    return config_of(find_checkpoint(source, **hub))
+
+
+def config_of(checkpoint: Checkpoint) -> Any:
+    """A checkpoint's transformers config.
+
+    Raises:
+        ArtifactError: when it cannot be read, or describes nothing that can be.
+    """
+    refuse_impossible(checkpoint.said, read_config(checkpoint))
+    with foreign_errors(
+        ArtifactError,
+        f"{checkpoint.said}: no transformers model config could be read",
+        "expected a folder or a Hub repo id with config.json and model.safetensors",
+    ):
+        config = AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+    config._name_or_path, config._commit_hash = checkpoint.name, checkpoint.commit
+    return config
 
 
 def load_classifier(
@@ -89,49 +98,103 @@ def load_classifier(
     """A float image classifier from a folder or repo id; a model object passes through.
 
     Args:
+        source: a folder, ``"org/name[@revision]"``, ``"hf://org/name[@revision]/subfolder"`` or a model.
         head_required: refuse a checkpoint without a trained head; a bare backbone is fine otherwise.
-        kwargs: for transformers' ``from_pretrained`` (revision, token, cache_dir, local_files_only, dtype …).
+        kwargs: revision, subfolder, token, cache_dir, local_files_only, force_download, and further ones for
+            transformers' ``from_pretrained``, such as dtype.
 
     Raises:
         ArtifactError: when files are missing, truncated, not safetensors, or hold other tensors than the config says.
+        HubError: when the Hub refuses or is not reached.
     """
     if isinstance(source, PreTrainedModel):
         return source
-    config = load_config(source, **{k: kwargs[k] for k in _HUB_KEYS if k in kwargs})
+    checkpoint = find_checkpoint(source, **{key: kwargs.pop(key) for key in HUB_KEYS if key in kwargs})
     kwargs.setdefault("dtype", torch.float32)
-    if config._commit_hash:
-        kwargs["revision"] = config._commit_hash  # config and weights of one commit, whatever is pushed meanwhile
-    model = load_complete(source, head_required, config=config, **kwargs)
-    model.config._commit_hash = config._commit_hash
-    return model
+    return load_complete(checkpoint, config_of(checkpoint), head_required, **kwargs)
 
 
-def load_complete(source: str | Path, head_required: bool, **kwargs: Any) -> PreTrainedModel:
+def load_complete(
+    checkpoint: Checkpoint, config: PreTrainedConfig, head_required: bool, variant: str | None = None, **kwargs: Any
+) -> PreTrainedModel:
     """transformers' ``from_pretrained``, but with an error where weights would be random or of another shape.
 
+    Args:
+        config: as `config_of` gives it, or changed.
+        kwargs: for transformers' ``from_pretrained``: dtype, quantization_config, ….
+
     Raises:
-        ArtifactError: as `load_classifier`.
+        ArtifactError, HubError: as `load_classifier`.
     """
-    try:
-        with off_meta():
-            model, info = AutoModelForImageClassification.from_pretrained(
-                source, use_safetensors=True, trust_remote_code=False, **TELL_ALL, **kwargs
-            )
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(
-            f"{source}: model.safetensors is missing or unreadable ({first_line(error)}); only intact safetensors "
-            "files are read"
-        ) from error
-    except (RuntimeError, ValueError) as error:
-        raise ArtifactError(f"{source}: not a loadable image classifier ({first_line(error)})") from error
-    refuse_missing(source, model, info, head_required)
-    refuse_leftovers(source, model, info["unexpected_keys"])
+    model, info = load_reported(checkpoint, config, variant, **kwargs)
+    refuse_missing(checkpoint.said, model, info, head_required)
+    refuse_leftovers(checkpoint.said, model, info["unexpected_keys"])
     return model
+
+
+def load_reported(
+    checkpoint: Checkpoint, config: PreTrainedConfig, variant: str | None = None, **kwargs: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model and transformers' report on the loading: weights it names there are random.
+
+    Raises:
+        ArtifactError: when the files are missing or cannot be read, or no such model can be built.
+        HubError: when the Hub refuses or is not reached.
+    """
+    said = checkpoint.said
+    _refuse_unbuildable(said, config, sum(path.stat().st_size for path in checkpoint.weights(variant)))
+    with foreign_errors(ArtifactError, f"{said}: not a loadable image classifier"), off_meta():
+        try:
+            model, info = AutoModelForImageClassification.from_pretrained(
+                str(checkpoint.folder),
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=False,
+                variant=variant,
+                **TELL_ALL,
+                **kwargs,
+            )
+        except QVecError as error:
+            if "quantization_config" in kwargs or said in str(error):
+                raise  # it is about the vector, or says what it is about
+            raise type(error)(f"{said}: {error}") from error  # about the checkpoint's own quantization
+        except (SafetensorError, OSError) as error:
+            raise ArtifactError(
+                f"{said}: model.safetensors is missing or unreadable ({first_line(error)}); only intact safetensors "
+                "files are read"
+            ) from error
+    model.config._name_or_path, model.config._commit_hash = checkpoint.name, checkpoint.commit
+    subfolder = checkpoint.place.subfolder if checkpoint.place else None
+    if subfolder:
+        setattr(model, ORIGIN_RECORD, {"subfolder": subfolder})
+    return model, info
+
+
+def _refuse_unbuildable(said: str, config: PreTrainedConfig, size: int) -> None:
+    """Raise when a config describes no image classifier, or one that is far larger than its checkpoint.
+
+    Args:
+        size: bytes of the checkpoint's weights.
+    """
+    with (
+        foreign_errors(
+            ArtifactError,
+            f"{said}: config.json describes no image classifier that can be built",
+            "correct the file, or use the one that belongs to the weights",
+        ),
+        torch.device("meta"),
+    ):
+        model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    if weights > _WEIGHTS_A_BYTE * size + _NEW_WEIGHTS:
+        raise ArtifactError(
+            f"{said}: config.json describes a model of {weights:,} weights, but the checkpoint's files have {size:,} "
+            "bytes; the files do not belong together"
+        )
 
 
 # Mismatches are reported to us rather than raised, so that we can name them.
 TELL_ALL: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-_HUB_KEYS = ("revision", "token", "cache_dir", "local_files_only")
 
 
 def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any], head_required: bool) -> None:

@@ -10,6 +10,7 @@ import glob
 import hashlib
 import re
 import shlex
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,9 @@ from huggingface_hub.utils import tqdm
 
 from . import artifact
 from .artifact import MAX_CONFIG_BYTES, VectorConfig
-from .checkpoint import is_folder
 from .errors import ArtifactError, HubError
-from .place import Place, parse_place
-from .remote import LIBRARY, TransportError, http_status, hub_errors
+from .place import Place, find_source
+from .remote import LIBRARY, TransportError, disk_advice, http_status, hub_errors
 from .tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 from .vector_images import MAX_IMAGES_BYTES
 
@@ -59,10 +59,9 @@ def locate(
         ArtifactError: when there is no such folder, or what was fetched is no whole, intact vector.
         HubError: when the Hub refuses or cannot be reached, and the cache does not hold all of it.
     """
-    if is_folder(source):
-        folder = Path(source).expanduser()
-        return (folder / subfolder if subfolder else folder), None
-    place = parse_place(str(source), revision, subfolder)
+    place = find_source(source, revision, subfolder)
+    if isinstance(place, Path):
+        return place, None
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     options = {"token": token, "cache_dir": cache, "local_files_only": local_files_only, **LIBRARY}
     options["etag_timeout"] = constants.HF_HUB_ETAG_TIMEOUT
@@ -138,6 +137,9 @@ def _files(place: Place, cache: Path) -> dict[str, int]:
     try:
         listing = get_cached_repo_tree(place.repo_id, revision=place.revision, cache_dir=cache)
     except CachedRepoTreeNotFoundError as error:
+        unwritable = _writing_error(cache)
+        if unwritable is not None:  # the client says nothing of it
+            raise HubError(f"{place}: could not be fetched: {disk_advice(unwritable, str(cache))}") from unwritable
         raise HubError(
             f"{place}: the Hub was not asked or not reached, and the cache has files but no listing of the commit, so "
             "some may be missing; go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
@@ -153,6 +155,17 @@ def _files(place: Place, cache: Path) -> dict[str, int]:
         for name, size in names.items()
         if name in _LIMITS or (is_shard(name) and (name != artifact.TENSOR_FILE) == sharded)
     }
+
+
+def _writing_error(cache: Path) -> OSError | None:
+    """What goes wrong when something is written into the cache; None if nothing does."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache) as file:
+            file.write(b"\0" * 4096)
+    except OSError as error:
+        return error
+    return None
 
 
 def _refuse_half(place: Place, files: Mapping[str, int]) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils import cached_file
 
 from .artifact import CARD_FILE
-from .checkpoint import load_classifier, load_complete, load_config
+from .checkpoint import config_of, load_complete
+from .checkpoint_files import Checkpoint, find_checkpoint
 from .errors import ArtifactError, QVecError
 from .folders import new_folder
 from .grids import Grid
+from .keywords import sort_keywords
 from .model_folder import LAYOUT
 from .own_images import checked_images
 from .patch import checked_scale, patch_
 from .plugin import METHOD, QVecConfig, VectorLike, open_vector
+from .processor import knows_processor, remember_processor_
 from .progress import Stages
+from .saving import save_with_processor_
 
 __all__ = ["from_pretrained", "save_model"]
 
@@ -48,52 +52,79 @@ def from_pretrained(
     where two are as good.
 
     Args:
-        source: the receiver: a folder or a Hub repo id; or a model saved by this package (then without the rest).
+        source: the receiver: a folder, ``"org/name"``, ``"org/name@revision"`` or
+            ``"hf://org/name[@revision]/subfolder"``; or a model saved by this package (then without the rest).
         vector: see `QVecConfig`; None adds nothing.
         weights: ``"int2"`` … ``"int8"`` (a vector's own grid of that width, if it has one), a grid's name or a
             `Grid`; None leaves the (patched) model in float.
         scale, rounding, images, progress: see `QVecConfig`. Several vectors and nothing else give the best that is
             known: their mean, a scale chosen on proxy images, codes and scales fitted and tuned on those.
         check_lineage: refuse a receiver that does not descend from the vector's base.
-        kwargs: for transformers' ``from_pretrained``: revision, token, cache_dir, local_files_only, dtype, device_map …
+        kwargs: of transformers' ``from_pretrained``: revision, subfolder, token, cache_dir, local_files_only,
+            force_download, variant, dtype, device_map, max_memory, attn_implementation, config, and values of the
+            config that do not change the weights' shapes. Any other is refused by its name.
+
+    The image processor of the checkpoint is kept with the model, and saved and pushed with it.
 
     Raises:
         QVecError: one of its children, when anything does not exist, does not fit or cannot be read.
     """
-    hub = {key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs}
-    revision = {"revision": kwargs["revision"]} if kwargs.get("revision") else {}
-    config = load_config(source, **hub, **revision)
-    if config._commit_hash:
-        kwargs["revision"] = config._commit_hash
-    saved = getattr(config, "quantization_config", None)
-    method = saved.get("quant_method") if isinstance(saved, dict) else None
-    if saved is not None:
-        if method != METHOD:
-            raise ArtifactError(
-                f"{source}: is quantized by {method!r}; expected a float checkpoint or one of qvec_hub's"
-            )
-        if vector is not None or weights is not None:
-            raise QVecError(
-                f"{source}: is quantized already, so a vector or other weights come too late; load it without them, "
-                "or start from the float receiver"
-            )
-        return _load(source, None, **kwargs)
+    given = sort_keywords(kwargs)
+    checkpoint = find_checkpoint(source, **given.hub)
+    config = given.changed(copy.deepcopy(given.config) if given.config is not None else config_of(checkpoint))
+    refuse_quantized(source, config, vector, weights)
+    loading: dict[str, Any] = {"variant": given.variant, **given.loading}
+    hub: dict[str, Any] = {
+        key: given.hub[key] for key in ("token", "cache_dir", "local_files_only") if key in given.hub
+    }
     scale, images = checked_scale(scale), None if images is None else checked_images(images)
     opened = open_vector(vector, **hub)
-    if weights is None:
-        model = load_classifier(source, **kwargs)
-        number = "recommended" if scale is None else scale
-        return model if opened is None else patch_(model, opened, number, check_lineage=check_lineage)
-    how: dict[str, Any] = {"rounding": rounding, "images": images, "progress": progress}
-    quantization = QVecConfig(opened, weights, scale, check_lineage, **how)
-    quantization.opened_here = isinstance(vector, (str, Path))
-    return _load(source, quantization, **kwargs)
+    if getattr(config, "quantization_config", None) is not None:
+        model = load_complete(checkpoint, config, head_required=True, **loading)
+    elif weights is None:
+        model = load_complete(checkpoint, config, head_required=True, **{"dtype": torch.float32, **loading})
+        if opened is not None:
+            patch_(model, opened, "recommended" if scale is None else scale, check_lineage=check_lineage)
+    else:
+        how: dict[str, Any] = {"rounding": rounding, "images": images, "progress": progress, **hub}
+        quantization = QVecConfig(opened, weights, scale, check_lineage, **how)
+        quantization.opened_here = isinstance(vector, (str, Path))
+        loading["quantization_config"] = quantization
+        model = load_complete(checkpoint, config, head_required=True, **loading)
+    return save_with_processor_(_with_processor(model, checkpoint, hub))
+
+
+def refuse_quantized(source: object, config: Any, vector: object, weights: object) -> None:
+    """Raise when a checkpoint is quantized by others, or is to be quantized once more.
+
+    Raises:
+        ArtifactError, QVecError: as said.
+    """
+    saved = getattr(config, "quantization_config", None)
+    if saved is None:
+        return
+    method = saved.get("quant_method") if isinstance(saved, dict) else getattr(saved, "quant_method", None)
+    if method != METHOD:
+        raise ArtifactError(f"{source}: is quantized by {method!r}; expected a float checkpoint or one of qvec_hub's")
+    if vector is not None or weights is not None:
+        raise QVecError(
+            f"{source}: is quantized already, so a vector or other weights come too late; load it without them, "
+            "or start from the float receiver"
+        )
+
+
+def _with_processor(model: PreTrainedModel, checkpoint: Checkpoint, hub: dict[str, Any]) -> PreTrainedModel:
+    """The model with the image processor of the checkpoint it was loaded from."""
+    if not knows_processor(model):
+        place = checkpoint.place
+        within = {} if place is None else {"revision": place.revision, "subfolder": place.subfolder or ""}
+        remember_processor_(model, checkpoint.name, **within, **hub)
+    return model
 
 
 def save_model(
     model: PreTrainedModel,
     folder: str | Path,
-    processor_from: str | Path | None = None,
     *,
     overwrite: bool = False,
     card: Callable[[str], str] | None = None,
@@ -110,12 +141,6 @@ def save_model(
     """
     with new_folder(folder, LAYOUT, overwrite) as scratch:
         model.save_pretrained(scratch)
-        if processor_from is not None:
-            found = cached_file(
-                str(processor_from), "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
-            )
-            if found is not None:
-                shutil.copyfile(found, scratch / "preprocessor_config.json")
         if card is not None:
             _write_card(scratch, Path(folder).expanduser() / CARD_FILE, card)
 
@@ -126,9 +151,3 @@ def _write_card(folder: Path, old: Path, card: Callable[[str], str]) -> None:
         (folder / CARD_FILE).write_text(card(existing), encoding="utf-8")
     except ArtifactError as error:
         warnings.warn(f"{old}: not refreshed: {error}", stacklevel=3)
-
-
-def _load(source: str | Path, config: QVecConfig | None, **kwargs: Any) -> PreTrainedModel:
-    if config is not None:
-        kwargs["quantization_config"] = config
-    return load_complete(source, head_required=True, **kwargs)

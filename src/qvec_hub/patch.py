@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -56,7 +55,7 @@ def patch_(
     refuse_unsuitable(vector, model, check_lineage)
     for name, tensor in backbone_tensors(model).items():
         tensor.copy_(add_scaled(tensor, vector[name], number))
-    base = asdict(vector.config.base_model)
+    base = vector.config.base_model.to_dict()
     setattr(model, PATCH_RECORD, {"vector": vector.provenance(), "scale": number, "base_model": base})
     return model
 

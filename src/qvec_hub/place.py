@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from huggingface_hub import parse_hf_uri
@@ -13,7 +15,7 @@ from .errors import ArtifactError, first_line
 from .schema import REVISION, SUBFOLDER
 from .untrusted import printable
 
-__all__ = ["Place", "parse_place", "split_revision"]
+__all__ = ["Place", "find_source", "is_folder", "is_local", "parse_place", "split_revision"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,69 @@ class Place:
         # A slash in a branch's name would look like the beginning of the folder.
         revision = quote(self.revision or "", safe="/" if (self.revision or "").startswith("refs/") else "")
         return f"hf://{self.repo_id}{f'@{revision}' if revision else ''}/{self.subfolder}"
+
+
+def find_source(
+    source: str | os.PathLike[str], revision: str | None = None, subfolder: str | None = None
+) -> Path | Place:
+    """What the name of a vector or a model means: a folder, as an absolute path, or a place in the Hub.
+
+    A folder is made absolute here, where the name is given: the working directory may be another one later.
+
+    Args:
+        source: a folder, ``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"``. What
+            exists as a folder is one, also with an ``@`` in its name.
+        revision: of the repository; a folder has none.
+        subfolder: of the repository or the folder.
+
+    Raises:
+        ArtifactError: when it is neither, see `is_folder` and `parse_place`.
+    """
+    if not is_folder(source):
+        return parse_place(str(source), revision, subfolder)
+    folder = Path(source).expanduser().absolute()  # not resolved: a link is what the user calls it
+    return folder / subfolder if subfolder else folder
+
+
+def is_folder(source: str | os.PathLike[str]) -> bool:
+    """Whether `source` means a local folder: it is one, or it cannot be a repo id.
+
+    Raises:
+        ArtifactError: when it looks like a path but nothing is there, or is no name at all.
+    """
+    if not isinstance(source, (str, os.PathLike)) or isinstance(os.fspath(source), bytes):
+        raise ArtifactError(
+            f"{printable(repr(source), 80)}: expected a folder or a Hub repo id such as 'org/name', found "
+            f"{type(source).__name__}"
+        )
+    text = str(source)
+    if text.startswith("hf://"):
+        return False
+    if not text:  # Path("") would be the working directory
+        raise ArtifactError("'': no such folder; expected a folder or a Hub repo id such as 'org/name'")
+    try:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return True
+        exists = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # endless, with a NUL, or of a user who does not exist
+        raise ArtifactError(f"{printable(source, 80)}: no such folder ({first_line(error)})") from error
+    if exists:
+        raise ArtifactError(f"{source}: is a file; expected a folder or a Hub repo id such as 'org/name'")
+    slashes = text.partition("@")[0].count("/")  # a revision may hold more: org/name@refs/pr/1
+    if not isinstance(source, str) or text.startswith((".", "/", "~")) or "\\" in text or slashes > 1:
+        raise ArtifactError(f"{source!s}: no such folder")
+    return False
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is a path of this machine: one that exists here, or can be nothing else."""
+    if name.startswith(("/", ".", "~")) or "\\" in name or name[1:2] == ":":
+        return True
+    try:
+        return "/" in name and Path(name).exists()
+    except OSError:
+        return False
 
 
 def split_revision(source: str) -> tuple[str, str | None]:
@@ -59,7 +124,7 @@ def parse_place(source: str, revision: str | None = None, subfolder: str | None 
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise ArtifactError(f"{source}: not a repo id ({first_line(error)}); expected 'org/name'") from error
+        raise ArtifactError(f"{printable(source)}: not a repo id ({first_line(error)}); expected 'org/name'") from error
     revision = revision or pinned
     if revision and not REVISION.accepts(revision):
         raise ArtifactError(f"{source}: revision {printable(repr(revision))}: expected {REVISION.wanted}")
@@ -75,5 +140,5 @@ def _parse_uri(source: str) -> tuple[str, str | None, str | None]:
     except HfUriError as error:
         raise ArtifactError(f"{source}: not a place in the Hub ({first_line(error)})") from error
     if uri.type != "model":
-        raise ArtifactError(f"{source}: is a {uri.type}; vectors live in model repositories")
+        raise ArtifactError(f"{source}: is a {uri.type}; vectors and models live in model repositories")
     return uri.id, uri.revision, uri.path_in_repo.rstrip("/") or None

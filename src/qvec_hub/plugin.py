@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,19 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .artifact import Source
-from .checkpoint import commit_in, known_origin, refuse_absent, refuse_mismatched
+from .checkpoint import keep_folder_, known_origin, refuse_absent, refuse_mismatched
+from .checkpoint_files import commit_in, place_in_cache
 from .errors import ArtifactError, QVecError
 from .gathering import Gathered
 from .grids import Grid
 from .leftovers import Report, refuse_leftovers
 from .merge import merge
-from .naming import canonical_names
+from .naming import ORIGIN_RECORD, canonical_names
 from .other_grid import other_grid
 from .own_images import checked_images
 from .patch import checked_scale, refuse_misfit, refuse_stranger
 from .prepare import Treatment
+from .processor import remember_processor_beside_
 from .progress import Stages
 from .quanto import PackedLinear, swap_linears_
 from .record import METHOD, OWN_IMAGES, PROXIES, push_with_card_, quantization_record
@@ -145,6 +146,8 @@ class QVecQuantizer(HfQuantizer):
         self.report: Report | None = None
         self.failure: Exception | None = None
         self.commit: str | None = None  # of the receiver, where it comes from the Hub
+        self.weights_file: str | None = None  # its first
+        self.hub: dict[str, Any] = {}  # while it is loaded
 
     def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
         placed = device_map.values() if isinstance(device_map, dict) else ()
@@ -154,7 +157,8 @@ class QVecQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **kwargs: Any
     ) -> PreTrainedModel:
-        self.commit = commit_in(checkpoint_files[0]) if checkpoint_files else None
+        self.weights_file = checkpoint_files[0] if checkpoint_files else None
+        self.commit = commit_in(self.weights_file) if self.weights_file else None
         self.report = Report(model)
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
@@ -172,8 +176,8 @@ class QVecQuantizer(HfQuantizer):
 
     def _open_stream(self, model: PreTrainedModel, files: list[str]) -> WeightStream | Gathered:
         config = self.quantization_config
-        hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
-        vector = open_vector(config.vector, **hub)
+        self.hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
+        vector = open_vector(config.vector, **self.hub)
         treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector)
         config.rounding = treatment.rounding
         if vector is not None:
@@ -219,13 +223,13 @@ class QVecQuantizer(HfQuantizer):
         return {}
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
-        model.config._commit_hash = self.commit
+        self._remember_origin(model)
         push_with_card_(model)
         if self.stream is None:
             self._refuse_other_weights(model)
             return model
-        stream, layers = self.stream, self.layers
-        self.stream, self.layers, self.canonical = None, {}, {}
+        stream, layers, hub = self.stream, self.layers, self.hub
+        self.stream, self.layers, self.canonical, self.hub = None, {}, {}, {}
         if self.failure is not None:
             stream.close()
             raise self.failure
@@ -239,8 +243,10 @@ class QVecQuantizer(HfQuantizer):
                 "random; expected a complete checkpoint"
             )
         config = self.quantization_config
-        config.receiver = asdict(known_origin(model.config._name_or_path, self.commit))
+        config.receiver = known_origin(model).to_dict()
         if isinstance(stream, Gathered):
+            if self.weights_file is not None:
+                remember_processor_beside_(model, self.weights_file, **hub)
             choice, config.scale = stream.prepare_(model, layers, config.grid, config.check_lineage)
             config.scale_curve = None if choice is None else [list(point) for point in choice.curve]
             config.watched = PROXIES if stream.treatment.images is None else OWN_IMAGES
@@ -250,7 +256,7 @@ class QVecQuantizer(HfQuantizer):
             if config.check_lineage and isinstance(stream, WeightStream):
                 refuse_stranger(stream.vector, stream.probes)
             config.vector = stream.vector.provenance()
-            config.base_model = asdict(stream.vector.config.base_model)
+            config.base_model = stream.vector.config.base_model.to_dict()
         for parameter in model.parameters():  # the few tensors that still pin the checkpoint's memory mapping
             if parameter.device.type == "cpu":
                 parameter.data = parameter.data.clone()
@@ -266,6 +272,15 @@ class QVecQuantizer(HfQuantizer):
         if self.pre_quantized:  # its packed weights were never drawn at random: what is missing is any memory's content
             refuse_mismatched(source, [each for each in report.mismatched if each[0].startswith(prefix)])
             refuse_absent(source, model, sorted(name for name in report.missing if name.startswith(prefix)))
+
+    def _remember_origin(self, model: PreTrainedModel) -> None:
+        """Note the commit and subfolder in the Hub, or the absolute folder: the working directory may change."""
+        model.config._commit_hash = self.commit
+        place = place_in_cache(self.weights_file)
+        if place is not None:
+            model.config._name_or_path = place.repo_id
+            setattr(model, ORIGIN_RECORD, {"subfolder": place.subfolder})
+        keep_folder_(model)
 
     def is_serializable(self) -> bool:
         return True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from .checkpoint import known_origin
+from .checkpoint import keep_folder_, known_origin
 from .grids import Grid
 from .naming import PATCH_RECORD
 from .publishing import push_model
+from .saving import save_with_processor_
 from .version import __version__
 
 __all__ = ["METHOD", "OWN_IMAGES", "PROXIES", "push_with_card_", "quantization_record", "remember_"]
@@ -53,7 +53,8 @@ def quantization_record(
 def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", watched: str | None = None) -> None:
     """Write into the model's config how it was quantized, and what `patch_` added to it before."""
     patch = getattr(model, PATCH_RECORD, {"vector": None, "scale": 1.0})
-    receiver = asdict(known_origin(model))
+    receiver = known_origin(model).to_dict()
+    keep_folder_(model)
     model.config.quantization_config = quantization_record(
         grid, **patch, receiver=receiver, rounding=rounding, watched=watched
     )
@@ -63,6 +64,8 @@ def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", wat
 def push_with_card_(model: PreTrainedModel) -> None:
     """Let the model's ``push_to_hub`` write a card that says how it was made and how to load it.
 
-    On this one object, for transformers' own method would overwrite any card with a generic one.
+    On this one object, for transformers' own method would overwrite any card with a generic one. The image processor
+    goes along, see `save_with_processor_`.
     """
     model.push_to_hub = partial(push_model, model)  # type: ignore[assignment]
+    save_with_processor_(model)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,18 +24,22 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import parse_ratelimit_headers
 
 from .errors import HubError, QVecError, first_line
 from .untrusted import printable
 from .version import __version__
 
-__all__ = ["LIBRARY", "Talk", "TransportError", "http_status", "hub_api", "hub_errors"]
+__all__ = ["LIBRARY", "Talk", "TransportError", "disk_advice", "http_status", "hub_api", "hub_errors"]
 
 LIBRARY: dict[str, Any] = {"library_name": "qvec_hub", "library_version": __version__}  # who asks, for the Hub's logs
 
 # Without a byte from the Hub, or without one taken by it. The client itself would wait for ever; the Hub takes its
 # time over a commit of many large files.
 PATIENCE_S = 120.0
+
+# That the Hub may ask us to wait between attempts, all of them together. The client would wait for hours.
+MAX_PAUSE_S = 60.0
 
 # Base of every error of the HTTP library that huggingface_hub happens to use (httpx in 1.x, httpx2 in 2.x).
 TransportError: type[Exception] = HfHubHTTPError.__bases__[0]
@@ -92,13 +98,16 @@ _LOGGERS = [logging.getLogger(f"huggingface_hub.{name}") for name in ("_commit_a
 _expected = _Expected()
 _lock = threading.Lock()
 _talks = 0
+_paused_since: float | None = None  # when the Hub first asked for a pause, in the talks now going on
 
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """For as long as anybody here talks to the Hub: no request without a limit, and less noise."""
-    global _talks
+    """For as long as anybody here talks to the Hub: no request or pause without a limit, and less noise."""
+    global _talks, _paused_since
     with _lock:
+        if not _talks:
+            _paused_since = None
         _talks += 1
         _hooks(add=True)
     try:
@@ -112,8 +121,9 @@ def _bounded() -> Iterator[None]:
 
 def _hooks(add: bool) -> None:
     session = get_session()
-    others = [hook for hook in session.event_hooks["request"] if hook is not _limit]
-    session.event_hooks = {**session.event_hooks, "request": [*others, _limit] if add else others}
+    ours = {"request": _limit, "response": _refuse_long_pause}
+    others = {kind: [hook for hook in session.event_hooks[kind] if hook is not mine] for kind, mine in ours.items()}
+    session.event_hooks = {kind: [*others[kind], *([mine] if add else [])] for kind, mine in ours.items()}
     for logger in _LOGGERS:
         (logger.addFilter if add else logger.removeFilter)(_expected)
 
@@ -123,6 +133,39 @@ def _limit(request: Any) -> None:
     limits = request.extensions.get("timeout", {})
     patient = {kind: PATIENCE_S if limits.get(kind) is None else limits[kind] for kind in _WAITS}
     request.extensions = {**request.extensions, "timeout": patient}
+
+
+class _TooLong(HfHubHTTPError):
+    """The Hub asks to wait for longer than we do; `seconds` is how long."""
+
+    seconds: int
+
+
+def _refuse_long_pause(response: Any) -> None:
+    """Raise where the client would now sleep past our limit. Shorter pauses are the client's, and it announces them."""
+    global _paused_since
+    seconds = _pause(response)
+    if seconds is None:
+        return
+    now = time.monotonic()
+    with _lock:
+        _paused_since = now if _paused_since is None else _paused_since
+        left = _paused_since + MAX_PAUSE_S - now
+    if seconds > left:
+        error = _TooLong(f"the Hub asks to wait {seconds} s", response=response)
+        error.seconds = seconds
+        raise error
+
+
+def _pause(response: Any) -> int | None:
+    """Seconds to wait before the next attempt, where the Hub names them: what the client would obey."""
+    if response.status_code != 429 and response.status_code < 500:
+        return None
+    limit = parse_ratelimit_headers(response.headers) if response.status_code == 429 else None
+    if limit is not None and limit.remaining == 0:
+        return limit.reset_in_seconds
+    named = response.headers.get("retry-after", "").strip()
+    return int(named[:9]) if named.isascii() and named.isdigit() else None
 
 
 _WAITS = ("connect", "read", "write", "pool")
@@ -142,6 +185,13 @@ def _advice(error: BaseException) -> str:
     for kind, advice in _KNOWN.items():
         if isinstance(error, kind):
             return advice.format(endpoint=constants.ENDPOINT, detail=_detail(error))
+    long = _cause(error, _TooLong)
+    if isinstance(long, _TooLong):
+        return (
+            f"{'too many requests' if status == 429 else f'the Hub answered {status}'}, and the Hub asks to wait "
+            f"{_spoken(long.seconds)} before the next, more than the {MAX_PAUSE_S:.0f} s waited here; try again then"
+            + ("; `hf auth login` raises the limit" if status == 429 else "")
+        )
     if status is not None:
         return f"{_meaning(status)} ({_detail(error)})"
     broken = _cause(error, TransportError)
@@ -150,12 +200,37 @@ def _advice(error: BaseException) -> str:
             f"the connection to {constants.ENDPOINT} failed or broke ({type(broken).__name__}: {first_line(broken)}); "
             "check the network and try again: what was transferred is not transferred twice"
         )
+    if isinstance(error, OSError) and error.errno is not None:
+        return disk_advice(error, "the cache")
     if isinstance(error, OSError) or type(error) in (ValueError, RuntimeError):  # the client's own words
         return f"{_detail(error)}; try again, and check the network and the disk"
     return (
         f"the answer of {constants.ENDPOINT} makes no sense ({type(error).__name__}: {_detail(error)}); "
         "check HF_ENDPOINT and any proxy, and try again"
     )
+
+
+def disk_advice(error: OSError, default: str) -> str:
+    """Which path failed, how, and what to do: for errors of the file system while something is fetched.
+
+    Args:
+        default: what to call the path where the error names none.
+    """
+    path = printable(error.filename or default)
+    return f"{path}: {error.strerror or type(error).__name__}; {_DISK.get(error.errno or 0, _OTHER_CACHE)}"
+
+
+_OTHER_CACHE = "choose a cache folder that you may write to, with cache_dir= or HF_HOME"
+_DISK = {
+    errno.ENOSPC: "free some space on that disk, or choose a cache on another, with cache_dir= or HF_HOME",
+    errno.EDQUOT: "your quota is used up: free some space, or choose another cache, with cache_dir= or HF_HOME",
+}
+
+
+def _spoken(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 _KNOWN: dict[type[Exception], str] = {

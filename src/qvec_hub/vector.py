@@ -7,6 +7,7 @@ memory-mapped files when asked for; sums and multiples are computed tensor by te
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from huggingface_hub import CommitInfo
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from . import publishing, storage
+from . import publishing, schema, storage
 from .artifact import CARD_FILE, FORMAT_VERSION, IMAGES_FILE, Donor, Encoding, Source, VectorConfig
 from .checkpoint import known_origin, load_classifier
 from .download import locate, way_out
@@ -26,7 +27,7 @@ from .errors import ArtifactError, MisfitError, QVecError
 from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
-from .place import Place
+from .place import Place, is_local
 from .scalars import number_in
 from .shapes import refuse_other_shapes
 from .sizes import differing_sizes
@@ -78,7 +79,8 @@ class QuantizationVector:
         """``ρ = θ_QAT − θ_FP`` (arXiv 2604.03420), over all floating tensors of the backbone.
 
         Args:
-            finetuned: the plain fine-tune: a model, a folder or a Hub repo id.
+            finetuned: the plain fine-tune: a model, a folder, ``"org/name[@revision]"`` or
+                ``"hf://org/name[@revision]/subfolder"``; so are qat and base.
             qat: the quantization-aware fine-tune of the same base on the same task, as plain float weights.
             base: the common base; with it the vector can tell receivers that do not descend from it.
             donor: task, dataset and where the two models come from.
@@ -93,13 +95,14 @@ class QuantizationVector:
         """
         models = {"finetuned": finetuned, "qat": qat}
         loaded = {role: load_classifier(model, head_required=False) for role, model in models.items()}
+        ancestor = None if base is None else load_classifier(base, head_required=False)
         config = VectorConfig(
             format_version=FORMAT_VERSION,
             qvec_hub_version=__version__,
             model_type=loaded["qat"].config.model_type,
             architecture=architecture(loaded["qat"].config),
-            base_model=known_origin(base),
-            donor=_donor(donor, finetuned, qat),
+            base_model=known_origin(ancestor),
+            donor=_donor(donor, loaded["finetuned"], loaded["qat"]),
             recipe=_recipe(recipe),
             grid=Grid.parse(grid),
             scale=_number(scale),
@@ -109,10 +112,10 @@ class QuantizationVector:
         )
         tensors = _difference(backbone_tensors(loaded["qat"]), backbone_tensors(loaded["finetuned"]))
         lineage = None
-        if base is not None:
-            ancestor = backbone_tensors(load_classifier(base, head_required=False))
-            refuse_other_shapes(ancestor, tensors, "base", "qat")
-            lineage = sketch(ancestor)
+        if ancestor is not None:
+            theirs = backbone_tensors(ancestor)
+            refuse_other_shapes(theirs, tensors, "base", "qat")
+            lineage = sketch(theirs)
         vector = cls(config, tensors, lineage)
         return vector if images is None else vector.with_images(images)
 
@@ -358,8 +361,15 @@ def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: obje
     known = Donor(finetuned=known_origin(finetuned), qat=known_origin(qat))
     if donor is None or isinstance(donor, Donor):
         return donor or known
-    values = {**asdict(known), **donor}
-    return VectorConfig.part(Donor, values, "donor")
+    made: Donor = VectorConfig.part(Donor, {**schema.to_json(known), **donor}, "donor")
+    if made.dataset is not None and is_local(made.dataset):
+        warnings.warn(
+            f"donor: dataset {printable(made.dataset, 80)!r} is a path of this machine and means nothing elsewhere, so "
+            "it is left out; name its repository on the Hub, if it has one",
+            stacklevel=3,
+        )
+        made = replace(made, dataset=None)
+    return made
 
 
 def _recipe(recipe: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ WATCHED = {None: "", "proxies": " on proxy images", "own_images": " on your imag
     "--weights int3 --out flowers-int3"
 )
 def apply(
-    receiver: Annotated[str, typer.Argument(help="The float model: a folder or a Hub repo id.")],
+    receiver: Annotated[str, typer.Argument(help="The float model: a folder or a Hub repo id, id@revision allowed.")],
     out: Annotated[Path, typer.Option(help="Folder for the quantized model.")],
     vector: Annotated[
         list[str] | None, typer.Option(help="A vector; repeat for the mean of several; none: plain PTQ.")
@@ -76,13 +76,7 @@ def apply(
         **how,
     )
     name = f"your-name/{out.resolve().name}"
-    save_model(
-        model,
-        out,
-        processor_from=receiver,
-        overwrite=overwrite,
-        card=lambda existing: model_card(model.config, name, existing=existing),
-    )
+    save_model(model, out, overwrite=overwrite, card=lambda existing: model_card(model.config, name, existing=existing))
     layers = packed_layers(model)
     quantized = sum(layer.in_features * layer.out_features for layer in layers)
     packed = sum(layer.weight_packed.numel() for layer in layers)

@@ -159,7 +159,7 @@ def _round_trip(shelf: Shelf, settings: DemoSettings, say: Callable[[str], None]
     sources = [shelf.vector(name) for name in settings.tasks if name != task]
     model = from_pretrained(receiver, vector=sources, weights=settings.weights, scale=settings.scale)
     if isinstance(saved, Path):
-        save_model(model, saved, processor_from=receiver)
+        save_model(model, saved)
     else:
         model.push_to_hub(saved)  # type: ignore[arg-type]  # a method, whatever its wrapper says
     again = from_pretrained(saved)

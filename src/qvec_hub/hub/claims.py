@@ -10,9 +10,9 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from transformers import PreTrainedModel
 
 from ..artifact import CARD_FILE, MAX_CARD_BYTES
-from ..checkpoint import is_folder, known_origin, load_classifier, load_config
+from ..checkpoint import known_origin, load_classifier, load_config
 from ..errors import ArtifactError, HubError
-from ..place import Place, split_revision
+from ..place import Place, find_source
 from .metadata import hub_id, read_front
 from .opening import fetch
 from .sections import split_card
@@ -27,7 +27,7 @@ Model = str | Path | PreTrainedModel
 
 
 class Origin:
-    """A receiver: a folder, ``"org/name[@revision]"`` or a model.
+    """A receiver: a folder, ``"org/name[@revision]"``, ``"hf://org/name[@revision]/subfolder"`` or a model.
 
     Raises:
         ArtifactError: when there is no such folder, or no model in it.
@@ -37,15 +37,16 @@ class Origin:
     def __init__(self, receiver: Model, token: str | bool | None) -> None:
         self._receiver, self._token = receiver, token
         self.name = type(receiver).__name__ if isinstance(receiver, PreTrainedModel) else str(receiver)
-        self.folder = _folder(receiver)
-        self.place = _place(receiver) if self.folder is None else None
+        found = _place(receiver) if isinstance(receiver, PreTrainedModel) else find_source(receiver)
+        self.folder = found if isinstance(found, Path) else None
+        self.place = found if isinstance(found, Place) else None
 
     def claims(self) -> list[tuple[str, str]]:
         """Bases that the card and the config name, and itself, for it may be one: each with where it is said."""
         claims = [(base, "its card") for base in strings(self._card().get("base_model"))]
         config = self._config()
         claims += [(base, "its config") for key in CONFIG_KEYS for base in strings(config.get(key))]
-        own = self.place.repo_id if self.place else None
+        own = self.place.repo_id if self.place else self._called()
         claims = [(base, said) for base, said in claims if hub_id(base) and base != own]
         return claims + ([(own, "its own name")] if own else [])
 
@@ -53,15 +54,11 @@ class Origin:
         """The model, with its weights."""
         if isinstance(self._receiver, PreTrainedModel):
             return self._receiver
-        where, hub = self._source()
-        return load_classifier(where, head_required=False, **hub)
+        return load_classifier(self._receiver, head_required=False, token=self._token)
 
-    def _source(self) -> tuple[str, dict[str, Any]]:
-        """What transformers' ``from_pretrained`` takes."""
-        if self.place is None:
-            return str(self.folder), {}
-        revision = {"revision": self.place.revision} if self.place.revision else {}
-        return self.place.repo_id, {"token": self._token, **revision}
+    def _called(self) -> str | None:
+        """What a model in memory was loaded as, which may be its repository or may have been a path."""
+        return hub_id(self._receiver.config._name_or_path) if isinstance(self._receiver, PreTrainedModel) else None
 
     def _card(self) -> dict[str, Any]:
         text = self._text(CARD_FILE, MAX_CARD_BYTES)
@@ -80,8 +77,7 @@ class Origin:
         if not isinstance(values, dict):
             if isinstance(self._receiver, PreTrainedModel):
                 return {}
-            where, hub = self._source()
-            load_config(where, **hub)  # says what is wrong in most cases
+            load_config(self._receiver, token=self._token)  # says what is wrong in most cases
             raise ArtifactError(f"{self.name}: its config.json is no JSON object; expected a transformers model")
         return values
 
@@ -116,14 +112,6 @@ def _is_absent(error: BaseException | None) -> bool:
     return isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
 
 
-def _folder(receiver: Model) -> Path | None:
-    if isinstance(receiver, PreTrainedModel) or not is_folder(receiver):
-        return None
-    return Path(receiver).expanduser()
-
-
-def _place(receiver: Model) -> Place | None:
-    if isinstance(receiver, PreTrainedModel):
-        known = known_origin(receiver)
-        return Place(known.repo_id, known.revision) if known.repo_id else None
-    return Place(*split_revision(str(receiver)))
+def _place(model: PreTrainedModel) -> Place | None:
+    known = known_origin(model)
+    return Place(known.repo_id, known.revision, known.subfolder) if known.repo_id else None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForImageClassification, PreTrainedModel, set_seed
+from transformers import PreTrainedModel, set_seed
 
-from ..checkpoint import is_folder, load_config
+from ..checkpoint import config_of, find_checkpoint, load_reported
 from ..errors import ArtifactError, QVecError
-from ..place import split_revision
+from ..naming import ORIGIN_RECORD
 
-__all__ = ["base_name", "locate", "starting_model"]
+__all__ = ["base_name", "starting_model"]
 
 
 def base_name(base: str | Path | PreTrainedModel) -> str:
@@ -44,43 +44,19 @@ def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed:
     if isinstance(base, PreTrainedModel):
         model = _from_object(base, classes, seed)
     else:
-        folder, revision = locate(base)
-        model = _from_files(folder, str(base), classes, seed, revision)
+        model = _from_files(base, str(base), classes, seed)
     model.config.problem_type = "single_label_classification"  # cross-entropy, whatever the base was trained for
     model.config.id2label = dict(enumerate(classes))
     model.config.label2id = {name: index for index, name in enumerate(classes)}
     return model
 
 
-def locate(base: str | Path) -> tuple[str, str | None]:
-    """A folder, or a Hub id and its revision (``org/name@revision``).
-
-    Raises:
-        ArtifactError: a path where nothing is.
-    """
-    return (str(Path(base).expanduser()), None) if is_folder(base) else split_revision(str(base))
-
-
-def _from_files(folder: str, name: str, classes: list[str], seed: int, revision: str | None = None) -> PreTrainedModel:
-    commit = load_config(folder, revision=revision or "main")._commit_hash
+def _from_files(source: str | Path, name: str, classes: list[str], seed: int) -> PreTrainedModel:
+    checkpoint = replace(find_checkpoint(source), said=f"base '{name}'")
+    config = config_of(checkpoint)
+    config.num_labels = len(classes)
     set_seed(seed)
-    try:
-        model, report = AutoModelForImageClassification.from_pretrained(
-            folder,
-            revision=commit or revision or "main",
-            num_labels=len(classes),
-            ignore_mismatched_sizes=True,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ArtifactError(
-            f"base '{name}': expected a transformers image model (a folder with config.json and safetensors, or a "
-            f"Hub id), found none that loads ({' '.join(str(error).split())[:300]})"
-        ) from error
-    model.config._commit_hash = commit
+    model, report = load_reported(checkpoint, config, dtype=torch.float32)
     _check_backbone(name, model, set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]})
     return model
 
@@ -93,6 +69,7 @@ def _from_object(base: PreTrainedModel, classes: list[str], seed: int) -> PreTra
     # Where the base came from, for the vector's config.
     model.config._name_or_path = base.config._name_or_path
     model.config._commit_hash = getattr(base.config, "_commit_hash", None)
+    setattr(model, ORIGIN_RECORD, getattr(base, ORIGIN_RECORD, {}))
     return model
 
 
