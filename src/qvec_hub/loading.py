@@ -16,6 +16,7 @@ from .folders import new_folder
 from .grids import Grid
 from .patch import patch_
 from .plugin import METHOD, QVecConfig, VectorLike, open_vector
+from .processor import knows_processor, remember_processor_
 from .progress import Stages
 
 __all__ = ["from_pretrained", "save_model"]
@@ -48,7 +49,8 @@ def from_pretrained(
     Raises:
         QVecError: one of its children, when anything does not exist, does not fit or cannot be read.
     """
-    hub = {key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs}
+    hub: dict[str, Any] = {key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs}
+    within = {"subfolder": kwargs["subfolder"]} if kwargs.get("subfolder") else {}
     revision = {"revision": kwargs["revision"]} if kwargs.get("revision") else {}
     config = load_config(source, **hub, **revision)
     if config._commit_hash:
@@ -65,14 +67,22 @@ def from_pretrained(
                 f"{source}: is quantized already, so a vector or other weights come too late; load it without them, "
                 "or start from the float receiver"
             )
-        return _load(source, None, **kwargs)
+        return _with_processor(_load(source, None, **kwargs), source, **hub, **within)
     opened = open_vector(vector, **hub)
     if weights is None:
-        model = load_classifier(source, **kwargs)
+        model = _with_processor(load_classifier(source, **kwargs), source, **hub, **within)
         number = "recommended" if scale is None else scale
         return model if opened is None else patch_(model, opened, number, check_lineage=check_lineage)
-    how: dict[str, Any] = {"rounding": rounding, "images": images, "progress": progress}
-    return _load(source, QVecConfig(opened, weights, scale, check_lineage, **how), **kwargs)
+    how: dict[str, Any] = {"rounding": rounding, "images": images, "progress": progress, **hub}
+    model = _load(source, QVecConfig(opened, weights, scale, check_lineage, **how), **kwargs)
+    return _with_processor(model, source, **hub, **within)
+
+
+def _with_processor(model: PreTrainedModel, source: str | Path, **hub: Any) -> PreTrainedModel:
+    """The model with the image processor of the checkpoint it was loaded from."""
+    if not knows_processor(model):
+        remember_processor_(model, source, revision=getattr(model.config, "_commit_hash", None), **hub)
+    return model
 
 
 def save_model(model: PreTrainedModel, folder: str | Path, processor_from: str | Path | None = None) -> None:

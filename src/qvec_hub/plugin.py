@@ -32,6 +32,7 @@ from .naming import canonical_names
 from .other_grid import other_grid
 from .patch import refuse_misfit, refuse_stranger
 from .prepare import Treatment
+from .processor import remember_processor_beside_
 from .progress import Stages
 from .quanto import PackedLinear, swap_linears_
 from .record import METHOD, OWN_IMAGES, PROXIES, push_with_card_, quantization_record
@@ -141,6 +142,8 @@ class QVecQuantizer(HfQuantizer):
         self.pending: set[str] = set()
         self.failure: Exception | None = None
         self.commit: str | None = None  # of the receiver, where it comes from the Hub
+        self.weights_file: str | None = None  # its first
+        self.hub: dict[str, Any] = {}  # while it is loaded
 
     def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
         placed = device_map.values() if isinstance(device_map, dict) else ()
@@ -150,7 +153,8 @@ class QVecQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **kwargs: Any
     ) -> PreTrainedModel:
-        self.commit = commit_in(checkpoint_files[0]) if checkpoint_files else None
+        self.weights_file = checkpoint_files[0] if checkpoint_files else None
+        self.commit = commit_in(self.weights_file) if self.weights_file else None
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
                 self.stream = self._open_stream(model)
@@ -167,8 +171,8 @@ class QVecQuantizer(HfQuantizer):
 
     def _open_stream(self, model: PreTrainedModel) -> WeightStream | Gathered:
         config = self.quantization_config
-        hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
-        vector = open_vector(config.vector, **hub)
+        self.hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
+        vector = open_vector(config.vector, **self.hub)
         treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector)
         config.rounding = treatment.rounding
         if vector is not None:
@@ -216,8 +220,8 @@ class QVecQuantizer(HfQuantizer):
         push_with_card_(model)
         if self.stream is None:
             return model
-        stream, layers = self.stream, self.layers
-        self.stream, self.layers, self.canonical = None, {}, {}
+        stream, layers, hub = self.stream, self.layers, self.hub
+        self.stream, self.layers, self.canonical, self.hub = None, {}, {}, {}
         if self.failure is not None:
             stream.close()
             raise self.failure
@@ -232,6 +236,8 @@ class QVecQuantizer(HfQuantizer):
         config = self.quantization_config
         config.receiver = asdict(known_origin(model.config._name_or_path, self.commit))
         if isinstance(stream, Gathered):
+            if self.weights_file is not None:
+                remember_processor_beside_(model, self.weights_file, **hub)
             choice, config.scale = stream.prepare_(model, layers, config.grid, config.check_lineage)
             config.scale_curve = None if choice is None else [list(point) for point in choice.curve]
             config.watched = PROXIES if stream.treatment.images is None else OWN_IMAGES

@@ -15,17 +15,27 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntr
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor
 
-from .checkpoint import is_folder
+from .checkpoint import commit_in, is_folder
 from .errors import HubError, QVecError
 from .foreign import foreign_errors
 from .place import Place, parse_place
 from .remote import LIBRARY, TransportError, hub_errors
 
-__all__ = ["keep_processor_", "load_processor", "processor_of", "remember_processor_", "require_processor"]
+__all__ = [
+    "ADVICE",
+    "keep_processor_",
+    "knows_processor",
+    "load_processor",
+    "processor_of",
+    "remember_processor_",
+    "remember_processor_beside_",
+    "require_processor",
+]
 
 # In transformers' order of precedence; the last one names the model's type, by which an untyped processor is known.
 FILES = ("processor_config.json", "preprocessor_config.json", "config.json")
 KEPT = "_qvec_image_processor"  # attribute of a model: its processor, or the text that says why there is none
+ADVICE = "; pass processor="  # the end of every message that says that there is none
 PATIENCE_S = 10.0  # for one question whether the Hub is there: its client would retry for half a minute
 
 
@@ -55,13 +65,12 @@ def load_processor(
         folder = _fetch(place, token, cache_dir, local_files_only or constants.HF_HUB_OFFLINE)
     if folder is None or not any((folder / name).is_file() for name in FILES[:2]):
         raise QVecError(
-            f"model {str(source)!r}: expected an image processor (preprocessor_config.json) with it, found none; "
-            "pass processor="
+            f"model {str(source)!r}: expected an image processor (preprocessor_config.json) with it, found none{ADVICE}"
         )
     with foreign_errors(
         QVecError,
         f"model {str(source)!r}: expected an image processor (preprocessor_config.json) with it, found none that loads",
-        "correct the file, or pass processor=",
+        ADVICE.removeprefix("; "),
     ):
         return _from_folder(folder)
 
@@ -102,6 +111,22 @@ def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> Non
     setattr(model, KEPT, found)
 
 
+def remember_processor_beside_(model: Any, weights: str | Path, **hub: Any) -> None:
+    """As `remember_processor_`, of a model whose weights were read from this file, in a folder or in a Hub's cache."""
+    name, folder, commit = str(model.config.name_or_path), Path(weights).parent, commit_in(weights)
+    if commit is None or not name or Path(name).is_dir():
+        remember_processor_(model, folder)
+        return
+    snapshot = next(each for each in (folder, *folder.parents) if each.name == commit)
+    where = {"cache_dir": snapshot.parents[2], "subfolder": folder.relative_to(snapshot).as_posix().strip(".")}
+    remember_processor_(model, name, revision=commit, **{**hub, **where})
+
+
+def knows_processor(model: nn.Module) -> bool:
+    """Whether a model's processor was looked for already."""
+    return hasattr(model, KEPT)
+
+
 def keep_processor_(model: nn.Module, processor: Any) -> None:
     """Keep a processor with a model, for `processor_of`."""
     setattr(model, KEPT, processor)
@@ -115,9 +140,9 @@ def _kept(model: Any) -> Any:
     config = getattr(model, "config", None)
     name, commit = str(getattr(config, "_name_or_path", "") or ""), getattr(config, "_commit_hash", None)
     if not name:
-        return "model: expected an image processor with it, found a model made in memory; pass processor="
+        return "model: expected an image processor with it, found a model made in memory" + ADVICE
     if not Path(name).is_dir() and commit is None:  # a path that moved, which is not to be taken for a repository
-        return f"model {name!r}: expected an image processor where it was loaded from, found no folder; pass processor="
+        return f"model {name!r}: expected an image processor where it was loaded from, found no folder{ADVICE}"
     remember_processor_(model, name, revision=commit)
     return getattr(model, KEPT)
 
@@ -140,7 +165,7 @@ def _fetch(place: Place, token: str | bool | None, cache_dir: str | Path | None,
     if found is None and not answers:
         raise HubError(
             f"model {str(place)!r}: expected an image processor with it, found none in the cache and no answer from "
-            f"{constants.ENDPOINT}; check the network, or pass processor="
+            f"{constants.ENDPOINT}{ADVICE}"
         )
     return found
 

@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
-from transformers import AutoImageProcessor, BaseImageProcessor
+from transformers import BaseImageProcessor
 
 from ..data import class_names, read_images
 from ..errors import DataError, QVecError
+from ..processor import load_processor as processor_in
+from ..processor import require_processor
 
 __all__ = ["ImageBatches", "PreprocessedImages", "image_backend", "load_processor", "preprocess", "rows_to_take"]
 
-# HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
-UNREACHABLE: tuple[type[BaseException], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
 CHUNK = 8  # images a processor call: larger ones are slower, their intermediate arrays leave the caches
 
 
@@ -137,29 +135,12 @@ def pixel_values(dataset: Dataset, rows: Sequence[int], processor: Any, mode: st
 
 
 def load_processor(model: Any, source: str | Path | None = None) -> Any:
-    """The image processor saved with a checkpoint: in `source`, else where the model was loaded from.
+    """The image processor saved with a checkpoint: in `source`, else that of the model (see `processor_of`).
 
     Raises:
         QVecError: when there is none.
     """
-    config = getattr(model, "config", None)
-    name = str(source or getattr(config, "_name_or_path", "") or "")
-    if not name:
-        raise QVecError("model: expected an image processor with it, found a model made in memory; pass processor=")
-    where: dict[str, Any] = {"revision": getattr(config, "_commit_hash", None) if source is None else None}
-    if not Path(name).is_dir():
-        where["local_files_only"] = not _reachable(name)
-    try:
-        # Pillow everywhere: the pixels, and so the counts, must not depend on whether torchvision is installed.
-        return AutoImageProcessor.from_pretrained(name, backend="pil", **where)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        processor = _by_its_old_name(name, where)
-        if processor is not None:
-            return processor
-        raise QVecError(
-            f"model {name!r}: expected an image processor (preprocessor_config.json) with it, found none that loads "
-            f"({' '.join(str(error).split())[:200]}); pass processor="
-        ) from error
+    return require_processor(model) if source is None else processor_in(source)
 
 
 def image_backend(processor: Any) -> str:
@@ -183,30 +164,6 @@ def rows_to_take(n: int, limit: int | None) -> list[int]:
     if limit is None or limit >= n:
         return list(range(n))
     return [i * n // limit for i in range(limit)]
-
-
-def _by_its_old_name(name: str, where: dict[str, Any]) -> Any | None:
-    """Checkpoints of 2022 call their processor ``ViTFeatureExtractor``, which transformers 5 no longer knows."""
-    try:
-        values, _ = BaseImageProcessor.get_image_processor_dict(name, **where)
-    except (OSError, ValueError):
-        return None
-    if values.get("image_processor_type") != "ViTFeatureExtractor":
-        return None
-    from transformers import ViTImageProcessor  # warns at once where torchvision is missing, so not for everybody
-
-    return ViTImageProcessor.from_dict({**values, "image_processor_type": "ViTImageProcessor"})
-
-
-def _reachable(name: str) -> bool:
-    """One short question: transformers itself retries for two minutes before it gives up."""
-    try:
-        HfApi().model_info(name, timeout=10)
-    except HfHubHTTPError as error:
-        return error.response is not None and error.response.status_code < 500
-    except UNREACHABLE:
-        return False
-    return True
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, NamedTuple
+import warnings
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils import cached_file
 
 from ..errors import QVecError
+from ..foreign import foreign_errors
+from ..processor import ADVICE, require_processor
 from .draw import proxy_images
 
 __all__ = ["enough_images", "proxy_pixels"]
 
 TOKENS = 56_000  # in all images together: where more of them no longer helped on the zoo
 LEAST, MOST = 128, 1536  # images
-
-
-class Normalization(NamedTuple):
-    """``(pixel * factor - mean) / std`` of pixels 0 … 255, channel by channel."""
-
-    factor: float = 1 / 255
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.5,)
+CHUNK = 64  # images a processor is given at a time
+# Proxy images have the model's size already; for its weights only what happens to the values of pixels matters.
+GEOMETRY = ("do_resize", "do_center_crop", "do_pad")
 
 
 def proxy_pixels(
@@ -33,8 +31,9 @@ def proxy_pixels(
 ) -> Tensor:
     """Proxy images in the size, channels and normalization that a classifier expects.
 
-    The normalization is that of the checkpoint's ``preprocessor_config.json``; where there is none to be had, the one
-    that transformers' ViTs have by default (mean and deviation 0.5).
+    They go through the checkpoint's own image processor (see `qvec_hub.processor`), without its resizing and cropping.
+    Where there is none that takes them, a warning says so, and they are normalized as transformers' ViTs do by default
+    (to values from -1 to 1).
 
     Args:
         count: images; by default `enough_images`.
@@ -57,12 +56,17 @@ def proxy_pixels(
         raise QVecError(f"images: expected {height} × {width} pixels, found {tuple(images.shape)}")
     if len(images) < count:
         images = torch.cat([images, torch.tensor(proxy_images(count - len(images), (height, width), seed))])
-    pixels = images.permute(0, 3, 1, 2).float()
     channels = int(getattr(model.config, "num_channels", 3))
-    if channels != pixels.shape[1]:
-        pixels = pixels.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
-    factor, mean, std = (torch.tensor(value).view(-1, 1, 1) for value in _normalization(model.config))
-    return ((pixels * factor - mean) / std).contiguous()
+    try:
+        return _processed(images.numpy(), require_processor(model), channels)
+    except QVecError as error:
+        warnings.warn(
+            "proxy images: normalized to values from -1 to 1, the default of transformers' ViTs, and codes and scales "
+            f"are found with these ({str(error).removesuffix(ADVICE)}); save the model's image processor with it, or "
+            "pass images=",
+            stacklevel=2,
+        )
+    return torch.stack([torch.tensor(_in_channels(image, channels)) for image in images.numpy()]).div(127.5).sub(1)
 
 
 def enough_images(model: PreTrainedModel) -> int:
@@ -73,32 +77,44 @@ def enough_images(model: PreTrainedModel) -> int:
     return min(MOST, max(LEAST, TOKENS // ((size // patch) ** 2 + 1)))
 
 
-def _normalization(config: Any) -> Normalization:
-    values = _processor_config(config)
-    if not values.get("do_normalize", True) or not values.get("do_rescale", True):
-        return Normalization()
-    found = [values.get(key) for key in ("image_mean", "image_std")]
-    factor = values.get("rescale_factor", 1 / 255)
-    numbers = [value for value in found if isinstance(value, list) and value and all(map(_is_number, value))]
-    if len(numbers) < 2 or not _is_number(factor) or not all(numbers[1]):
-        return Normalization()
-    return Normalization(float(factor), *(tuple(map(float, value)) for value in numbers))
+def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tensor:
+    """Images ``(n, height, width, 3)`` as a processor makes them: float32 ``(n, channels, height, width)``.
 
-
-def _processor_config(config: Any) -> dict[str, Any]:
-    """``preprocessor_config.json`` of the checkpoint that a config came from; empty where there is none."""
-    name, revision = getattr(config, "_name_or_path", ""), getattr(config, "_commit_hash", None)
-    if not name:
-        return {}
-    try:
-        path = cached_file(
-            name, "preprocessor_config.json", revision=revision, _raise_exceptions_for_missing_entries=False
+    Raises:
+        QVecError: when it does not take them, or makes something else of them.
+    """
+    changes: dict[str, Any] = {name: False for name in GEOMETRY if hasattr(processor, name)}
+    for name in ("image_mean", "image_std"):
+        value = getattr(processor, name, None)
+        if isinstance(value, (list, tuple)) and len(value) == 1:  # of a processor for grey images: each channel's
+            changes[name] = list(value) * channels
+    parts = []
+    name = type(processor).__name__
+    for start in range(0, len(images), CHUNK):
+        shown = [_as_picture(image, channels) for image in images[start : start + CHUNK]]
+        what = f"image processor {name}: expected to take images of {channels} channels"
+        with foreign_errors(QVecError, what), np.errstate(all="ignore"):
+            made = processor(images=shown, return_tensors="pt", **changes)["pixel_values"]
+            parts.append(torch.as_tensor(made).float())
+    pixels = torch.cat(parts) if parts else torch.empty(0, channels, *images.shape[1:3])
+    expected = (len(images), channels, *images.shape[1:3])
+    if tuple(pixels.shape) != expected or not bool(pixels.isfinite().all()):
+        raise QVecError(
+            f"image processor {name}: expected finite pixel values of shape {expected}, found {tuple(pixels.shape)}"
+            f"{', not finite' if tuple(pixels.shape) == expected else ''}"
         )
-        values = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):  # not there, not reachable or no JSON: the default will do
-        return {}
-    return values if isinstance(values, dict) else {}
+    return pixels.contiguous()
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6
+def _as_picture(image: NDArray[np.uint8], channels: int) -> Any:
+    if channels in (1, 3):
+        return Image.fromarray(image).convert("L" if channels == 1 else "RGB")
+    return _in_channels(image, channels)
+
+
+def _in_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """An image ``(height, width, 3)`` as ``(channels, height, width)``, in grey unless there are three of them."""
+    if channels == 3:
+        return image.transpose(2, 0, 1).astype(np.float32)
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    return np.broadcast_to(grey, (channels, *grey.shape)).copy()
