@@ -10,7 +10,7 @@ comes with this package, or a `datasets.Dataset` or `datasets.DatasetDict`. Noth
 user's files; what is read from the Hub or from parquet goes through the cache of the datasets library.
 """
 
-from .classes import check_classes, check_range, class_names, class_order
+from .classes import check_classes, check_range, class_names, class_order, model_ids, model_names
 from .images import load_image_splits, load_images, load_split, read_images
 from .sources import dataset_revision
 
@@ -23,5 +23,7 @@ __all__ = [
     "load_image_splits",
     "load_images",
     "load_split",
+    "model_ids",
+    "model_names",
     "read_images",
 ]

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict
 from PIL import Image
 
 from ..errors import DataError
-from .classes import some
-from .columns import LABEL_MISSING, find_column, label_names, to_image_and_label
+from .columns import LARGEST, find_column, to_image_and_label
+from .names import some
+from .shared import LABEL_MISSING, Classes, shared_classes
 from .sources import open_source, source_name
 
 __all__ = ["load_image_splits", "load_images", "load_split", "read_images"]
@@ -67,7 +68,7 @@ def load_split(
     elif split is None and default in raw:
         split = default
     split = _pick_split(name, list(raw), split)
-    names = label_names(raw, label_column, name)
+    names = _classes(raw, label_column, name)
     dataset = to_image_and_label(raw[split], f"{name}, split {split!r}", image_column, label_column, names)
     _check_labels(dataset, f"{name}, split {split!r}")
     read_images(dataset, [0], name=f"{name}, split {split!r}")
@@ -91,7 +92,7 @@ def load_image_splits(
     """
     name = source_name(source)
     raw = open_source(source, config=config, revision=revision, token=token, cache_dir=cache_dir)
-    names = label_names(raw, label_column, name)
+    names = _classes(raw, label_column, name)
     splits, unlabeled = DatasetDict(), []
     for split in raw:
         where = f"{name}, split {split!r}"
@@ -155,6 +156,17 @@ UNREADABLE = (
 )
 
 
+def _classes(raw: DatasetDict, label_column: str | None, name: str) -> Classes | None:
+    columns = {}
+    for split, dataset in raw.items():
+        try:
+            column = find_column(dataset, "label", label_column, f"{name}, split {split!r}")
+        except DataError:
+            continue  # said again, and louder, for the split that is asked for
+        columns[str(split)] = (dataset.features[column], dataset, column)
+    return shared_classes(columns)
+
+
 def _pick_split(name: str, known: list[str], split: str | None) -> str:
     if split is None and len(known) == 1:
         return known[0]
@@ -173,7 +185,15 @@ def _check_labels(dataset: Dataset, name: str) -> None:
     if missing:
         raise DataError(
             f"dataset {name}: expected a label for each of {len(labels)} images, found {missing} without one "
-            "(null or -1); choose a labeled split"
+            "(null, blank or -1); choose a labeled split"
+        )
+    feature = dataset.features["label"]
+    count = len(feature.names) if isinstance(feature, ClassLabel) else None
+    outside = labels[(labels < 0) | (labels >= (LARGEST if count is None else count))]
+    if outside.size:
+        upto = f" to {count - 1}, the classes that have names" if count else ""
+        raise DataError(
+            f"dataset {name}: expected labels from 0{upto}, found {int(outside[0])}; number the classes from 0"
         )
 
 

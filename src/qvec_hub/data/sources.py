@@ -17,6 +17,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from ..errors import DataError
+from .names import unify
 
 __all__ = ["dataset_revision", "open_source", "source_name"]
 
@@ -134,14 +135,17 @@ def _open_class_folders(root: Path, name: str) -> DatasetDict:
     """Images in class folders, read here rather than by ``imagefolder``: that takes a class called "train" or
     a file called ``cat_test.png`` for a split, and numbers the classes of each split apart."""
     roots = _split_folders(root, name) or {UNSPLIT: root}
-    classes = sorted({folder.name for split_root in roots.values() for folder in _visible_folders(split_root)})
+    files = {
+        split: {folder.name: _visible_files(folder, IMAGE_SUFFIXES) for folder in _visible_folders(split_root)}
+        for split, split_root in roots.items()
+    }
+    classes, ids = unify(files)
     loaded = DatasetDict()
-    for split, split_root in roots.items():
-        files = {folder.name: _visible_files(folder, IMAGE_SUFFIXES) for folder in _visible_folders(split_root)}
-        if not any(files.values()):
+    for split, by_class in files.items():
+        rows = [(str(file), ids[label]) for label, paths in by_class.items() for file in paths]
+        if not rows:
             continue
         features = Features({"image": ImageFeature(), "label": ClassLabel(names=classes)})
-        rows = [(str(file), classes.index(label)) for label, paths in files.items() for file in paths]
         columns = {"image": [file for file, _ in rows], "label": [label for _, label in rows]}
         loaded[split] = Dataset.from_dict(columns, features=features, split=split)
     if loaded:

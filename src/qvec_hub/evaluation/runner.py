@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 
-from ..data import check_range, class_names, class_order, load_split
+from ..data import class_names, class_order, load_split, model_ids, model_names
 from ..errors import DataError, QVecError
 from ..progress import counting
 from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
@@ -75,6 +75,7 @@ def evaluate(
         images, split = _images(dataset, split, image_column, label_column, where)
     rows = rows_to_take(len(images), limit)
     labels = labels_for(images, model)[rows]
+    order = _reference_order(other, model) if isinstance(other, nn.Module) else None
     known = _check_predictions(other, len(rows)) if isinstance(other, Tensor) else None
     models = [model, other] if isinstance(other, nn.Module) else [model]
     batches = ImageBatches(images, rows, _processor(images, processor, model, source), _mode(model))
@@ -87,6 +88,7 @@ def evaluate(
             agreeing = None if known is None else known[positions]
             if len(logits) == 2:
                 agreeing = logits[1].argmax(dim=1)
+                agreeing = agreeing if order is None else order[agreeing]
             metric.add_batch(predictions=logits[0], references=labels[positions], reference_predictions=agreeing)
             advance(len(positions))
     counts = metric.compute()
@@ -207,6 +209,19 @@ def _resolve_reference(reference: Any, model: nn.Module) -> nn.Module | Tensor |
     return other
 
 
+def _reference_order(reference: nn.Module, model: nn.Module) -> Tensor | None:
+    """The model's id of each output of a reference model; None where ids agree."""
+    theirs, ours = (getattr(each, "config", None) for each in (reference, model))
+    if getattr(theirs, "num_labels", None) is None or getattr(ours, "num_labels", None) is None:
+        return None
+    try:
+        names = model_names(theirs.id2label, theirs.num_labels, theirs.label2id)
+        order = class_order(names, ours.num_labels, ours.id2label, ours.label2id)
+    except DataError as error:
+        raise DataError(f"reference: expected a model of the same classes; {error}") from error
+    return None if order is None else torch.as_tensor(order)
+
+
 def _images(
     dataset: Images, split: str | None, image_column: str | None, label_column: str | None, where: dict[str, Any]
 ) -> tuple[Dataset | PreprocessedImages, str | None]:
@@ -228,9 +243,8 @@ def labels_for(images: Dataset | PreprocessedImages, model: nn.Module) -> Tensor
     num_labels = getattr(config, "num_labels", None)
     if num_labels is None:
         return labels
-    order = class_order(names, num_labels, getattr(config, "id2label", None))
-    check_range(labels.numpy(), num_labels)
-    return labels if order is None else torch.as_tensor(order)[labels]
+    said = (getattr(config, "id2label", None), getattr(config, "label2id", None))
+    return torch.as_tensor(model_ids(labels.numpy(), names, num_labels, *said))
 
 
 def _check_predictions(predictions: Tensor, n: int) -> Tensor:
