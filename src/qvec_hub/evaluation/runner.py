@@ -211,7 +211,8 @@ def _resolve_reference(reference: Any, model: nn.Module) -> nn.Module | Tensor |
 
 def _reference_order(reference: nn.Module, model: nn.Module) -> Tensor | None:
     """The model's id of each output of a reference model; None where ids agree."""
-    theirs, ours = (getattr(each, "config", None) for each in (reference, model))
+    theirs: Any = getattr(reference, "config", None)
+    ours: Any = getattr(model, "config", None)
     if getattr(theirs, "num_labels", None) is None or getattr(ours, "num_labels", None) is None:
         return None
     try:
