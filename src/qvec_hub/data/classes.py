@@ -60,7 +60,9 @@ def check_classes(
     by_id = list(model_names(id2label, num_labels) or [])
     for place, name in zip(order, names, strict=True):
         by_id[place] = name
-    return with_labels(dataset, ids, ClassLabel(names=by_id))
+    taken = Counter(by_id)
+    unique = [name if taken[name] == 1 or i in order else f"{name} (output {i})" for i, name in enumerate(by_id)]
+    return with_labels(dataset, ids, ClassLabel(names=unique))
 
 
 def model_ids(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import Image as ImageFeature
 from PIL import Image
 
 from ..errors import DataError
+from ..untrusted import printable
 from .columns import LARGEST, find_column, to_image_and_label
 from .names import some
 from .shared import LABEL_MISSING, Classes, shared_classes
-from .sources import open_source, source_name
+from .sources import as_data_error, open_source, source_name
 
 __all__ = ["load_image_splits", "load_images", "load_split", "read_images"]
 
@@ -58,20 +60,22 @@ def load_split(
     default: str | None,
     image_column: str | None = None,
     label_column: str | None = None,
-    **where: Any,
+    **hub: Any,
 ) -> tuple[Dataset, str]:
     """As `load_images`, with the name of the split taken; `default` is preferred where `split` is None."""
     name = source_name(source)
-    raw = open_source(source, **where)
+    raw = open_source(source, **hub)
     if isinstance(source, Dataset):
         split = None
     elif split is None and default in raw:
         split = default
     split = _pick_split(name, list(raw), split)
-    names = _classes(raw, label_column, name)
-    dataset = to_image_and_label(raw[split], f"{name}, split {split!r}", image_column, label_column, names)
-    _check_labels(dataset, f"{name}, split {split!r}")
-    read_images(dataset, [0], name=f"{name}, split {split!r}")
+    where = f"{name}, split {split!r}"
+    with as_data_error(where):
+        classes = _classes(raw, label_column, name)
+        dataset = to_image_and_label(raw[split], where, image_column, label_column, classes)
+    _check_labels(dataset, where)
+    read_images(dataset, [0], name=where)
     return dataset, split
 
 
@@ -92,7 +96,8 @@ def load_image_splits(
     """
     name = source_name(source)
     raw = open_source(source, config=config, revision=revision, token=token, cache_dir=cache_dir)
-    names = _classes(raw, label_column, name)
+    with as_data_error(name):
+        classes = _classes(raw, label_column, name)
     splits, unlabeled = DatasetDict(), []
     for split in raw:
         where = f"{name}, split {split!r}"
@@ -101,7 +106,8 @@ def load_image_splits(
         except DataError as error:
             unlabeled.append(error)
             continue
-        dataset = to_image_and_label(raw[split], where, image_column, label_column, names)
+        with as_data_error(where):
+            dataset = to_image_and_label(raw[split], where, image_column, label_column, classes)
         try:
             _check_labels(dataset, where)
         except DataError as error:
@@ -122,38 +128,27 @@ def read_images(
     Raises:
         DataError: naming the first row that holds no readable image.
     """
+    if not isinstance(dataset, Dataset) or "image" not in dataset.column_names:
+        raise DataError(
+            f"dataset: expected images as load_images gives them, found {type(dataset).__name__}; pass it to that first"
+        )
     plain = dataset.with_format(None)
     try:
         images = plain[list(rows)]["image"]
         return [_to_mode(image, mode) for image in images]
-    except UNREADABLE:
+    except Exception:  # whatever Pillow and its plugins raise on damaged bytes
         pass  # once more, one by one, to name the row
     images = []
     for row in rows:
         try:
             images.append(_to_mode(plain[row]["image"], mode))
-        except UNREADABLE as error:
+        except Exception as error:  # a missing image (None) is an AttributeError
             where = name or "the dataset"
             raise DataError(
-                f"dataset {where}: expected an image in row {row}, found bytes that cannot be decoded "
-                f"({type(error).__name__}: {error}); remove or replace that row"
+                f"dataset {where}: expected an image in row {row}, found bytes that cannot be decoded"
+                f"{_file_of(plain, row)} ({type(error).__name__}: {printable(error, 300)}); remove or replace that row"
             ) from error
     return images
-
-
-# Whatever Pillow and its plugins raise on damaged bytes; a missing image (None) is an AttributeError.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
 
 
 def _classes(raw: DatasetDict, label_column: str | None, name: str) -> Classes | None:
@@ -197,7 +192,18 @@ def _check_labels(dataset: Dataset, name: str) -> None:
         )
 
 
+def _file_of(dataset: Dataset, row: int) -> str:
+    """Where the image of a row lies, for a message."""
+    try:
+        path = dataset.cast_column("image", ImageFeature(decode=False))[row]["image"]["path"]
+    except Exception:
+        return ""  # what is being told is worse
+    return f" in {printable(path)}" if path else ""
+
+
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow clips 16 bits at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image if image.mode == mode else image.convert(mode)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Palette images with Transparency")  # which is dropped, as everywhere
+        return image if image.mode == mode else image.convert(mode)
