@@ -13,7 +13,7 @@ from ..foreign import foreign_errors
 
 __all__ = ["picture_dataset"]
 
-DATASET_FILES = ("*.parquet", "*/*.parquet", "dataset_dict.json", "state.json")
+SAVED = ("dataset_dict.json", "state.json")  # by the datasets library
 
 
 def picture_dataset(source: str) -> Dataset:
@@ -31,8 +31,10 @@ def picture_dataset(source: str) -> Dataset:
         is_folder = folder.is_dir()
     if not is_folder:
         return load_split(source, None, "train")[0]
+    if any((folder / each).exists() for each in SAVED):
+        return load_split(folder, None, "train")[0]
     files = [str(path) for path in find_images([folder], repr(source))[folder]]
-    if not files and any(next(folder.glob(each), None) for each in DATASET_FILES):
+    if not files and next(folder.rglob("*.parquet"), None) is not None:
         return load_split(folder, None, "train")[0]
     if not files:
         raise DataError(

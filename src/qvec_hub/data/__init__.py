@@ -11,11 +11,12 @@ user's files; what is read from the Hub or from parquet goes through the cache o
 """
 
 from .classes import check_classes, check_range, class_names, class_order, model_ids, model_names
-from .images import load_image_splits, load_images, load_split, read_images
+from .images import check_images, load_image_splits, load_images, load_split, read_images
 from .sources import dataset_revision
 
 __all__ = [
     "check_classes",
+    "check_images",
     "check_range",
     "class_names",
     "class_order",

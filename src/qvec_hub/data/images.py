@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict
 from datasets import Image as ImageFeature
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from ..errors import DataError
 from ..untrusted import printable
@@ -19,7 +21,9 @@ from .names import some
 from .shared import LABEL_MISSING, Classes, shared_classes
 from .sources import as_data_error, open_source, source_name
 
-__all__ = ["load_image_splits", "load_images", "load_split", "read_images"]
+__all__ = ["check_images", "load_image_splits", "load_images", "load_split", "read_images"]
+
+ORIENTATION = ExifTags.Base.Orientation
 
 
 def load_images(
@@ -128,27 +132,44 @@ def read_images(
     Raises:
         DataError: naming the first row that holds no readable image.
     """
-    if not isinstance(dataset, Dataset) or "image" not in dataset.column_names:
+    check_images(dataset)
+    stored = dataset.with_format("arrow")[list(rows)]["image"].to_pylist()
+    images = []
+    for row, value in zip(rows, stored, strict=True):
+        try:
+            images.append(_decode(value, mode))
+        except Exception as error:  # whatever Pillow and its plugins raise on damaged bytes
+            file = f" in {printable(value['path'])}" if value and value["path"] else ""
+            raise DataError(
+                f"dataset {name or 'the dataset'}: expected an image in row {row}, found bytes that cannot be decoded"
+                f"{file} ({type(error).__name__}: {printable(error, 300)}); remove or replace that row"
+            ) from error
+    return images
+
+
+def check_images(dataset: Any) -> None:
+    """Refuse what is no dataset of images.
+
+    Raises:
+        DataError: see above.
+    """
+    feature = dataset.features.get("image") if isinstance(dataset, Dataset) else None
+    if not isinstance(feature, ImageFeature):
         raise DataError(
             f"dataset: expected images as load_images gives them, found {type(dataset).__name__}; pass it to that first"
         )
-    plain = dataset.with_format(None)
-    try:
-        images = plain[list(rows)]["image"]
-        return [_to_mode(image, mode) for image in images]
-    except Exception:  # whatever Pillow and its plugins raise on damaged bytes
-        pass  # once more, one by one, to name the row
-    images = []
-    for row in rows:
-        try:
-            images.append(_to_mode(plain[row]["image"], mode))
-        except Exception as error:  # a missing image (None) is an AttributeError
-            where = name or "the dataset"
-            raise DataError(
-                f"dataset {where}: expected an image in row {row}, found bytes that cannot be decoded"
-                f"{_file_of(plain, row)} ({type(error).__name__}: {printable(error, 300)}); remove or replace that row"
-            ) from error
-    return images
+
+
+def _decode(value: dict[str, Any] | None, mode: str) -> Image.Image:
+    """A stored image in some mode, turned as its camera says: what ``datasets`` makes of it, with no file left open."""
+    if value is None or (value["bytes"] is None and value["path"] is None):
+        raise ValueError("no image")
+    if value["bytes"] is None and re.match(r"[a-z][a-z0-9+.-]*://", value["path"]):  # a file of the Hub
+        return _to_mode(ImageFeature().decode_example(value), mode)
+    with Image.open(value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])) as opened:
+        opened.load()
+        turned = opened.getexif().get(ORIENTATION) is not None
+        return _to_mode(ImageOps.exif_transpose(opened) if turned else opened.copy(), mode)
 
 
 def _classes(raw: DatasetDict, label_column: str | None, name: str) -> Classes | None:
@@ -192,18 +213,11 @@ def _check_labels(dataset: Dataset, name: str) -> None:
         )
 
 
-def _file_of(dataset: Dataset, row: int) -> str:
-    """Where the image of a row lies, for a message."""
-    try:
-        path = dataset.cast_column("image", ImageFeature(decode=False))[row]["image"]["path"]
-    except Exception:
-        return ""  # what is being told is worse
-    return f" in {printable(path)}" if path else ""
-
-
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow clips 16 bits at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == mode:
+        return image
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Palette images with Transparency")  # which is dropped, as everywhere
-        return image if image.mode == mode else image.convert(mode)
+        return image.convert(mode)

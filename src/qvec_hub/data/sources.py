@@ -123,15 +123,16 @@ def _refuse_chains(path: Path) -> None:
     if "::" in str(path.absolute()):
         raise DataError(
             f"dataset {str(path)!r}: expected a path without '::', which the datasets library takes for several paths; "
-            "rename the folder, or pass a link to it"
+            "rename the folder"
         )
 
 
 def _open_parquet(files: dict[str, list[Path]], cache_dir: str | Path | None) -> DatasetDict:
-    for file in (file for paths in files.values() for file in paths):
-        _refuse_chains(file)
-    # The datasets library takes paths for patterns.
-    data_files = {split: [glob.escape(str(file.absolute())) for file in paths] for split, paths in files.items()}
+    # The datasets library takes paths for patterns, and looks for these in no linked folder.
+    places = {split: [file.parent.resolve() / file.name for file in paths] for split, paths in files.items()}
+    for place in (place for paths in places.values() for place in paths):
+        _refuse_chains(place)
+    data_files = {split: [glob.escape(str(place)) for place in paths] for split, paths in places.items()}
     cache = str(cache_dir) if cache_dir else None
     return datasets.load_dataset("parquet", data_files=data_files, cache_dir=cache)
 

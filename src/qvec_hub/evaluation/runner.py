@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 
-from ..data import class_names, class_order, load_split, model_ids, model_names
+from ..data import check_images, class_names, class_order, load_split, model_ids, model_names
 from ..errors import DataError, QVecError
 from ..progress import counting
 from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
@@ -121,6 +121,8 @@ def predict(
     accelerator = Accelerator()
     source = model if isinstance(model, (str, Path)) else None
     model = resolve_model(model)
+    if not isinstance(dataset, PreprocessedImages):
+        check_images(dataset)
     rows = rows_to_take(len(dataset), limit)
     batches = ImageBatches(dataset, rows, _processor(dataset, processor, model, source), _mode(model))
     target = accelerator.device if device is None else _device(device)
