@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import validate_repo_id
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor
 
@@ -141,10 +143,26 @@ def _kept(model: Any) -> Any:
     name, commit = str(getattr(config, "_name_or_path", "") or ""), getattr(config, "_commit_hash", None)
     if not name:
         return "model: expected an image processor with it, found a model made in memory" + ADVICE
-    if not Path(name).is_dir() and commit is None:  # a path that moved, which is not to be taken for a repository
-        return f"model {name!r}: expected an image processor where it was loaded from, found no folder{ADVICE}"
+    if not Path(name).is_dir() and commit is None:  # transformers does not tell a repository from a path that moved
+        commits = _cached_commits(name)
+        if not commits:
+            return (
+                f"model {name!r}: expected an image processor where it was loaded from, found neither a folder nor a "
+                f"cached repository; load it with qvec_hub.from_pretrained, or{ADVICE.removeprefix(';')}"
+            )
+        commit = commits[0] if len(commits) == 1 else None
     remember_processor_(model, name, revision=commit)
     return getattr(model, KEPT)
+
+
+def _cached_commits(name: str) -> list[str]:
+    """The commits at which a repository's model lies in the cache; none for what is no repository."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return []
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "snapshots"
+    return sorted(path.parent.name for path in folder.glob(f"*/{FILES[-1]}"))
 
 
 def _fetch(place: Place, token: str | bool | None, cache_dir: str | Path | None, offline: bool) -> Path | None:
