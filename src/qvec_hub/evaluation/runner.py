@@ -67,7 +67,6 @@ def evaluate(
         QVecError: no image processor, images of another size than the model's, or NaN among the logits.
     """
     accelerator = Accelerator()
-    source = model if isinstance(model, (str, Path)) else None
     model = resolve_model(model)
     other = _resolve_reference(reference, model)
     where = {"config": config, "revision": revision, "token": token}
@@ -78,7 +77,7 @@ def evaluate(
     order = _reference_order(other, model) if isinstance(other, nn.Module) else None
     known = _check_predictions(other, len(rows)) if isinstance(other, Tensor) else None
     models = [model, other] if isinstance(other, nn.Module) else [model]
-    batches = ImageBatches(images, rows, _processor(images, processor, model, source), _mode(model))
+    batches = ImageBatches(images, rows, _processor(images, processor, model), _mode(model))
     target = accelerator.device if device is None else _device(device)
     metric = ImageClassificationMetric()
     start = time.perf_counter()
@@ -119,12 +118,11 @@ def predict(
     `dataset` comes from `qvec_hub.data.load_images` or from `preprocess`. Arguments and errors as in `evaluate`.
     """
     accelerator = Accelerator()
-    source = model if isinstance(model, (str, Path)) else None
     model = resolve_model(model)
     if not isinstance(dataset, PreprocessedImages):
         check_images(dataset)
     rows = rows_to_take(len(dataset), limit)
-    batches = ImageBatches(dataset, rows, _processor(dataset, processor, model, source), _mode(model))
+    batches = ImageBatches(dataset, rows, _processor(dataset, processor, model), _mode(model))
     target = accelerator.device if device is None else _device(device)
     found = torch.full((len(rows),), -1)
     with ready([model], target):
@@ -259,13 +257,11 @@ def _check_predictions(predictions: Tensor, n: int) -> Tensor:
     return predictions.cpu()
 
 
-def _processor(
-    images: Dataset | PreprocessedImages, processor: Any, model: nn.Module, source: str | Path | None
-) -> Any:
+def _processor(images: Dataset | PreprocessedImages, processor: Any, model: nn.Module) -> Any:
     if isinstance(images, PreprocessedImages):
         return None
     if processor is None or isinstance(processor, (str, Path)):
-        return load_processor(model, processor or source)
+        return load_processor(model, processor)
     return processor
 
 

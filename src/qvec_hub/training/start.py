@@ -15,6 +15,7 @@ from ..data import model_names
 from ..data.names import match
 from ..errors import ArtifactError, DataError, QVecError
 from ..place import split_revision
+from ..processor import keep_processor_, processor_of
 
 __all__ = ["base_name", "locate", "starting_model"]
 
@@ -113,6 +114,9 @@ def _from_object(base: PreTrainedModel, classes: list[str], seed: int) -> PreTra
     # Where the base came from, for the vector's config.
     model.config._name_or_path = base.config._name_or_path
     model.config._commit_hash = getattr(base.config, "_commit_hash", None)
+    processor = processor_of(base)
+    if processor is not None:
+        keep_processor_(model, processor)
     return model
 
 
