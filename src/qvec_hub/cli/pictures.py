@@ -7,7 +7,7 @@ from pathlib import Path
 from datasets import Dataset, Image
 
 from ..data import load_split
-from ..data.files import find_images, image_suffixes
+from ..data.files import find_images, image_suffixes, left_out
 from ..errors import DataError
 from ..foreign import foreign_errors
 
@@ -39,5 +39,6 @@ def picture_dataset(source: str) -> Dataset:
     if not files:
         raise DataError(
             f"{source}: expected pictures ({', '.join(sorted(image_suffixes()))}) in this folder, found none"
+            f"{left_out(folder, repr(source))}"
         )
     return Dataset.from_dict({"image": files, "label": [0] * len(files)}).cast_column("image", Image())

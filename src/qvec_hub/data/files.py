@@ -13,7 +13,7 @@ from PIL import Image, features
 from ..errors import DataError, first_line
 from ..untrusted import printable
 
-__all__ = ["find_images", "image_suffixes", "is_hidden", "visible_folders"]
+__all__ = ["find_images", "image_suffixes", "is_hidden", "left_out", "visible_folders"]
 
 # What operating systems, archives and network drives leave beside a user's files.
 LEFTOVERS = {"__macosx", "__pycache__", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin"}
@@ -46,7 +46,8 @@ def visible_folders(root: Path) -> list[Path]:
 def find_images(folders: Iterable[Path], name: str, outside: Iterable[Path] = ()) -> dict[Path, list[Path]]:
     """The images anywhere in each of some folders, sorted, as absolute paths.
 
-    What cannot be read by its suffix is counted and named in a warning. Hidden images are skipped, which is logged.
+    What cannot be read by its suffix is counted and named in a warning (where no image is left: see `left_out`).
+    Hidden images are skipped, which is logged.
 
     Args:
         name: what messages call the dataset.
@@ -79,7 +80,7 @@ def find_images(folders: Iterable[Path], name: str, outside: Iterable[Path] = ()
             hidden += [each for each, _ in _files(path, name) if each.suffix.lower() in suffixes]
         elif path.suffix.lower() in suffixes and path.is_file():
             (hidden if is_hidden(path.name) else stray).append(path)
-    if unread:
+    if unread and any(found.values()):
         _warn(f"dataset {name}: {_counted(unread)} left out: the installed Pillow reads no such files; convert them")
     if links:
         _warn(f"dataset {name}: {_counted(links)} left out: links to folders are not followed; move the images here")
@@ -88,6 +89,12 @@ def find_images(folders: Iterable[Path], name: str, outside: Iterable[Path] = ()
     if hidden:
         log.warning("dataset %s: %s skipped: hidden, or left by an archive or a system", name, _counted(hidden))
     return found
+
+
+def left_out(folder: Path, name: str) -> str:
+    """What to say, in an error, of the files of a folder that has no images."""
+    unread = [path for path, visible in _files(folder, name) if visible and path.suffix.lower() not in NOTES]
+    return f", but {_counted(unread)} that the installed Pillow does not read" if unread else ""
 
 
 def _files(folder: Path, name: str) -> Iterator[tuple[Path, bool]]:

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from ..errors import DataError, QVecError
 from ..untrusted import printable
-from .files import find_images, image_suffixes, is_hidden, visible_folders
+from .files import find_images, image_suffixes, is_hidden, left_out, visible_folders
 from .names import unify
 
 __all__ = ["as_data_error", "dataset_revision", "open_source", "source_name"]
@@ -179,8 +179,8 @@ def _open_class_folders(root: Path, name: str) -> DatasetDict:
             "labels them, pass the result of datasets.load_dataset('imagefolder', data_dir=...))"
         )
     raise DataError(
-        f"dataset {name!r}: expected class folders of images, parquet files or a saved dataset, found none of them; "
-        f"images end in {', '.join(sorted(image_suffixes()))}"
+        f"dataset {name!r}: expected class folders of images, parquet files or a saved dataset, found none of them"
+        f"{left_out(root, repr(name))}; images end in {', '.join(sorted(image_suffixes()))}"
     )
 
 
