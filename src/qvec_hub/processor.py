@@ -12,6 +12,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor
 
@@ -168,12 +169,23 @@ def _kept(model: Any) -> Any:
     if not name:
         return "model: expected an image processor with it, found a model made in memory" + ADVICE
     if origin.repo_id:
-        remember_processor_(model, origin.repo_id, revision=origin.revision, subfolder=origin.subfolder or "")
+        commits = _cached_commits(origin.repo_id) if origin.revision is None else [origin.revision]
+        commit = commits[0] if len(commits) == 1 else None  # transformers does not always tell which one it loaded
+        remember_processor_(model, origin.repo_id, revision=commit, subfolder=origin.subfolder or "")
     elif Path(name).is_dir():
         remember_processor_(model, name)
     else:  # a path that moved, which is not to be taken for a repository
-        return f"model {name!r}: expected an image processor where it was loaded from, found no folder{ADVICE}"
+        return (
+            f"model {name!r}: expected an image processor where it was loaded from, found neither a folder nor a "
+            f"cached repository; load it with qvec_hub.from_pretrained, or{ADVICE.removeprefix(';')}"
+        )
     return getattr(model, KEPT)
+
+
+def _cached_commits(name: str) -> list[str]:
+    """The commits at which a repository's model lies in the cache."""
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "snapshots"
+    return sorted(path.parent.name for path in folder.glob(f"*/{FILES[-1]}"))
 
 
 def _fetch(place: Place, token: str | bool | None, cache_dir: str | Path | None, offline: bool) -> Path | None:

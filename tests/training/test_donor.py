@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from datasets import DatasetDict
+from datasets import ClassLabel, DatasetDict, Value
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
@@ -308,3 +308,25 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything(dataset, 
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match="cannot be written"):
         train_donor("no/such/base", dataset, tmp_path / "file" / "out", recipe=QUICK)
+
+
+def test_validation_labels_go_by_name(base, dataset, tmp_path):
+    turned = dataset["validation"].cast_column("label", Value("int64"))
+    turned = turned.map(lambda row: {"label": (row["label"] + 1) % 3}, keep_in_memory=True)
+    turned = turned.cast_column("label", ClassLabel(names=[CLASSES[2].upper(), CLASSES[0], CLASSES[1]]))
+    recipe = TrainingRecipe(epochs=1, learning_rate=1e-3, warmup_steps=0, batch_size=8)
+    splits = {"train": dataset["train"], "validation": dataset["validation"]}
+    straight = train_donor(base, DatasetDict(splits), tmp_path / "straight", recipe=recipe)
+    other = train_donor(base, DatasetDict({**splits, "validation": turned}), tmp_path / "turned", recipe=recipe)
+    assert other.scores == straight.scores
+    more = dataset["validation"].cast_column("label", ClassLabel(names=["yak", *CLASSES[:2]]))
+    with pytest.raises(DataError, match=r"validation.*found 'yak', which cannot be matched"):
+        train_donor(base, DatasetDict({**splits, "validation": more}), tmp_path / "more", recipe=recipe)
+    assert not (tmp_path / "more").exists()
+
+
+def test_labels_with_a_wide_hole(base, dataset, tmp_path):
+    wide = dataset["train"].cast_column("label", Value("int64"))
+    wide = wide.map(lambda row: {"label": 1000 * row["label"]}, keep_in_memory=True)
+    with pytest.raises(DataError, match="found 3 labels up to 2000; number the classes without holes"):
+        train_donor(base, wide, tmp_path / "out")

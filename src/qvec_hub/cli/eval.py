@@ -48,7 +48,6 @@ def eval_command(
     result = evaluate(
         resolve_model(model, **how),
         dataset,
-        processor=model,
         batch_size=batch_size,
         reference=reference,
         split=split,

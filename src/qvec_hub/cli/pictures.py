@@ -6,24 +6,39 @@ from pathlib import Path
 
 from datasets import Dataset, Image
 
-from ..data import load_images
+from ..data import load_split
+from ..data.files import find_images, image_suffixes, left_out
 from ..errors import DataError
+from ..foreign import foreign_errors
 
 __all__ = ["picture_dataset"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SAVED = ("dataset_dict.json", "state.json")  # by the datasets library
 
 
 def picture_dataset(source: str) -> Dataset:
     """The pictures anywhere in a folder, or a dataset as `qvec_hub.data.load_images` knows them.
 
+    Of a dataset with several splits the one called ``train``.
+
     Raises:
         DataError: none there.
     """
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        return load_images(source)
-    files = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    with foreign_errors(
+        DataError, f"{source}: expected a folder of pictures or a dataset, found none that can be read"
+    ):
+        folder = Path(source) if Path(source).is_dir() else Path(source).expanduser()
+        is_folder = folder.is_dir()
+    if not is_folder:
+        return load_split(source, None, "train")[0]
+    if any((folder / each).exists() for each in SAVED):
+        return load_split(folder, None, "train")[0]
+    files = [str(path) for path in find_images([folder], repr(source))[folder]]
+    if not files and next(folder.rglob("*.parquet"), None) is not None:
+        return load_split(folder, None, "train")[0]
     if not files:
-        raise DataError(f"{source}: expected pictures ({', '.join(SUFFIXES)}) in this folder, found none")
+        raise DataError(
+            f"{source}: expected pictures ({', '.join(sorted(image_suffixes()))}) in this folder, found none"
+            f"{left_out(folder, repr(source))}"
+        )
     return Dataset.from_dict({"image": files, "label": [0] * len(files)}).cast_column("image", Image())

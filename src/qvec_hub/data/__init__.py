@@ -10,12 +10,13 @@ comes with this package, or a `datasets.Dataset` or `datasets.DatasetDict`. Noth
 user's files; what is read from the Hub or from parquet goes through the cache of the datasets library.
 """
 
-from .classes import check_classes, check_range, class_names, class_order
-from .images import load_image_splits, load_images, load_split, read_images
+from .classes import check_classes, check_range, class_names, class_order, model_ids, model_names
+from .images import check_images, load_image_splits, load_images, load_split, read_images
 from .sources import dataset_revision
 
 __all__ = [
     "check_classes",
+    "check_images",
     "check_range",
     "class_names",
     "class_order",
@@ -23,5 +24,7 @@ __all__ = [
     "load_image_splits",
     "load_images",
     "load_split",
+    "model_ids",
+    "model_names",
     "read_images",
 ]

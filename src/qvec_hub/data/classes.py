@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +11,14 @@ from datasets import ClassLabel, Dataset
 
 from ..errors import DataError
 from .columns import with_labels
+from .names import are_numbers, are_placeholders, match, some
 
-__all__ = ["check_classes", "check_range", "class_names", "class_order", "some"]
+__all__ = ["check_classes", "check_range", "class_names", "class_order", "model_ids", "model_names"]
+
+RESOLVE = (
+    "name the classes of the dataset as in the model's id2label, or set the model's id2label (config.json) to the "
+    "names of its outputs, in their order"
+)
 
 
 def class_names(dataset: Dataset) -> list[str] | None:
@@ -21,91 +27,186 @@ def class_names(dataset: Dataset) -> list[str] | None:
     return list(feature.names) if isinstance(feature, ClassLabel) and feature.names else None
 
 
-def check_classes(dataset: Dataset, num_labels: int, id2label: Mapping[Any, str] | None = None) -> Dataset:
+def check_classes(
+    dataset: Dataset,
+    num_labels: int,
+    id2label: Mapping[Any, str] | None = None,
+    label2id: Mapping[str, Any] | None = None,
+) -> Dataset:
     """The dataset with its label ids as the model's head counts them.
 
-    Where dataset and model both name their classes and the names are the same in another order, the
-    labels are translated. Names that are generic (``LABEL_0``) or that share nothing say nothing: ids
-    are then taken to agree.
+    Where dataset and model both name their classes, these are matched by name (see `names.match`), and the dataset
+    may lack some of the model's. Placeholders (``LABEL_0``, or ``0`` for output 0) say nothing: ids are then taken to
+    agree.
 
     Args:
         dataset: as from `load_images`.
         num_labels: the outputs of the model's head.
         id2label: ``model.config.id2label``; keys may be integers or their text.
+        label2id: ``model.config.label2id``, which must not contradict it.
 
     Raises:
-        DataError: another number of classes, labels outside the head, or some names shared under
-            different ids.
+        DataError: another number of classes, labels outside the head, names that cannot be matched, or names that are
+            numbers in the order of text where the model has placeholders.
     """
     labels = np.asarray(dataset.with_format("numpy")["label"][:])
     names = class_names(dataset)
-    order = class_order(names, num_labels, id2label)
-    check_range(labels, num_labels)
-    if order is None or names is None:
+    ids = model_ids(labels, names, num_labels, id2label, label2id)
+    if names is None:
+        return dataset if ids is labels else with_labels(dataset, ids, dataset.features["label"])
+    order = class_order(names, num_labels, id2label, label2id)
+    if order is None:
         return dataset
-    by_id = [names[i] for i in np.argsort(order)]
-    return with_labels(dataset, order[labels], ClassLabel(names=by_id))
+    by_id = list(model_names(id2label, num_labels) or [])
+    for place, name in zip(order, names, strict=True):
+        by_id[place] = name
+    taken = Counter(by_id)
+    unique = [name if taken[name] == 1 or i in order else f"{name} (output {i})" for i, name in enumerate(by_id)]
+    return with_labels(dataset, ids, ClassLabel(names=unique))
+
+
+def model_ids(
+    labels: np.ndarray,
+    names: Sequence[str] | None,
+    num_labels: int,
+    id2label: Mapping[Any, str] | None = None,
+    label2id: Mapping[str, Any] | None = None,
+) -> np.ndarray:
+    """Labels ``(n,)`` of a dataset with these class names, as the model's head counts them.
+
+    Raises:
+        DataError: see `check_classes`.
+    """
+    if names is None:
+        labels = _bare_numbers(labels, num_labels, id2label)
+        check_range(labels, num_labels)
+        return labels
+    order = class_order(names, num_labels, id2label, label2id)
+    check_range(labels, len(names))
+    return labels if order is None else order[labels]
 
 
 def class_order(
-    names: Sequence[str] | None, num_labels: int, id2label: Mapping[Any, str] | None = None
+    names: Sequence[str] | None,
+    num_labels: int,
+    id2label: Mapping[Any, str] | None = None,
+    label2id: Mapping[str, Any] | None = None,
 ) -> np.ndarray | None:
-    """The model's id of each of the dataset's classes, ``(num_labels,)``; None where ids agree.
+    """The model's id of each of the dataset's classes, ``(len(names),)``; None where ids agree.
 
     Raises:
         DataError: see `check_classes`.
     """
     if names is None:
         return None
-    if len(names) != num_labels:
-        raise DataError(
-            f"dataset: expected the {num_labels} classes of the model's head, found {len(names)} "
-            f"({some(names)}); choose the dataset the model was fine-tuned for"
-        )
-    model_names = _meaningful_names(id2label, num_labels)
-    if model_names is None:
+    theirs = model_names(id2label, num_labels, label2id)
+    found = None if theirs is None else match(names, theirs)
+    if found is not None:
+        return None if found == list(range(num_labels)) else np.array(found)
+    if theirs is None or are_placeholders(theirs) or len(names) > num_labels:
+        _check_ids_agree(names, num_labels, theirs)
         return None
-    for spelled in (str, _normal):  # as written; then without case, underscores and hyphens
-        ours, theirs = [spelled(name) for name in names], [spelled(name) for name in model_names]
-        if ours == theirs:
-            return None
-        if len(set(ours)) == num_labels and set(ours) == set(theirs):
-            return np.array([theirs.index(name) for name in ours])
-    moved = [name for name, other in zip(ours, theirs, strict=True) if name != other and name in theirs]
-    moved = [name for name in moved if not name.isdigit()]  # "1" to "10" against "0" to "9" is no contradiction
-    if moved:
-        strangers = sorted(set(ours) - set(theirs))
-        raise DataError(
-            f"dataset: expected the model's classes in the model's order, found {some(moved)} under other ids "
-            f"and names the model does not know ({some(strangers)}); "
-            "name the classes of the dataset as in the model's id2label"
-        )
-    return None
+    if are_placeholders(names) and len(names) == num_labels:
+        return None
+    raise DataError(_unmatched(names, theirs))
 
 
 def check_range(labels: np.ndarray, num_labels: int) -> None:
     """Refuse labels that a head of `num_labels` outputs cannot predict."""
     outside = labels[(labels < 0) | (labels >= num_labels)]
     if outside.size:
+        from_one = labels.min() == 1 and labels.max() == num_labels
         raise DataError(
             f"dataset: expected labels from 0 to {num_labels - 1}, the outputs of the model's head, "
-            f"found {int(outside[0])}; choose the dataset the model was fine-tuned for"
+            f"found {int(outside[0])}; "
+            + ("count the labels from 0, not from 1" if from_one else "choose the dataset the model was fine-tuned for")
         )
 
 
-def some(names: Sequence[str], most: int = 8) -> str:
-    """The first few names, quoted, for a message."""
-    listed = ", ".join(repr(name) for name in names[:most])
-    return listed + (", ..." if len(names) > most else "")
+def _check_ids_agree(names: Sequence[str], num_labels: int, theirs: Sequence[str] | None) -> None:
+    """Where the model's outputs have no names, ids are taken to agree; refuse what cannot mean that."""
+    if len(names) != num_labels:
+        raise DataError(
+            f"dataset: expected the {num_labels} classes of the model's head, found {len(names)} "
+            f"({some(names)}); choose the dataset the model was fine-tuned for"
+        )
+    numbers = are_numbers(names)
+    if numbers is None:
+        return
+    if numbers != sorted(numbers):
+        raise DataError(
+            f"dataset: expected classes in an order that the model knows, found numbers sorted as text ({some(names)}) "
+            "for a model whose outputs have no names: it may count them as numbers or as text; set the model's "
+            "id2label (config.json) to the names of its outputs, in their order"
+        )
+    if theirs is not None and are_numbers(theirs):
+        raise DataError(_unmatched(names, theirs))
 
 
-def _meaningful_names(id2label: Mapping[Any, str] | None, num_labels: int) -> list[str] | None:
-    by_id = {int(key): str(value) for key, value in (id2label or {}).items()}
-    if sorted(by_id) != list(range(num_labels)):
+def _unmatched(names: Sequence[str], theirs: Sequence[str]) -> str:
+    known, unknown = set(theirs), [name for name in names if name not in theirs]
+    moved = [name for name, other in zip(names, theirs, strict=False) if name != other and name in known]
+    if moved:
+        return (
+            f"dataset: expected the model's classes in the model's order, found {some(moved)} under other ids "
+            f"and names the model does not know ({some(unknown)}); {RESOLVE}"
+        )
+    missing = [name for name in theirs if name not in set(names)]
+    return (
+        f"dataset: expected the model's classes ({some(missing or list(theirs))}), found "
+        f"{some(unknown or list(names))}, which cannot be matched with them by name; {RESOLVE}"
+    )
+
+
+def model_names(
+    id2label: Mapping[Any, str] | None, num_labels: int, label2id: Mapping[str, Any] | None = None
+) -> list[str] | None:
+    """The names of a model's outputs in their order; None where it has none.
+
+    Raises:
+        DataError: names for other ids than those of the outputs, or a `label2id` that says otherwise.
+    """
+    if not id2label:
         return None
-    names = [by_id[i] for i in range(num_labels)]
-    return None if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names
+    try:
+        by_id = {int(key): str(value) for key, value in dict(id2label).items()}
+    except (TypeError, ValueError) as error:
+        raise DataError(f"model: expected ids as the keys of id2label, found {some(list(id2label))}") from error
+    if sorted(by_id) != list(range(num_labels)) or len(by_id) != len(id2label):
+        if are_placeholders(list(by_id.values())):
+            return None
+        raise DataError(
+            f"model: expected a name for each output from 0 to {num_labels - 1} in id2label, found names for "
+            f"{', '.join(map(str, list(id2label)[:8]))}; correct config.json"
+        )
+    names = [by_id[place] for place in range(num_labels)]
+    counts = Counter(names)
+    for name, said in (label2id or {}).items():
+        if counts[name] == 1 and str(said) != str(names.index(name)):
+            raise DataError(
+                f"model: expected id2label and label2id to agree, found output {names.index(name)} called {name!r} by "
+                f"the one and {name!r} the output {said} by the other; correct config.json"
+            )
+    return names
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+def _bare_numbers(labels: np.ndarray, num_labels: int, id2label: Mapping[Any, str] | None) -> np.ndarray:
+    """Labels without names: ids, or, for a model whose names are numbers in another order, perhaps those names."""
+    try:
+        theirs = model_names(id2label, num_labels) or []
+    except DataError:
+        return labels
+    numbers = are_numbers(theirs) or []
+    if numbers == list(range(len(numbers))) or len(set(numbers)) != len(numbers):
+        return labels
+    found = set(np.unique(labels).tolist())
+    if not found <= set(numbers):
+        return labels
+    if found <= set(range(num_labels)):
+        raise DataError(
+            f"dataset: expected labels that can only be ids or only be names, found whole numbers, and a model whose "
+            f"outputs are called {some(theirs)}; give the dataset class names (datasets.ClassLabel), or set the "
+            "model's id2label to other names"
+        )
+    places = {number: place for place, number in enumerate(numbers)}
+    return np.array([places[label] for label in labels.tolist()], dtype=np.int64)

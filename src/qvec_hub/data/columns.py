@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,23 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from ..errors import DataError
+from .shared import LABEL_MISSING, Classes, is_text
 
-__all__ = ["LABEL_MISSING", "find_column", "label_names", "to_image_and_label", "with_labels"]
+__all__ = ["LARGEST", "find_column", "to_image_and_label", "with_labels"]
 
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "pixels", "image_file", "image_path")
 LABEL_NAMES = ("label", "labels", "cls", "class", "target", "fine_label", "category", "label_name", "class_name")
-LABEL_MISSING = -1  # how the Hub's datasets mark the rows of a hidden test set
+LARGEST = 2**31  # label id
 
 
 def to_image_and_label(
-    dataset: Dataset, name: str, image_column: str | None, label_column: str | None, names: list[str] | None
+    dataset: Dataset,
+    name: str,
+    image_column: str | None,
+    label_column: str | None,
+    classes: Classes | None = None,
 ) -> Dataset:
-    """The two columns under their common names; `names` are the classes of text labels, see `label_names`.
+    """The two columns under their common names; `classes` are those of all splits.
 
     Missing labels become `LABEL_MISSING`.
 
@@ -39,22 +44,7 @@ def to_image_and_label(
     dataset = dataset.rename_columns({image: "qvec_image", label: "qvec_label"})
     dataset = dataset.rename_columns({"qvec_image": "image", "qvec_label": "label"})
     dataset = _as_images(dataset, features[image], name)
-    return _as_classes(dataset, features[label], names, name)
-
-
-def label_names(splits: Mapping[str, Dataset], label_column: str | None, name: str) -> list[str] | None:
-    """The sorted classes of text labels over all splits that have labels; None where labels are not text."""
-    found: set[str] = set()
-    text = False
-    for split, dataset in splits.items():
-        try:
-            column = find_column(dataset, "label", label_column, f"{name}, split {split!r}")
-        except DataError:
-            continue  # said again, and louder, for the split that is asked for
-        if _is_text(dataset.features[column]):
-            text = True
-            found.update(value for value in dataset.with_format(None)[column][:] if value is not None)
-    return sorted(found) if text else None
+    return _as_classes(dataset, features[label], classes, name)
 
 
 def find_column(dataset: Dataset, what: str, asked: str | None, name: str) -> str:
@@ -108,11 +98,7 @@ def _usable_image(feature: Any) -> bool:
 def _usable_label(feature: Any) -> bool:
     if isinstance(feature, ClassLabel):
         return True
-    return _is_text(feature) or (isinstance(feature, Value) and ("int" in feature.dtype or feature.dtype == "bool"))
-
-
-def _is_text(feature: Any) -> bool:
-    return isinstance(feature, Value) and feature.dtype in ("string", "large_string", "string_view")
+    return is_text(feature) or (isinstance(feature, Value) and ("int" in feature.dtype or feature.dtype == "bool"))
 
 
 Kind = tuple[type, Callable[[Any], bool], tuple[str, ...]]
@@ -168,22 +154,18 @@ class _ArraysToPng:
         return {"bytes": encoded.getvalue(), "path": None}
 
 
-def _as_classes(dataset: Dataset, feature: Any, names: list[str] | None, name: str) -> Dataset:
+def _as_classes(dataset: Dataset, feature: Any, classes: Classes | None, name: str) -> Dataset:
     column = dataset.with_format("arrow")["label"][:]
-    if isinstance(feature, ClassLabel):
-        wanted: Any = feature
-    elif names is not None:
-        wanted = ClassLabel(names=names)
-    else:
-        wanted = Value("int64")
+    wanted: Any = Value("int64") if classes is None else ClassLabel(names=classes.names)
     if wanted == feature and column.null_count == 0:
         return dataset
-    if _is_text(feature):
-        ids = {class_name: i for i, class_name in enumerate(names or [])}
-        values = [ids.get(value, LABEL_MISSING) for value in column.to_pylist()]
+    values = column.to_pylist()
+    if classes is None:
+        ids = [LABEL_MISSING if value is None else int(value) for value in values]
+        ids = [min(each, LARGEST) for each in ids]  # refused as any other that is too large
     else:
-        values = [LABEL_MISSING if value is None else int(value) for value in column.to_pylist()]
-    return with_labels(dataset, np.array(values, dtype=np.int64), wanted)
+        ids = classes.ids(values, feature, name)
+    return with_labels(dataset, np.array(ids, dtype=np.int64), wanted)
 
 
 def _short(feature: Any) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import struct
+import io
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict
-from PIL import Image
+from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import Image as ImageFeature
+from PIL import ExifTags, Image, ImageOps
 
 from ..errors import DataError
-from .classes import some
-from .columns import LABEL_MISSING, find_column, label_names, to_image_and_label
-from .sources import open_source, source_name
+from ..untrusted import printable
+from .columns import LARGEST, find_column, to_image_and_label
+from .names import some
+from .shared import LABEL_MISSING, Classes, shared_classes
+from .sources import as_data_error, open_source, source_name
 
-__all__ = ["load_image_splits", "load_images", "load_split", "read_images"]
+__all__ = ["check_images", "load_image_splits", "load_images", "load_split", "read_images"]
+
+ORIENTATION = ExifTags.Base.Orientation
 
 
 def load_images(
@@ -57,20 +64,22 @@ def load_split(
     default: str | None,
     image_column: str | None = None,
     label_column: str | None = None,
-    **where: Any,
+    **hub: Any,
 ) -> tuple[Dataset, str]:
     """As `load_images`, with the name of the split taken; `default` is preferred where `split` is None."""
     name = source_name(source)
-    raw = open_source(source, **where)
+    raw = open_source(source, **hub)
     if isinstance(source, Dataset):
         split = None
     elif split is None and default in raw:
         split = default
     split = _pick_split(name, list(raw), split)
-    names = label_names(raw, label_column, name)
-    dataset = to_image_and_label(raw[split], f"{name}, split {split!r}", image_column, label_column, names)
-    _check_labels(dataset, f"{name}, split {split!r}")
-    read_images(dataset, [0], name=f"{name}, split {split!r}")
+    where = f"{name}, split {split!r}"
+    with as_data_error(where):
+        classes = _classes(raw, label_column, name)
+        dataset = to_image_and_label(raw[split], where, image_column, label_column, classes)
+    _check_labels(dataset, where)
+    read_images(dataset, [0], name=where)
     return dataset, split
 
 
@@ -91,7 +100,8 @@ def load_image_splits(
     """
     name = source_name(source)
     raw = open_source(source, config=config, revision=revision, token=token, cache_dir=cache_dir)
-    names = label_names(raw, label_column, name)
+    with as_data_error(name):
+        classes = _classes(raw, label_column, name)
     splits, unlabeled = DatasetDict(), []
     for split in raw:
         where = f"{name}, split {split!r}"
@@ -100,7 +110,8 @@ def load_image_splits(
         except DataError as error:
             unlabeled.append(error)
             continue
-        dataset = to_image_and_label(raw[split], where, image_column, label_column, names)
+        with as_data_error(where):
+            dataset = to_image_and_label(raw[split], where, image_column, label_column, classes)
         try:
             _check_labels(dataset, where)
         except DataError as error:
@@ -121,38 +132,55 @@ def read_images(
     Raises:
         DataError: naming the first row that holds no readable image.
     """
-    plain = dataset.with_format(None)
-    try:
-        images = plain[list(rows)]["image"]
-        return [_to_mode(image, mode) for image in images]
-    except UNREADABLE:
-        pass  # once more, one by one, to name the row
+    check_images(dataset)
+    stored = dataset.with_format("arrow")[list(rows)]["image"].to_pylist()
     images = []
-    for row in rows:
+    for row, value in zip(rows, stored, strict=True):
         try:
-            images.append(_to_mode(plain[row]["image"], mode))
-        except UNREADABLE as error:
-            where = name or "the dataset"
+            images.append(_decode(value, mode))
+        except Exception as error:  # whatever Pillow and its plugins raise on damaged bytes
+            file = f" in {printable(value['path'])}" if value and value["path"] else ""
             raise DataError(
-                f"dataset {where}: expected an image in row {row}, found bytes that cannot be decoded "
-                f"({type(error).__name__}: {error}); remove or replace that row"
+                f"dataset {name or 'the dataset'}: expected an image in row {row}, found bytes that cannot be decoded"
+                f"{file} ({type(error).__name__}: {printable(error, 300)}); remove or replace that row"
             ) from error
     return images
 
 
-# Whatever Pillow and its plugins raise on damaged bytes; a missing image (None) is an AttributeError.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+def check_images(dataset: Any) -> None:
+    """Refuse what is no dataset of images.
+
+    Raises:
+        DataError: see above.
+    """
+    feature = dataset.features.get("image") if isinstance(dataset, Dataset) else None
+    if not isinstance(feature, ImageFeature):
+        raise DataError(
+            f"dataset: expected images as load_images gives them, found {type(dataset).__name__}; pass it to that first"
+        )
+
+
+def _decode(value: dict[str, Any] | None, mode: str) -> Image.Image:
+    """A stored image in some mode, turned as its camera says: what ``datasets`` makes of it, with no file left open."""
+    if value is None or (value["bytes"] is None and value["path"] is None):
+        raise ValueError("no image")
+    if value["bytes"] is None and re.match(r"[a-z][a-z0-9+.-]*://", value["path"]):  # a file of the Hub
+        return _to_mode(ImageFeature().decode_example(value), mode)
+    with Image.open(value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])) as opened:
+        opened.load()
+        turned = opened.getexif().get(ORIENTATION) is not None
+        return _to_mode(ImageOps.exif_transpose(opened) if turned else opened.copy(), mode)
+
+
+def _classes(raw: DatasetDict, label_column: str | None, name: str) -> Classes | None:
+    columns = {}
+    for split, dataset in raw.items():
+        try:
+            column = find_column(dataset, "label", label_column, f"{name}, split {split!r}")
+        except DataError:
+            continue  # said again, and louder, for the split that is asked for
+        columns[str(split)] = (dataset.features[column], dataset, column)
+    return shared_classes(columns)
 
 
 def _pick_split(name: str, known: list[str], split: str | None) -> str:
@@ -173,11 +201,23 @@ def _check_labels(dataset: Dataset, name: str) -> None:
     if missing:
         raise DataError(
             f"dataset {name}: expected a label for each of {len(labels)} images, found {missing} without one "
-            "(null or -1); choose a labeled split"
+            "(null, blank or -1); choose a labeled split"
+        )
+    feature = dataset.features["label"]
+    count = len(feature.names) if isinstance(feature, ClassLabel) else None
+    outside = labels[(labels < 0) | (labels >= (LARGEST if count is None else count))]
+    if outside.size:
+        upto = f" to {count - 1}, the classes that have names" if count else ""
+        raise DataError(
+            f"dataset {name}: expected labels from 0{upto}, found {int(outside[0])}; number the classes from 0"
         )
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow clips 16 bits at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image if image.mode == mode else image.convert(mode)
+    if image.mode == mode:
+        return image
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Palette images with Transparency")  # which is dropped, as everywhere
+        return image.convert(mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,15 +13,16 @@ from typing import Any
 import datasets
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
-from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from ..errors import DataError
+from ..errors import DataError, QVecError
+from ..untrusted import printable
+from .files import find_images, image_suffixes, is_hidden, left_out, visible_folders
+from .names import unify
 
-__all__ = ["dataset_revision", "open_source", "source_name"]
+__all__ = ["as_data_error", "dataset_revision", "open_source", "source_name"]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -33,11 +35,10 @@ SPLIT_NAMES = {
     "eval": "test",
     "evaluation": "test",
 }
+METADATA = ("metadata.csv", "metadata.jsonl")  # as imagefolder calls them
 UNSPLIT = "train"  # as the datasets library calls the one split of data that has none
 # HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
 NETWORK_ERRORS: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
-LIBRARY_ERRORS: tuple[type[BaseException], ...] = (*NETWORK_ERRORS, DatasetsError, ValueError, RuntimeError)
-LIBRARY_ERRORS += (KeyError, TypeError, NotImplementedError)
 
 
 def source_name(source: Any) -> str:
@@ -60,7 +61,7 @@ def open_source(
     """
     if isinstance(source, Dataset):
         return DatasetDict({str(source.split or UNSPLIT): source})
-    if isinstance(source, DatasetDict):
+    if isinstance(source, DatasetDict) and all(isinstance(split, Dataset) for split in source.values()):
         return source
     if not isinstance(source, (str, Path)) or not str(source):
         raise DataError(
@@ -68,12 +69,12 @@ def open_source(
             f"{source!r:.60}; a streamed dataset has to be loaded first"
         )
     text = str(source)
-    if isinstance(source, str) and text.startswith("zoo:"):
+    if isinstance(source, str) and text.startswith("zoo:") and not _exists(text):
         from ..zoo import load_task  # the tasks are built on this room
 
         return load_task(text.removeprefix("zoo:"))
-    path = Path(text).expanduser()
-    with _plain_output(), _as_data_error(text):
+    with _plain_output(), as_data_error(repr(text)):
+        path = Path(text) if _exists(text) else Path(text).expanduser()
         if path.exists():
             return _open_path(path, text, config, cache_dir)
         if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text) or path.suffix == ".parquet":
@@ -82,6 +83,13 @@ def open_source(
                 "found no such path; check the spelling"
             )
         return _open_hub(text, config, revision, token, cache_dir)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a path, or with a NUL
+        return False
 
 
 def dataset_revision(dataset: Dataset) -> str | None:
@@ -101,6 +109,7 @@ def _open_path(path: Path, name: str, config: str | None, cache_dir: str | Path 
             )
         return _open_parquet({UNSPLIT: [path]}, cache_dir)
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        _refuse_chains(path)
         saved = datasets.load_from_disk(str(path))
         return saved if isinstance(saved, DatasetDict) else DatasetDict({str(saved.split or UNSPLIT): saved})
     parquet = _visible_files(path, (".parquet",), path / config if config else path)
@@ -109,8 +118,21 @@ def _open_path(path: Path, name: str, config: str | None, cache_dir: str | Path 
     return _open_class_folders(path, name)
 
 
+def _refuse_chains(path: Path) -> None:
+    """The datasets library takes what stands before ``::`` for the path, and so would read another folder."""
+    if "::" in str(path.absolute()):
+        raise DataError(
+            f"dataset {str(path)!r}: expected a path without '::', which the datasets library takes for several paths; "
+            "rename the folder"
+        )
+
+
 def _open_parquet(files: dict[str, list[Path]], cache_dir: str | Path | None) -> DatasetDict:
-    data_files = {split: [str(file) for file in paths] for split, paths in files.items()}
+    # The datasets library takes paths for patterns, and looks for these in no linked folder.
+    places = {split: [file.parent.resolve() / file.name for file in paths] for split, paths in files.items()}
+    for place in (place for paths in places.values() for place in paths):
+        _refuse_chains(place)
+    data_files = {split: [glob.escape(str(place)) for place in paths] for split, paths in places.items()}
     cache = str(cache_dir) if cache_dir else None
     return datasets.load_dataset("parquet", data_files=data_files, cache_dir=cache)
 
@@ -134,38 +156,58 @@ def _open_class_folders(root: Path, name: str) -> DatasetDict:
     """Images in class folders, read here rather than by ``imagefolder``: that takes a class called "train" or
     a file called ``cat_test.png`` for a split, and numbers the classes of each split apart."""
     roots = _split_folders(root, name) or {UNSPLIT: root}
-    classes = sorted({folder.name for split_root in roots.values() for folder in _visible_folders(split_root)})
+    folders = {split: visible_folders(split_root) for split, split_root in roots.items()}
+    found = find_images([each for inside in folders.values() for each in inside], repr(name), {root, *roots.values()})
+    files = {split: {each.name: found[each] for each in inside} for split, inside in folders.items()}
+    if any(found.values()):
+        _refuse_other_labels({root, *roots.values()}, name)
+    classes, ids = unify(files)
     loaded = DatasetDict()
-    for split, split_root in roots.items():
-        files = {folder.name: _visible_files(folder, IMAGE_SUFFIXES) for folder in _visible_folders(split_root)}
-        if not any(files.values()):
+    for split, by_class in files.items():
+        rows = [(str(file), ids[label]) for label, paths in by_class.items() for file in paths]
+        if not rows:
             continue
         features = Features({"image": ImageFeature(), "label": ClassLabel(names=classes)})
-        rows = [(str(file), classes.index(label)) for label, paths in files.items() for file in paths]
         columns = {"image": [file for file, _ in rows], "label": [label for _, label in rows]}
         loaded[split] = Dataset.from_dict(columns, features=features, split=split)
     if loaded:
         return loaded
-    if _visible_files(root, IMAGE_SUFFIXES):
+    if any(find_images([root], repr(name)).values()):
         raise DataError(
             f"dataset {name!r}: expected a folder per class, found images without class folders; "
-            "labels are the names of the folders: move each image into the folder of its class"
+            "labels are the names of the folders: move each image into the folder of its class (where a metadata file "
+            "labels them, pass the result of datasets.load_dataset('imagefolder', data_dir=...))"
         )
     raise DataError(
-        f"dataset {name!r}: expected class folders of images, parquet files or a saved dataset, found none of them; "
-        f"images end in {', '.join(IMAGE_SUFFIXES)}"
+        f"dataset {name!r}: expected class folders of images, parquet files or a saved dataset, found none of them"
+        f"{left_out(root, repr(name))}; images end in {', '.join(sorted(image_suffixes()))}"
     )
+
+
+def _refuse_other_labels(roots: Iterable[Path], name: str) -> None:
+    """A file of metadata that labels the images itself, beside folders that do so too."""
+    for file in (root / each for root in roots for each in METADATA):
+        if not file.is_file():
+            continue
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            beginning = opened.readline(10_000)
+        if re.search(r"\blabels?\b", beginning):
+            raise DataError(
+                f"dataset {name!r}: expected the folders to name the classes, found labels in {file.name!r} as well; "
+                "remove the one or the other, or load it with datasets.load_dataset('imagefolder', data_dir=...) "
+                "and pass the result"
+            )
 
 
 def _split_folders(root: Path, name: str) -> dict[str, Path]:
     """The folders that are splits; none where the folders are the classes themselves."""
-    folders = _visible_folders(root)
+    folders = visible_folders(root)
     named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
     others = [folder for folder in folders if folder not in named]
     # A class may be called "train", but then it holds images and stands beside other classes.
-    if not named or (others and not any(_visible_folders(folder) for folder in named)):
+    if not named or (others and not any(visible_folders(folder) for folder in named)):
         return {}
-    strangers = [folder.name for folder in others if _visible_files(folder, IMAGE_SUFFIXES)]
+    strangers = [folder.name for folder, images in find_images(others, repr(name)).items() if images]
     if strangers:
         raise DataError(
             f"dataset {name!r}: expected either splits or classes as folders, found images in {strangers[0]!r} beside "
@@ -253,19 +295,18 @@ def _plain_output() -> Iterator[None]:
 
 
 @contextmanager
-def _as_data_error(name: str) -> Iterator[None]:
+def as_data_error(name: str) -> Iterator[None]:
+    """Whatever the datasets library and Pillow raise, as an error that names the source."""
     try:
         yield
-    except LIBRARY_ERRORS as error:
-        detail = " ".join(str(error.__cause__ or error).split())[:300]
+    except QVecError:
+        raise
+    except Exception as error:
+        detail = printable(" ".join(str(error.__cause__ or error).split()), 300)
         hint = "; pass one of them as config (--config)" if "Config name is missing" in detail else ""
         raise DataError(
-            f"dataset {name!r}: expected a readable dataset, found {type(error).__name__}: {detail}{hint}"
+            f"dataset {name}: expected a readable dataset, found {type(error).__name__}: {detail}{hint}"
         ) from error
-
-
-def _visible_folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
 def _visible_files(root: Path, suffixes: Iterable[str], below: Path | None = None) -> list[Path]:
@@ -276,4 +317,4 @@ def _visible_files(root: Path, suffixes: Iterable[str], below: Path | None = Non
         )
     wanted = tuple(suffixes)
     files = (path for path in start.rglob("*") if path.suffix.lower() in wanted and path.is_file())
-    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts))
+    return sorted(file for file in files if not any(map(is_hidden, file.relative_to(root).parts)))

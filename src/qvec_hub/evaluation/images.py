@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from transformers import BaseImageProcessor
 
-from ..data import class_names, read_images
+from ..data import check_images, class_names, read_images
 from ..errors import DataError, QVecError
 from ..processor import load_processor as processor_in
 from ..processor import require_processor
@@ -96,6 +96,7 @@ def preprocess(
         DataError: an image cannot be decoded.
         QVecError: the processor does not yield images of one size.
     """
+    check_images(dataset)
     rows = rows_to_take(len(dataset), limit)
     if not rows:
         raise DataError("dataset: expected images, found no rows")

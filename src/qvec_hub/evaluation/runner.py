@@ -15,7 +15,7 @@ from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 
 from ..criterion import SINGLE_LABEL, problem_of
-from ..data import check_range, class_names, class_order, load_split
+from ..data import check_images, class_names, class_order, load_split, model_ids, model_names
 from ..errors import DataError, QVecError
 from ..progress import counting
 from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
@@ -68,7 +68,6 @@ def evaluate(
         QVecError: no image processor, images of another size than the model's, or NaN among the logits.
     """
     accelerator = Accelerator()
-    source = model if isinstance(model, (str, Path)) else None
     model = resolve_model(model)
     other = _resolve_reference(reference, model)
     where = {"config": config, "revision": revision, "token": token}
@@ -77,9 +76,10 @@ def evaluate(
     rows = rows_to_take(len(images), limit)
     refuse_other_heads(model)
     labels = labels_for(images, model)[rows]
+    order = _reference_order(other, model) if isinstance(other, nn.Module) else None
     known = _check_predictions(other, len(rows)) if isinstance(other, Tensor) else None
     models = [model, other] if isinstance(other, nn.Module) else [model]
-    batches = ImageBatches(images, rows, _processor(images, processor, model, source), _mode(model))
+    batches = ImageBatches(images, rows, _processor(images, processor, model), _mode(model))
     target = accelerator.device if device is None else _device(device)
     metric = ImageClassificationMetric()
     start = time.perf_counter()
@@ -89,6 +89,7 @@ def evaluate(
             agreeing = None if known is None else known[positions]
             if len(logits) == 2:
                 agreeing = logits[1].argmax(dim=1)
+                agreeing = agreeing if order is None else order[agreeing]
             metric.add_batch(predictions=logits[0], references=labels[positions], reference_predictions=agreeing)
             advance(len(positions))
     counts = metric.compute()
@@ -119,11 +120,12 @@ def predict(
     `dataset` comes from `qvec_hub.data.load_images` or from `preprocess`. Arguments and errors as in `evaluate`.
     """
     accelerator = Accelerator()
-    source = model if isinstance(model, (str, Path)) else None
     model = resolve_model(model)
     refuse_other_heads(model)
+    if not isinstance(dataset, PreprocessedImages):
+        check_images(dataset)
     rows = rows_to_take(len(dataset), limit)
-    batches = ImageBatches(dataset, rows, _processor(dataset, processor, model, source), _mode(model))
+    batches = ImageBatches(dataset, rows, _processor(dataset, processor, model), _mode(model))
     target = accelerator.device if device is None else _device(device)
     found = torch.full((len(rows),), -1)
     with ready([model], target):
@@ -210,6 +212,20 @@ def _resolve_reference(reference: Any, model: nn.Module) -> nn.Module | Tensor |
     return other
 
 
+def _reference_order(reference: nn.Module, model: nn.Module) -> Tensor | None:
+    """The model's id of each output of a reference model; None where ids agree."""
+    theirs: Any = getattr(reference, "config", None)
+    ours: Any = getattr(model, "config", None)
+    if getattr(theirs, "num_labels", None) is None or getattr(ours, "num_labels", None) is None:
+        return None
+    try:
+        names = model_names(theirs.id2label, theirs.num_labels, theirs.label2id)
+        order = class_order(names, ours.num_labels, ours.id2label, ours.label2id)
+    except DataError as error:
+        raise DataError(f"reference: expected a model of the same classes; {error}") from error
+    return None if order is None else torch.as_tensor(order)
+
+
 def _images(
     dataset: Images, split: str | None, image_column: str | None, label_column: str | None, where: dict[str, Any]
 ) -> tuple[Dataset | PreprocessedImages, str | None]:
@@ -243,9 +259,8 @@ def labels_for(images: Dataset | PreprocessedImages, model: nn.Module) -> Tensor
     num_labels = getattr(config, "num_labels", None)
     if num_labels is None:
         return labels
-    order = class_order(names, num_labels, getattr(config, "id2label", None))
-    check_range(labels.numpy(), num_labels)
-    return labels if order is None else torch.as_tensor(order)[labels]
+    said = (getattr(config, "id2label", None), getattr(config, "label2id", None))
+    return torch.as_tensor(model_ids(labels.numpy(), names, num_labels, *said))
 
 
 def _check_predictions(predictions: Tensor, n: int) -> Tensor:
@@ -257,13 +272,11 @@ def _check_predictions(predictions: Tensor, n: int) -> Tensor:
     return predictions.cpu()
 
 
-def _processor(
-    images: Dataset | PreprocessedImages, processor: Any, model: nn.Module, source: str | Path | None
-) -> Any:
+def _processor(images: Dataset | PreprocessedImages, processor: Any, model: nn.Module) -> Any:
     if isinstance(images, PreprocessedImages):
         return None
     if processor is None or isinstance(processor, (str, Path)):
-        return load_processor(model, processor or source)
+        return load_processor(model, processor)
     return processor
 
 

@@ -31,6 +31,8 @@ from .start import base_name, starting_model
 
 __all__ = ["Donor", "train_donor", "train_donors"]
 
+MANY_CLASSES = 1000  # up to here, labels without images just leave outputs unused
+
 
 @dataclass(frozen=True)
 class Donor:
@@ -252,7 +254,13 @@ def _load(
             raise DataError(f"dataset {_dataset_name(dataset)}: expected images in the {split} split, found none")
     names = class_names(splits["train"])
     if names is None:
-        names = [str(label) for label in range(1 + max(max(images["label"]) for images in splits.values()))]
+        ids = {label for images in splits.values() for label in images["label"]}
+        if max(ids) >= max(MANY_CLASSES, 2 * len(ids)):
+            raise DataError(
+                f"dataset {_dataset_name(dataset)}: expected labels that count the classes from 0, found "
+                f"{len(ids)} labels up to {max(ids)}; number the classes without holes, or name them"
+            )
+        names = [str(label) for label in range(1 + max(ids))]
     return splits, names
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, set_seed
 
 from ..checkpoint import config_of, find_checkpoint, load_reported
-from ..errors import ArtifactError, QVecError
+from ..data import model_names
+from ..data.names import match
+from ..errors import ArtifactError, DataError, QVecError
 from ..naming import ORIGIN_RECORD
+from ..processor import keep_processor_, processor_of
 
 __all__ = ["base_name", "starting_model"]
 
@@ -35,8 +39,8 @@ def base_name(base: str | Path | PreTrainedModel) -> str:
 def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed: int) -> PreTrainedModel:
     """The base in float32 with a head of ``len(classes)`` outputs.
 
-    A head of that very size is kept; any other is replaced by a new one, drawn with `seed` alone, so
-    that two calls give the same model.
+    A head of that very size is kept, its outputs brought into the order of `classes` where the base names them so;
+    any other is replaced by a new one, drawn with `seed` alone, so that two calls give the same model.
 
     Raises:
         ArtifactError: no such model, not an image classifier's backbone, or backbone weights missing.
@@ -45,10 +49,27 @@ def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed:
         model = _from_object(base, classes, seed)
     else:
         model = _from_files(base, str(base), classes, seed)
+    _order_head_(model, classes)
     model.config.problem_type = "single_label_classification"  # cross-entropy, whatever the base was trained for
     model.config.id2label = dict(enumerate(classes))
     model.config.label2id = {name: index for index, name in enumerate(classes)}
     return model
+
+
+@torch.no_grad()
+def _order_head_(model: PreTrainedModel, classes: list[str]) -> None:
+    """Bring the outputs of a head that came with the base into the order of the classes, where it has these names."""
+    config: Any = model.config
+    try:
+        names = model_names(config.id2label, len(classes), config.label2id)
+    except DataError:
+        return  # names of something else
+    order = None if names is None else match(classes, names)
+    if order is None or order == list(range(len(classes))):
+        return
+    for name, tensor in model.named_parameters():
+        if not name.startswith(f"{model.base_model_prefix}.") and tensor.shape[0] == len(classes):
+            tensor.copy_(tensor[torch.tensor(order)])
 
 
 def _from_files(source: str | Path, name: str, classes: list[str], seed: int) -> PreTrainedModel:
@@ -70,6 +91,9 @@ def _from_object(base: PreTrainedModel, classes: list[str], seed: int) -> PreTra
     model.config._name_or_path = base.config._name_or_path
     model.config._commit_hash = getattr(base.config, "_commit_hash", None)
     setattr(model, ORIGIN_RECORD, getattr(base, ORIGIN_RECORD, {}))
+    processor = processor_of(base)
+    if processor is not None:
+        keep_processor_(model, processor)
     return model
 
 

@@ -1,0 +1,109 @@
+"""When do two spellings name the same class? The one place where class names are compared."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from ..errors import DataError
+
+__all__ = ["are_numbers", "are_placeholders", "clean", "match", "some", "unify"]
+
+
+def clean(name: str) -> str:
+    """A name as people see it: composed Unicode (NFC), without invisible characters or space around it."""
+    visible = "".join(each for each in str(name) if unicodedata.category(each) not in ("Cf", "Cc"))
+    return unicodedata.normalize("NFC", visible).strip()
+
+
+def _loose(name: str) -> str:
+    """Without case, and with underscores, hyphens and any space alike."""
+    folded = unicodedata.normalize("NFKC", clean(name).casefold())
+    return unicodedata.normalize("NFC", re.sub(r"[\s_-]+", " ", folded).strip())
+
+
+def _number(name: str) -> str:
+    """As `_loose`, with numbers by their value: ``"07"`` is ``"7"``."""
+    loose = _loose(name)
+    return str(int(loose)) if loose.isdecimal() else loose
+
+
+SPELLINGS: tuple[Callable[[str], str], ...] = (str, clean, _loose, _number)  # from the strictest to the most tolerant
+
+
+def match(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
+    """For each name the place of the same name among `others`; None where not every name has exactly one.
+
+    The strictest of four ways to compare under which all fit is taken: as written; as seen (see `clean`); without
+    case, underscores and hyphens; with numbers by their value.
+    """
+    for strict, spelled in zip((True, True, False, False), SPELLINGS, strict=True):
+        ours, theirs = [spelled(name) for name in names], [spelled(name) for name in others]
+        if strict and ours == theirs:  # also with a name that two classes have
+            return list(range(len(ours)))
+        places, counts = {name: place for place, name in enumerate(theirs)}, Counter(theirs)
+        if len(set(ours)) == len(ours) and all(counts[name] == 1 for name in ours):
+            return [places[name] for name in ours]
+    return None
+
+
+def unify(spelled: Mapping[str, Collection[str]]) -> tuple[list[str], dict[str, int]]:
+    """One list of classes for splits that name theirs as text, and the id of every spelling.
+
+    Classes are sorted as text, as ``imagefolder`` and torchvision sort folders. What is spelled in another way in
+    another split (case, underscores, leading zeros) is the same class; what stands side by side in one split is not.
+
+    Args:
+        spelled: the names that occur in each split.
+
+    Raises:
+        DataError: a name that may be one of several classes of another split.
+    """
+    ordered = sorted(spelled, key=lambda split: split != "train")
+    first: dict[str, str] = {}  # name as seen -> its first spelling
+    for split in ordered:
+        for name in sorted(spelled[split]):
+            first.setdefault(clean(name), name)
+    alike: dict[str, list[str]] = {}
+    for name in first:
+        alike.setdefault(_number(name), []).append(name)
+    same = {name: _same(names, spelled) for names in alike.values() for name in names}
+    merged = {name: names[0] if same[name] else name for names in alike.values() for name in names}
+    classes = sorted(set(merged.values()), key=lambda name: first[name])
+    places = {name: place for place, name in enumerate(classes)}
+    return classes, {name: places[merged[clean(name)]] for split in ordered for name in spelled[split]}
+
+
+def _same(names: Sequence[str], spelled: Mapping[str, Collection[str]]) -> bool:
+    """Whether names that are alike are one class; see `unify`."""
+    seen = {split: {clean(name) for name in found} & set(names) for split, found in spelled.items()}
+    apart = set().union(*(found for found in seen.values() if len(found) > 1))
+    strangers = [name for name in names if name not in apart]
+    if apart and strangers:
+        split = next(split for split, found in seen.items() if strangers[0] in found)
+        raise DataError(
+            f"split {split!r}: expected class names as in the other splits, found {strangers[0]!r}, which may be any "
+            f"of {some(sorted(apart))}; spell it like one of them"
+        )
+    return not apart
+
+
+def are_numbers(names: Sequence[str]) -> list[int] | None:
+    """The values of names that are all whole numbers, else None."""
+    loose = [_loose(name) for name in names]
+    return [int(name) for name in loose] if all(name.isdecimal() for name in loose) else None
+
+
+def are_placeholders(names: Sequence[str]) -> bool:
+    """Whether names say no more than their ids: ``LABEL_0`` …, ``0`` …, or False and True."""
+    if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+        return True
+    return are_numbers(names) == list(range(len(names))) or [_loose(name) for name in names] == ["false", "true"]
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """The first few names, quoted, for a message."""
+    listed = ", ".join(repr(name) for name in names[:most])
+    return listed + (", ..." if len(names) > most else "")
