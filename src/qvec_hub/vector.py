@@ -28,7 +28,7 @@ from .lineage import sketch
 from .naming import architecture, backbone_tensors
 from .place import Place
 from .shapes import refuse_other_shapes
-from .vector_images import MAX_SHIPPED, as_images, interleaved, read_images
+from .vector_images import MAX_SHIPPED, as_images, interleaved, read_images, side_of
 from .version import __version__
 
 __all__ = ["QuantizationVector"]
@@ -195,10 +195,7 @@ class QuantizationVector:
         Raises:
             QVecError: when they are no such pictures, or too many.
         """
-        size = self.config.architecture.get("image_size")
-        if not isinstance(size, int):
-            raise QVecError(f"images: expected an architecture with square images, found image_size {size!r}")
-        kept = as_images(images, size)
+        kept = as_images(images, side_of(self.config.architecture.get("image_size")))
         return QuantizationVector(
             self.config, self._tensors, self.lineage, self.origin, self.folder, images=lambda most: kept[:most]
         )
