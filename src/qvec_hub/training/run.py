@@ -142,7 +142,8 @@ def rehearse(
     images *= recipe.grad_accumulation * args.world_size * max(1, args.n_gpu)
     few = Subset(data, [row % len(data) for row in range(images)])
     try:
-        get_reporting_integration_callbacks(args.report_to)  # they exist, but nobody wants a report of this
+        for reporter in get_reporting_integration_callbacks(args.report_to):
+            reporter()  # is there a library for it? Nobody wants a report of this step
         args.max_steps, args.learning_rate, args.warmup_steps = 1, 1e-6, 0
         args.report_to, args.disable_tqdm = [], True
         args.save_strategy, args.logging_strategy = SaveStrategy.NO, IntervalStrategy.NO
