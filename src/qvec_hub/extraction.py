@@ -80,7 +80,7 @@ def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTra
 
     Raises:
         MisfitError: their tensors or the sizes in their configs differ.
-        LineageError: their weights have nothing in common.
+        LineageError: one of them does not descend from `base`.
     """
     tensors = backbone_tensors(qat)
     others = {"finetuned": finetuned} if base is None else {"finetuned": finetuned, "base": base}
@@ -94,10 +94,14 @@ def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTra
                     f"{role} does not fit qat: its config says {key} {found[key]!r}, that of qat {known[key]!r}; pass "
                     "models of one architecture"
                 )
-        alike = similarity(sketch(backbone_tensors(model)), sketch(tensors))
+    if base is None:  # two that drifted apart and two strangers cannot be told apart without it
+        return
+    ancestor = sketch(backbone_tensors(base))
+    for role, model in (("finetuned", finetuned), ("qat", qat)):
+        alike = similarity(ancestor, sketch(backbone_tensors(model)))
         if alike is not None and not alike >= MIN_SIMILARITY:
             raise LineageError(
-                f"{role} and qat are not of one base: their weights agree at {alike:.2f}, expected at least "
+                f"{role} does not descend from base: their weights agree at {alike:.2f}, expected at least "
                 f"{MIN_SIMILARITY}; pass two fine-tunes of one pretrained model, and that model as base"
             )
 

@@ -85,7 +85,7 @@ class QuantizationVector:
 
         Raises:
             ArtifactError: when a checkpoint cannot be read, holds NaN, or both models are the same.
-            LineageError: when the models do not descend from one base.
+            LineageError: when one of the models does not descend from `base`.
             MisfitError: when the models are not of one architecture.
             QVecError: when a model is quantized, or carries adapters or parametrizations.
         """
