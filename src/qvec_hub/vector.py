@@ -14,16 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import CommitInfo
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from . import publishing, schema, storage
 from .artifact import CARD_FILE, FORMAT_VERSION, IMAGES_FILE, Donor, Encoding, Source, VectorConfig
-from .checkpoint import known_origin, load_classifier
+from .checkpoint import known_origin
 from .download import locate, way_out
 from .errors import ArtifactError, MisfitError, QVecError
+from .extraction import difference, open_plain, refuse_unlike, unwrapped
 from .grids import Grid
 from .lineage import sketch
 from .naming import architecture, backbone_tensors
@@ -32,7 +32,7 @@ from .scalars import number_in
 from .shapes import refuse_other_shapes
 from .sizes import differing_sizes
 from .untrusted import printable
-from .vector_images import MAX_SHIPPED, as_images, interleaved, read_images
+from .vector_images import MAX_SHIPPED, as_images, interleaved, read_images, side_of
 from .version import __version__
 
 __all__ = ["QuantizationVector"]
@@ -80,7 +80,8 @@ class QuantizationVector:
 
         Args:
             finetuned: the plain fine-tune: a model, a folder, ``"org/name[@revision]"`` or
-                ``"hf://org/name[@revision]/subfolder"``; so are qat and base.
+                ``"hf://org/name[@revision]/subfolder"``; so are qat and base. Models may be compiled or wrapped in
+                DataParallel; quantized ones and such with adapters are refused.
             qat: the quantization-aware fine-tune of the same base on the same task, as plain float weights.
             base: the common base; with it the vector can tell receivers that do not descend from it.
             donor: task, dataset and where the two models come from.
@@ -91,17 +92,20 @@ class QuantizationVector:
 
         Raises:
             ArtifactError: when a checkpoint cannot be read, holds NaN, or both models are the same.
-            MisfitError: when the two models are not of one architecture.
+            LineageError: when one of the models does not descend from `base`.
+            MisfitError: when the models are not of one architecture.
+            QVecError: when a model is quantized, or carries adapters or parametrizations.
         """
-        models = {"finetuned": finetuned, "qat": qat}
-        loaded = {role: load_classifier(model, head_required=False) for role, model in models.items()}
-        ancestor = None if base is None else load_classifier(base, head_required=False)
+        finetuned, qat, base = unwrapped(finetuned), unwrapped(qat), unwrapped(base)
+        models = {"finetuned": finetuned, "qat": qat, **({} if base is None else {"base": base})}
+        loaded = {role: open_plain(model, role) for role, model in models.items()}
+        refuse_unlike(loaded["finetuned"], loaded["qat"], loaded.get("base"))
         config = VectorConfig(
             format_version=FORMAT_VERSION,
             qvec_hub_version=__version__,
             model_type=loaded["qat"].config.model_type,
             architecture=architecture(loaded["qat"].config),
-            base_model=known_origin(ancestor),
+            base_model=known_origin(loaded.get("base")),
             donor=_donor(donor, loaded["finetuned"], loaded["qat"]),
             recipe=_recipe(recipe),
             grid=Grid.parse(grid),
@@ -110,12 +114,8 @@ class QuantizationVector:
             tensors=None,
             sources=[],
         )
-        tensors = _difference(backbone_tensors(loaded["qat"]), backbone_tensors(loaded["finetuned"]))
-        lineage = None
-        if ancestor is not None:
-            theirs = backbone_tensors(ancestor)
-            refuse_other_shapes(theirs, tensors, "base", "qat")
-            lineage = sketch(theirs)
+        tensors = difference(loaded["qat"], loaded["finetuned"])
+        lineage = sketch(backbone_tensors(loaded["base"])) if base is not None else None
         vector = cls(config, tensors, lineage)
         return vector if images is None else vector.with_images(images)
 
@@ -211,10 +211,7 @@ class QuantizationVector:
         Raises:
             QVecError: when they are no such pictures, or too many.
         """
-        size = self.config.architecture.get("image_size")
-        if not isinstance(size, int):
-            raise QVecError(f"images: expected an architecture with square images, found image_size {size!r}")
-        kept = as_images(images, size)
+        kept = as_images(images, side_of(self.config.architecture.get("image_size")))
         return QuantizationVector(
             self.config, self._tensors, self.lineage, self.origin, self.folder, images=lambda most: kept[:most]
         )
@@ -344,23 +341,12 @@ class QuantizationVector:
             raise MisfitError(f"vectors of different bases do not add up: {bases[0].repo_id} and {bases[1].repo_id}")
 
 
-def _difference(qat: Mapping[str, Tensor], finetuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    refuse_other_shapes(finetuned, qat, "finetuned", "qat")
-    tensors = {
-        name: tensor.detach().float().cpu() - finetuned[name].detach().float().cpu() for name, tensor in qat.items()
-    }
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise ArtifactError(f"{name}: the difference holds NaN or infinity; one of the two models is broken")
-    if not any(bool(tensor.any()) for tensor in tensors.values()):
-        raise ArtifactError("the two models are identical, so their vector is zero; pass the QAT model as `qat`")
-    return tensors
-
-
 def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:
     known = Donor(finetuned=known_origin(finetuned), qat=known_origin(qat))
     if donor is None or isinstance(donor, Donor):
         return donor or known
+    if not isinstance(donor, Mapping):
+        raise QVecError(f"donor: expected a Donor or a mapping such as {{'task': 'EuroSAT'}}, found {donor!r}")
     made: Donor = VectorConfig.part(Donor, {**schema.to_json(known), **donor}, "donor")
     if made.dataset is not None and is_local(made.dataset):
         warnings.warn(
@@ -377,6 +363,8 @@ def _recipe(recipe: Any) -> dict[str, Any]:
         return {}
     if is_dataclass(recipe) and not isinstance(recipe, type):
         return asdict(recipe)
+    if not isinstance(recipe, Mapping):
+        raise QVecError(f"recipe: expected a mapping such as {{'name': 'ste'}} or a dataclass, found {recipe!r}")
     return dict(recipe)
 
 

@@ -48,10 +48,11 @@ def extract(
     )
     if images is not None:
         from ..training.pictures import pictures
+        from ..vector_images import side_of
         from .pictures import picture_dataset
 
-        size = int(vector.config.architecture.get("image_size") or 0)
-        vector = vector.with_images(pictures(picture_dataset(images), image_count, max(1, size)))
+        size = side_of(vector.config.architecture.get("image_size"))
+        vector = vector.with_images(pictures(picture_dataset(images), image_count, size))
     vector.save_pretrained(out, encoding=encoding)
     made = summary(out, QuantizationVector.from_pretrained(out))
     emit(

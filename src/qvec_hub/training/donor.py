@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import PartialState
 from datasets import Dataset, DatasetDict
+from numpy.typing import NDArray
 from transformers import AutoModelForImageClassification, PreTrainedModel, TrainerCallback
 
 from ..data import class_names, dataset_revision, load_image_splits
@@ -21,17 +23,17 @@ from ..grids import Grid
 from ..vector import QuantizationVector
 from .folder import check_free, publish, read_record, remove_run, run_folder, start_record, write_record
 from .head import fit_head_
-from .pictures import pictures
+from .lock import alone_in
 from .pixels import Pixels
+from .preflight import Job, check_labels, preflight
 from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
 from .recipe import TrainingRecipe
 from .run import Score, evaluate, train, warn_of_endless_warmup
 from .start import base_name, starting_model
+from .surroundings import surroundings_kept
 
 __all__ = ["Donor", "train_donor", "train_donors"]
-
-MANY_CLASSES = 1000  # up to here, labels without images just leave outputs unused
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Donor:
     scores: dict[str, Score] = field(default_factory=dict)
 
 
+@surroundings_kept()
 @quiet_transformers()
 def train_donor(
     base: str | Path | PreTrainedModel,
@@ -104,12 +107,12 @@ def train_donor(
         GridError: no such grid.
         QVecError: settings that do not go together, an `out` in use, or a diverged run.
     """
-    grid = Grid.parse(grid)
+    grid, folder = Grid.parse(grid), _folder(out)
     trained = _train(
         base,
         dataset,
-        Path(out),
-        {grid: Path(out)},
+        folder,
+        {grid: folder},
         recipe=recipe or TrainingRecipe(),
         record={"grid": grid.to_dict()},
         task=task,
@@ -124,6 +127,7 @@ def train_donor(
     return trained[grid]
 
 
+@surroundings_kept()
 @quiet_transformers()
 def train_donors(
     base: str | Path | PreTrainedModel,
@@ -145,11 +149,12 @@ def train_donors(
         about: what to say of the donor in the vectors' configs: task, dataset, dataset_revision.
         share_images: as for `train_donor`.
     """
-    folders = {grid: Path(out) / grid.name for grid in grids}
+    folder = _folder(out)
+    folders = {grid: folder / grid.name for grid in grids}
     return _train(
         base,
         dataset,
-        Path(out),
+        folder,
         folders,
         recipe=recipe or TrainingRecipe(),
         record={},
@@ -181,8 +186,11 @@ def _train(
     share_images: int = 0,
 ) -> dict[Grid, Donor]:
     """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder."""
+    if not isinstance(recipe, TrainingRecipe):
+        raise QVecError(f"recipe: expected a TrainingRecipe, found {type(recipe).__name__}")
     known_as = base_name(base)
-    check_free(out, [out / "fp", *(folder / "qat" for folder in folders.values())], resume)
+    runs = [out / "fp", *(folder / "qat" for folder in folders.values())]
+    check_free(out, runs, resume)
     images, classes = _load(dataset, *splits, *columns)
     if not scored:
         images.pop("validation", None)
@@ -190,38 +198,61 @@ def _train(
     processor = processor or load_processor(start)
     for grid in folders:  # so that a model it cannot be done to fails now, not after the first run
         strip_qat_(prepare_qat_(start, grid))
-    data = {split: Pixels(rows, processor, f"{_dataset_name(dataset)}, {split}") for split, rows in images.items()}
-    _check_fit(start, data["train"], known_as)
+    mode = "L" if getattr(start.config, "num_channels", 3) == 1 else "RGB"
+    data = {
+        split: Pixels(rows, processor, f"{_dataset_name(dataset)}, {split}", mode=mode)
+        for split, rows in images.items()
+    }
     warn_of_endless_warmup(recipe, len(data["train"]))
+    about = about or {"task": task or _task_name(dataset), **_dataset_source(dataset, images["train"])}
+    job = Job(
+        known_as, start, processor, images, data, list(folders), recipe, about, callbacks, arguments, share_images
+    )
+    wanted = [out / "fp", *(folder / name for folder in folders.values() for name in ("qat", "vector"))]
+    missing = sum(not folder.exists() for folder in wanted)
+    shared = preflight(job, out, missing) if missing else None
     if recipe.head == "probe":
         fit_head_(start, data["train"])
-    settings = {"base": known_as, **record, "recipe": recipe.to_dict(), "classes": classes}
-    start_record(out, {**settings, "train_images": len(data["train"])}, resume)
+    with alone_in(out):
+        check_free(out, runs, resume)
+        settings = {"base": known_as, **record, "recipe": recipe.to_dict(), "classes": classes}
+        start_record(out, {**settings, "train_images": len(data["train"])}, resume)
+        return _run(job, out, folders, shared, classes, resume, scored)
+
+
+def _run(
+    job: Job,
+    out: Path,
+    folders: Mapping[Grid, Path],
+    shared: NDArray[np.uint8] | None,
+    classes: list[str],
+    resume: bool,
+    scored: bool,
+) -> dict[Grid, Donor]:
+    """Train and write what is not there yet."""
+    data, recipe = job.data, job.recipe
 
     def fine_tune(folder: Path, grid: Grid | None) -> None:
         if folder.exists():
             return
-        model = copy.deepcopy(start)
+        model = copy.deepcopy(job.start)
         if grid is not None:
             prepare_qat_(model, grid)
-        train(model, data["train"], recipe, run_folder(folder), resume, callbacks, arguments)
+        train(model, data["train"], recipe, run_folder(folder), resume, job.callbacks, job.arguments)
         if grid is not None:
             strip_qat_(model)
-        publish(folder, lambda partial: _save(model, processor, partial))
+        publish(folder, lambda partial: _save(model, job.processor, partial))
         if PartialState().is_main_process:
             remove_run(folder)
 
     fine_tune(out / "fp", None)
     donors = {}
-    about = about or {"task": task or _task_name(dataset), **_dataset_source(dataset, images["train"])}
     for grid, folder in folders.items():
         fine_tune(folder / "qat", grid)
         donor = Donor(out / "fp", folder / "qat", folder / "vector", classes, len(data["train"]))
         if not donor.vector.exists():
-            vector = _extract(start, donor, about, recipe, grid)
-            if share_images:
-                size = vector.config.architecture["image_size"]
-                vector = vector.with_images(pictures(images["train"], share_images, size))
+            vector = _extract(job.start, donor, job.about, recipe, grid)
+            vector = vector if shared is None else vector.with_images(shared)
             publish(donor.vector, vector.save_pretrained)
         scores = _scores(donor, data["validation"], recipe, grid) if "validation" in data else {}
         donors[grid] = replace(donor, scores=scores)
@@ -252,16 +283,20 @@ def _load(
     for split, images in splits.items():
         if not len(images):
             raise DataError(f"dataset {_dataset_name(dataset)}: expected images in the {split} split, found none")
+    labels = {split: list(map(int, images["label"])) for split, images in splits.items()}
     names = class_names(splits["train"])
-    if names is None:
-        ids = {label for images in splits.values() for label in images["label"]}
-        if max(ids) >= max(MANY_CLASSES, 2 * len(ids)):
-            raise DataError(
-                f"dataset {_dataset_name(dataset)}: expected labels that count the classes from 0, found "
-                f"{len(ids)} labels up to {max(ids)}; number the classes without holes, or name them"
-            )
-        names = [str(label) for label in range(1 + max(ids))]
-    return splits, names
+    classes = names or [str(label) for label in range(1 + max(0, *(max(ids) for ids in labels.values())))]
+    check_labels(_dataset_name(dataset), labels, classes, names is not None)
+    return splits, classes
+
+
+def _folder(out: object) -> Path:
+    if not isinstance(out, str | Path):
+        raise QVecError(f"out: expected a folder, found {out!r}")
+    try:
+        return Path(out).expanduser()
+    except RuntimeError as error:  # of a user who does not exist
+        raise QVecError(f"out: expected a folder, found {str(out)!r} ({error})") from error
 
 
 def _dataset_name(dataset: Any) -> str:
@@ -277,18 +312,6 @@ def _dataset_source(dataset: Any, train: Dataset) -> dict[str, str | None]:
     """Where others find the dataset; a path of this machine means nothing to them."""
     public = isinstance(dataset, str) and not Path(dataset).expanduser().exists()
     return {"dataset": dataset if public else None, "dataset_revision": dataset_revision(train)}
-
-
-def _check_fit(model: PreTrainedModel, data: Pixels, base: str) -> None:
-    """One image through the model, before hours of training: do the pixels fit?"""
-    pixels = data[0]["pixel_values"]  # (channels, height, width)
-    try:
-        model(pixels[None])
-    except (ValueError, RuntimeError) as error:
-        raise QVecError(
-            f"base '{base}': its image processor makes pixel values of shape {tuple(pixels.shape)}, which the model "
-            f"refuses ({' '.join(str(error).split())}); fix preprocessor_config.json or pass processor="
-        ) from error
 
 
 def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:

@@ -120,6 +120,6 @@ def read_record(out: Path) -> dict[str, Any]:
 def write_record(out: Path, record: dict[str, Any]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
+        write_text(out / RECORD, json.dumps(record, indent=2) + "\n")
     except OSError as error:
-        raise QVecError(f"folder '{out}': cannot be made ({error}); choose another") from error
-    write_text(out / RECORD, json.dumps(record, indent=2) + "\n")
+        raise QVecError(f"folder '{out}': cannot be made or written to ({error}); choose another") from error

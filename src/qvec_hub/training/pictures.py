@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..data import read_images
+from ..errors import QVecError
+from ..vector_images import MAX_SHIPPED, MAX_SIDE
 
 __all__ = ["pictures"]
 
@@ -15,9 +17,19 @@ __all__ = ["pictures"]
 def pictures(dataset: Dataset, count: int, size: int) -> NDArray[np.uint8]:
     """At most `count` of a dataset's images in colour, squeezed to ``(n, size, size, 3)``.
 
+    Args:
+        count: 1 to `MAX_SHIPPED`. size: 1 or more.
+
     Raises:
         DataError: an image that cannot be decoded.
+        QVecError: a count or size out of its range.
     """
+    for name, value, most in (
+        ("count of shared images", count, MAX_SHIPPED),
+        ("size of shared images", size, MAX_SIDE),
+    ):
+        if type(value) is not int or not 1 <= value <= most:
+            raise QVecError(f"{name}: expected an integer from 1 to {most}, found {value!r}")
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)).tolist()
     shrunk = (image.resize((size, size), Image.Resampling.BICUBIC) for image in read_images(dataset, rows))
     return np.stack([np.asarray(image) for image in shrunk])

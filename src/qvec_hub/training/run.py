@@ -10,14 +10,61 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from torch.utils.data import Subset
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.integrations import get_reporting_integration_callbacks
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..errors import QVecError
+from ..errors import QVecError, first_line
 from .pixels import Pixels, collate
 from .progress import on_terminal, report_progress
 from .recipe import TrainingRecipe
 
-__all__ = ["Score", "evaluate", "train"]
+__all__ = ["Score", "evaluate", "rehearse", "train"]
+
+# Settings of the recipe by the Trainer's name: they have one place, which is what the vector's config tells.
+BY_RECIPE = {
+    "num_train_epochs": "epochs",
+    "learning_rate": "learning_rate",
+    "weight_decay": "weight_decay",
+    "warmup_steps": "warmup_steps",
+    "max_grad_norm": "clip_norm",
+    "optim": "optimizer",
+    "gradient_accumulation_steps": "grad_accumulation",
+    "seed": "seed",
+    "data_seed": "seed",
+    "bf16": "precision",
+    "fp16": "precision",
+    "per_device_train_batch_size": "batch_size",
+}
+FIXED = ("output_dir", "run_name", "lr_scheduler_type", "remove_unused_columns", "label_names")
+# What would train other models than the recipe tells of, or do what a donor's training does not.
+FOREIGN = (
+    "max_steps",
+    "warmup_ratio",
+    "lr_scheduler_kwargs",
+    "label_smoothing_factor",
+    "neftune_noise_alpha",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "optim_args",
+    "optim_target_modules",
+    "auto_find_batch_size",
+    "per_device_eval_batch_size",
+    "dataloader_drop_last",
+    "train_sampling_strategy",
+    "eval_strategy",
+    "load_best_model_at_end",
+    "push_to_hub",
+)
 
 
 @dataclass(frozen=True)
@@ -54,13 +101,71 @@ def train(
         model.load_state_dict(saved.state_dict())
     trainer = LoadedTrainer(model, args, train_dataset=data, data_collator=collate, callbacks=list(callbacks))
     report_progress(trainer)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except torch.OutOfMemoryError as error:
+        raise QVecError(
+            f"run '{folder.name}': batches of {args.per_device_train_batch_size} images need more memory than the "
+            f"device has ({first_line(error)}); raise grad_accumulation from {recipe.grad_accumulation}"
+        ) from error
+    except QVecError as error:
+        raise _as_raised(error) from error
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise QVecError(
                 f"run '{folder.name}': expected finite weights after training, found NaN or infinity in '{name}'; "
                 f"train with a lower learning rate than {recipe.learning_rate:g} or more warm-up"
             )
+
+
+def rehearse(
+    model: PreTrainedModel,
+    data: Pixels,
+    recipe: TrainingRecipe,
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> None:
+    """One optimizer step on a few images, with everything that `train` is given but the callers' callbacks.
+
+    The model is not the same afterwards; `folder` may be written to.
+
+    Raises:
+        QVecError: whatever keeps the training from beginning.
+    """
+    args = training_arguments(recipe, folder, arguments)
+    for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, TrainerCallback):
+            raise QVecError(f"callbacks: expected a sequence of transformers.TrainerCallback, found {callback!r}")
+    images = args.per_device_train_batch_size = 1
+    images *= recipe.grad_accumulation * args.world_size * max(1, args.n_gpu)
+    few = Subset(data, [row % len(data) for row in range(images)])
+    try:
+        for reporter in get_reporting_integration_callbacks(args.report_to):
+            reporter()  # is there a library for it? Nobody wants a report of this step
+        args.max_steps, args.learning_rate, args.warmup_steps = 1, 1e-6, 0
+        args.report_to, args.disable_tqdm = [], True
+        args.save_strategy, args.logging_strategy = SaveStrategy.NO, IntervalStrategy.NO
+        trainer = LoadedTrainer(model, args, train_dataset=few, data_collator=collate)
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        trainer.train()
+    except QVecError as error:
+        raise _as_raised(error) from error
+    except Exception as error:  # nothing here is the caller's code, so it is his settings or this machine
+        raise QVecError(
+            f"training: expected a first step with these settings, found {type(error).__name__}: {first_line(error)}; "
+            "change the recipe or the training arguments"
+        ) from error
+
+
+def _as_raised(error: QVecError) -> QVecError:
+    """The error as it was in a DataLoader's worker, which sends its traceback for a message."""
+    text = str(error)
+    if not text.startswith("Caught "):
+        return error
+    return type(error)(text.strip().splitlines()[-1].partition(": ")[2])
 
 
 class LoadedTrainer(Trainer):
@@ -87,7 +192,11 @@ def evaluate(model: PreTrainedModel, data: Pixels, recipe: TrainingRecipe, folde
 
 
 def training_arguments(recipe: TrainingRecipe, folder: Path, extra: Mapping[str, Any] | None) -> TrainingArguments:
-    """The recipe in the Trainer's words; `extra` wins, for what has no bearing on the result."""
+    """The recipe in the Trainer's words, and `extra` for what has no bearing on the result.
+
+    Raises:
+        QVecError: settings that contradict the recipe, do not exist, or do not go together here.
+    """
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise QVecError("recipe: precision 'fp16' needs a CUDA device, found none; use 'bf16' or 'fp32'")
     settings: dict[str, Any] = {
@@ -115,10 +224,11 @@ def training_arguments(recipe: TrainingRecipe, folder: Path, extra: Mapping[str,
         "use_cpu": not torch.accelerator.is_available(),  # else bf16 is refused
         "dataloader_pin_memory": torch.accelerator.is_available(),
     }
+    _refuse_contradictions(settings, extra)
     try:
         args = TrainingArguments(**{**settings, **(extra or {})})
-    except (TypeError, ValueError) as error:
-        raise QVecError(f"training arguments: {' '.join(str(error).split())}") from error
+    except Exception as error:  # of settings for any of the libraries that the Trainer knows
+        raise QVecError(f"training arguments: {' '.join(str(error).split()) or type(error).__name__}") from error
     parts = recipe.grad_accumulation * args.world_size * max(1, args.n_gpu)
     if recipe.batch_size % parts:
         raise QVecError(
@@ -129,6 +239,23 @@ def training_arguments(recipe: TrainingRecipe, folder: Path, extra: Mapping[str,
     args.per_device_train_batch_size //= max(1, args.n_gpu)
     args.per_device_eval_batch_size = args.per_device_train_batch_size
     return args
+
+
+def _refuse_contradictions(settings: Mapping[str, Any], extra: Mapping[str, Any] | None) -> None:
+    if extra is not None and not (isinstance(extra, Mapping) and all(isinstance(name, str) for name in extra)):
+        raise QVecError(f"training arguments: expected a mapping of names to values, found {extra!r}")
+    for name, value in (extra or {}).items():
+        if name in settings and value == settings[name]:
+            continue
+        if name in BY_RECIPE:
+            raise QVecError(
+                f"training arguments: {name}={value!r} contradicts the recipe; set the recipe's {BY_RECIPE[name]}"
+            )
+        if name in FIXED or (name in FOREIGN and value not in (None, False, "no")):
+            raise QVecError(
+                f"training arguments: {name}={value!r} is not for a donor, whose recipe tells how it was trained; "
+                "leave it out"
+            )
 
 
 def warn_of_endless_warmup(recipe: TrainingRecipe, images: int) -> None:
