@@ -249,6 +249,7 @@ def test_the_second_trial_has_other_images(receiver, vector, monkeypatch) -> Non
     assert trials[0] != trials[1]  # compared on other images, too
 
 
+@pytest.mark.usefixtures("quick_rounding")
 @pytest.mark.parametrize("shipped", [0, 1, 7])
 def test_any_seed_draws_proxy_images_of_its_own(shipped: int, receiver, vector) -> None:
     """Half of the images that come with a vector are compared on, with every seed."""
@@ -266,6 +267,7 @@ def test_any_seed_draws_proxy_images_of_its_own(shipped: int, receiver, vector) 
     assert curves[0] == qv.choose_scale(receiver, given, GRID, scales=[1.0]).curve
 
 
+@pytest.mark.usefixtures("quick_rounding")
 @pytest.mark.parametrize("seed", [0, 41])
 def test_any_seed_rounds_with_the_other_half(seed: int, receiver, vector) -> None:
     given = vector.with_images(proxy_images(7, 16))
