@@ -16,7 +16,7 @@ from ..errors import ArtifactError
 from ..folders import write_text
 from ..quoted import quoted
 from .measured import failures, headline, results_table
-from .metadata import BLOCK, dump_front, hub_id, merge_front, read_front, vector_data
+from .metadata import BLOCK, drop_results, dump_front, hub_id, merge_front, read_front, vector_data
 from .results import read_evidence
 from .sections import MARK, join_card, merge_sections, split_card, split_sections
 from .text import linked, plain, sized, table
@@ -70,7 +70,7 @@ def vector_card(
     if evidence is None and _describes(known, config.tensors.sha256):
         evidence = read_evidence(known, repo_id)
     if evidence is None:
-        known.pop("model-index", None)
+        drop_results(known)
     data = merge_front(known, vector_data(config, repo_id, size, evidence, chosen))
     generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence, pictures)))
     return join_card(dump_front(data), merge_sections(text, generated))
@@ -88,7 +88,7 @@ def combine_cards(older: str, newer: str) -> str:
     old, new = read_front(old_front, "README.md"), read_front(new_front, "README.md")
     sha256 = new[BLOCK].get("sha256") if isinstance(new.get(BLOCK), dict) else None
     if not _describes(old, sha256):
-        old.pop("model-index", None)
+        drop_results(old)
     if new.get("license") == UNKNOWN_LICENSE:
         new.pop("license")
     return join_card(dump_front(merge_front(old, new)), merge_sections(old_text, split_sections(new_text)))
