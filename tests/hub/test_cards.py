@@ -275,13 +275,13 @@ def test_the_card_says_how_codes_and_scale_were_found(watched: str | None, vecto
     assert expected[watched] in card
 
 
-def test_pictures_and_what_the_encoding_cost_are_shown(config: VectorConfig, vector, tmp_path: Path) -> None:
+def test_images_and_what_the_encoding_cost_are_shown(config: VectorConfig, vector, tmp_path: Path) -> None:
     plain = vector_card(config, "me/eurosat", 76912)
     assert "images.png" not in plain
     assert "float32" in plain
     small = replace(config, encoding=replace(config.encoding, name="int2", relative_error=0.34))
-    card = vector_card(small, "me/eurosat", 4900, pictures=True)
-    assert "![Pictures of the donor's task](images.png)" in card
+    card = vector_card(small, "me/eurosat", 4900, images=True)
+    assert "![Images of the donor's task](images.png)" in card
     (point,) = (e for e in quoted("encodings")["points"] if (e["grid"], e["encoding"]) == (GRID.name, "int2"))
     assert f"off by 34.0% of the vector's norm, which cost {point['lost']:.2f} points" in card
     unmeasured = replace(small, grid=qv.Grid.parse("int5"))

@@ -1,4 +1,4 @@
-"""The demo's table and its picture of accuracy against scale."""
+"""The demo's table and its figure of accuracy against scale."""
 
 from __future__ import annotations
 

@@ -33,8 +33,7 @@ def draw_scales(found: Measured, base: str) -> Any:
         for i, name in enumerate(sorted(those)):
             _errors(axis, those[name], name, styles[name], nudge=0.008 * (i - (len(those) - 1) / 2))
         axis.axhline(0, color="black", linewidth=0.8)
-        measured_on = sample(t for curve in those.values() for _, line in curve for t in line.transfers)
-        axis.set_title(f"{named(base)}, {grid}\n{measured_on}", loc="left", fontsize=10)
+        _title(axis, f"{named(base)}, {grid}", those)
         scales = sorted({scale for curve in those.values() for scale, _ in curve})
         if len(scales) <= MAX_TICKS:
             axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
@@ -143,6 +142,13 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
     axis.set_xticks(range(len(widths)), [str(bits) for bits in widths])
     axis.set_xlim(-0.5, max(0.5, len(widths) - 0.5))
     axis.set_ylim(0, 102)
-    measured_on = sample(t for curve in curves.values() for _, line in curve for t in line.transfers) if curves else ""
-    axis.set_title(f"{title}\n{measured_on}", loc="left", fontsize=10)
+    _title(axis, title, curves)
     axis.grid(axis="y", alpha=0.25)
+
+
+def _title(axis: Any, title: str, curves: dict[str, Curve]) -> None:
+    """Above a panel its title, and in small what its curves were counted on."""
+    axis.set_title(title, loc="left", fontsize=10, pad=18)
+    transfers = [transfer for curve in curves.values() for _, line in curve for transfer in line.transfers]
+    if transfers:
+        axis.text(0, 1.02, sample(transfers), transform=axis.transAxes, fontsize=8, color="#444444")

@@ -49,7 +49,7 @@ def _draw(cells: Cells, rows: list[str], columns: list[str], title: str) -> Any:
     limit = _limit(across)
     side = 0.42 if len(columns) > 12 else 0.55
     size = (2.6 + side * len(columns), 1.9 + side * 0.8 * len(rows))
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, axis = plt.subplots(figsize=size)
     shown = axis.imshow(np.where(own, np.nan, values), cmap=diverging(), norm=Normalize(-limit, limit), aspect="auto")
     for i, j in np.argwhere(np.isfinite(values)):
         _cell(axis, i, j, values[i, j], None if own[i, j] else shown.to_rgba(values[i, j]))
@@ -62,7 +62,7 @@ def _draw(cells: Cells, rows: list[str], columns: list[str], title: str) -> Any:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    bar = figure.colorbar(shown, ax=axis, pad=0.015, aspect=30, format=lambda value, _: _number(value),
+    bar = figure.colorbar(shown, ax=axis, pad=0.015, fraction=0.04, format=lambda value, _: _number(value),
                           extend=beyond[bool((across < -limit).any()), bool((across > limit).any())])  # fmt: skip
     bar.outline.set_visible(False)
     bar.set_label("gain over plain rounding (RTN),\npercentage points")

@@ -70,7 +70,7 @@ def submit_results(
             _tensor_bytes(there),
             evidence,
             existing=present.card(),
-            pictures=IMAGES_FILE in there.files,
+            images=IMAGES_FILE in there.files,
         )
         card.write_text(text, encoding="utf-8")
         files, stale = {CARD_FILE: card}, []
