@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import qvec_hub as qv
 from qvec_hub import Grid
 from qvec_hub.naming import backbone_linears
-from qvec_hub.proxies import enough_images, proxy_pixels
+from qvec_hub.proxies import enough_images, proxy_images, proxy_pixels
 from qvec_hub.scale import WATCH_SEED, best_scale, watching
 
 from .conftest import fine_tuned
@@ -229,7 +229,7 @@ def test_what_wins_by_the_luck_of_a_rounding_must_win_again(
     rounding: str, second: float, expected: float, receiver, vector, monkeypatch
 ) -> None:
     @contextmanager
-    def watching(*_: object, again: bool = False):
+    def watching(*_: object, again: bool = False, **__: object):
         yield lambda scales: {0.0: 1.0, 0.5: second if again else 0.5}[scales[next(iter(vector))]]
 
     monkeypatch.setattr("qvec_hub.scale.watching", watching)
@@ -247,3 +247,47 @@ def test_the_second_trial_has_other_images(receiver, vector, monkeypatch) -> Non
             trials.append(divergence(dict.fromkeys(vector, 1.0)))
     assert not torch.equal(seen[0], seen[1])
     assert trials[0] != trials[1]  # compared on other images, too
+
+
+@pytest.mark.usefixtures("quick_rounding")
+@pytest.mark.parametrize("shipped", [0, 1, 7])
+def test_any_seed_draws_proxy_images_of_its_own(shipped: int, receiver, vector) -> None:
+    """Half of the images that come with a vector are compared on, with every seed."""
+    given = vector.with_images(proxy_images(shipped, 16)) if shipped else vector
+    compared = given.images()[1::2] if shipped > 1 else None
+    curves = []
+    for seed in (0, 2, 41):
+        watched = proxy_pixels(receiver, enough_images(receiver) // 2, 2 * seed + 1, compared)
+        choice = qv.choose_scale(receiver, given, GRID, scales=[1.0], seed=seed)
+        assert dict(choice.curve)[1.0] == pytest.approx(divergence(receiver, given, 1.0, watched), rel=1e-4)
+        assert qv.rank_donors(receiver, [given], GRID, scales=[1.0], seed=seed) == [(given, choice)]
+        curves.append(choice.curve)
+    assert len(set(curves)) == 3
+    assert len(qv.scale_layers(receiver, given, GRID, groups=1, seed=41)[1]) == 1
+    assert curves[0] == qv.choose_scale(receiver, given, GRID, scales=[1.0]).curve
+
+
+@pytest.mark.usefixtures("quick_rounding")
+@pytest.mark.parametrize("seed", [0, 41])
+def test_any_seed_rounds_with_the_other_half(seed: int, receiver, vector) -> None:
+    given = vector.with_images(proxy_images(7, 16))
+    enough = enough_images(receiver)
+    fitting = proxy_pixels(receiver, enough // 4, 2 * seed, given.images()[::2])
+    watched = proxy_pixels(receiver, enough // 2, 2 * seed + 1, given.images()[1::2])
+    treated = qv.quantize_(copy.deepcopy(receiver), GRID, rounding="gptq", images=fitting)
+    with torch.no_grad():
+        expected, own = (F.log_softmax(each(watched).logits, dim=-1) for each in (receiver, treated))
+    choice = qv.choose_scale(receiver, given, GRID, rounding="gptq", scales=[], seed=seed)
+    (point,) = choice.curve
+    assert point == (0.0, pytest.approx(float((expected.exp() * (expected - own)).sum(dim=-1).mean()), rel=1e-3))
+
+
+@pytest.mark.parametrize("seed", [-1, 1.0, True, "1", None])
+def test_a_seed_is_an_integer_of_at_least_zero(seed, receiver, vector) -> None:
+    for choose in (
+        lambda: qv.choose_scale(receiver, vector, GRID, seed=seed),
+        lambda: qv.rank_donors(receiver, [vector], GRID, seed=seed),
+        lambda: qv.scale_layers(receiver, vector, GRID, groups=1, seed=seed),
+    ):
+        with pytest.raises(qv.QVecError, match="seed: expected an integer of at least 0"):
+            choose()

@@ -32,6 +32,7 @@ def scale_layers(
     images: Tensor | None = None,
     check_lineage: bool = True,
     progress: Stages | None = None,
+    seed: int = 0,
 ) -> tuple[QuantizationVector, tuple[float, ...]]:
     """A vector with a scale for each group of layers folded in, to be used with ``scale=1.0``; and these scales.
 
@@ -42,7 +43,7 @@ def scale_layers(
     Args:
         groups: of consecutive encoder layers, as equal as can be; what comes before the layers belongs to the first,
             what comes after to the last.
-        rounding, images, check_lineage, progress: as for `choose_scale`.
+        rounding, images, check_lineage, progress, seed: as for `choose_scale`.
 
     Raises:
         QVecError: as `choose_scale`, or when there are fewer layers than groups.
@@ -54,7 +55,7 @@ def scale_layers(
         raise QVecError(f"groups: expected 1 to {layers}, as many as there are layers, found {groups!r}")
     groups = number_of_groups
     group = {name: _group(name, number, layers, groups) for name, number in numbers.items()}
-    with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
+    with watching(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
         curve = follow(divergence, vector, SCALES[rounding], progress)
         scale = best_scale(curve, rounding)
         scales, least = [scale] * groups, dict(curve)[scale]

@@ -48,7 +48,8 @@ CLEAR_GAIN = {  # of plain quantization's divergence: what a vector removes less
     "tuned": 0.2,
 }
 TRIAL = 4  # a scale is tried on rounding with one of so many images
-WATCH_SEED = 1  # of the images that scales are compared on; those that codes are fitted on have seed 0
+FIT_SEED, WATCH_SEED = 0, 1  # of the proxy images that codes are fitted on, and of those that scales are compared on
+SEEDS = 2  # that one trial takes, so that those of another seed are other ones
 BATCH = 64
 
 
@@ -86,6 +87,7 @@ def choose_scale(
     images: Tensor | None = None,
     check_lineage: bool = True,
     progress: Stages | None = None,
+    seed: int = 0,
 ) -> ScaleChoice:
     """The scale with which a receiver, patched and quantized, follows its float self most closely on proxy images.
 
@@ -100,18 +102,19 @@ def choose_scale(
         images: pixel values ``(n, channels, height, width)`` to watch the model on; by default proxy images. The
             receiver's own (unlabelled) images make it a calibrated choice, no longer a zero-shot one.
         progress: see `QVecConfig`.
+        seed: of the proxy images, 0 or more; another one shows whether the choice depends on which images were drawn.
 
     Raises:
         MisfitError, LineageError: when the vector does not suit the model.
-        QVecError: when a scale is not finite, the rounding unknown, the model refuses the images, or its head gives
+        QVecError: when a scale is not finite, the seed negative, the rounding unknown, the model refuses the images, or its head gives
             every image the same answer.
     """
     tried = _tried(SCALES[known_rounding(rounding)] if scales is None else scales)
-    with watching(model, vector, grid, rounding, images, check_lineage) as divergence:
+    with watching(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
         curve = follow(divergence, vector, tried, progress)
     best = best_scale(curve, rounding)
     if best and rounding != "nearest":
-        with watching(model, vector, grid, rounding, images, check_lineage, again=True) as divergence:
+        with watching(model, vector, grid, rounding, images, check_lineage, again=True, seed=seed) as divergence:
             best = best_scale(follow(divergence, vector, (0.0, best), progress), rounding)
     return ScaleChoice(best, curve, Grid.parse(grid), rounding)
 
@@ -155,16 +158,17 @@ def watching(
     images: Tensor | None,
     check_lineage: bool,
     again: bool = False,
+    seed: int = 0,
 ) -> Iterator[Callable[[Mapping[str, float]], float]]:
     """A function from scales, by the names of tensors, to the divergence that they leave; see `choose_scale`.
 
-    again: with other images than the first time.
+    again: with other images than the first time. seed: of the proxy images.
     """
     grid, rounding = Grid.parse(grid), known_rounding(rounding)
     refuse_unsuitable(vector, model, check_lineage)
     trained = backbone_tensors(model)
     with usual_settings(), on_copies(model), evaluating(model):
-        watched, fitting = _watched(model, vector, images, again)
+        watched, fitting = _watched(model, vector, images, again, seed)
         problem, expected = problem_of(model.config), _logits(model, watched)
         if not bool(torch.isfinite(expected).all()):
             raise QVecError(
@@ -210,22 +214,25 @@ def best_scale(curve: Sequence[tuple[float, float]], rounding: str) -> float:
 
 
 def _watched(
-    model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None, again: bool
+    model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None, again: bool, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Images to compare answers on, and others to try roundings with; `again` has the two halves change places.
 
     Of given images those of one half are rounded with, and all compared on.
     """
-    watch, fit = (0, WATCH_SEED) if again else (WATCH_SEED, 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise QVecError(f"seed: expected an integer of at least 0, found {seed!r}")
     if images is not None:
         images = images_for(model, images)
         middle = max(1, len(images) // 2)
         return images, images[-middle:] if again else images[:middle]
     enough = enough_images(model)
     shipped = vector.images(enough)
-    halves = (None, None) if shipped is None or len(shipped) < 2 else (shipped[::2], shipped[1::2])
-    watched = proxy_pixels(model, max(2, enough // 2), watch, halves[watch])
-    return watched, proxy_pixels(model, max(2, enough // TRIAL), fit, halves[fit])
+    even, odd = (None, None) if shipped is None or len(shipped) < 2 else (shipped[::2], shipped[1::2])
+    fit, watch = (SEEDS * seed + FIT_SEED, even), (SEEDS * seed + WATCH_SEED, odd)
+    if again:
+        fit, watch = watch, fit
+    return proxy_pixels(model, max(2, enough // 2), *watch), proxy_pixels(model, max(2, enough // TRIAL), *fit)
 
 
 def _logits(model: PreTrainedModel, images: Tensor) -> Tensor:

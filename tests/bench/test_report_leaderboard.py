@@ -107,6 +107,46 @@ def test_every_column_sorts(browser, url):
             assert sorted(set(texts)) == list(dict.fromkeys(texts)) or key == "method", key
 
 
+def press(browser: Browser, name: str) -> None:
+    browser.run(f"document.getElementById('filters').elements['{name}'].click()")
+
+
+def is_on(browser: Browser, name: str) -> list[bool]:
+    return browser.run(f"(({{ checked, disabled }}) => [checked, disabled])(form.elements['{name}'])")
+
+
+def test_it_opens_on_methods_and_switches_show_the_rest(browser, url, rows_and_context):
+    found = measured(*rows_and_context)
+    main = [line.method for base, grid in found.settings for line in found.main(base, grid) if not line.other_grid]
+    controls = [method for method in main if " control of " in method]
+    every = [line.method for line in found.lines if not line.other_grid]
+    methods = sorted(method for method in main if method not in controls)
+    assert len(controls) > 0
+    assert len(methods) + len(controls) < len(every)
+    browser.open(url)
+    status = "document.getElementById('status').textContent"
+    assert sorted(column(browser, "method")) == methods
+    assert f"{len(methods)} of {len(every)} lines" in browser.run(status)
+    assert f"Not shown: {len(every) - len(methods)} of controls" in browser.run(status)
+    press(browser, "controls")
+    assert sorted(column(browser, "method")) == sorted(main)
+    press(browser, "extras")
+    assert sorted(column(browser, "method")) == sorted(every)
+    assert "Not shown" not in browser.run(status)
+    browser.open(browser.run("location.href"))
+    assert sorted(column(browser, "method")) == sorted(every)
+    browser.run("document.querySelector('button[type=reset]').click()")
+    assert sorted(column(browser, "method")) == methods
+    choose(browser, "kind", "control")
+    assert sorted(column(browser, "method")) == sorted(controls)
+    assert is_on(browser, "controls") == [True, True]
+    choose(browser, "kind", "")
+    assert sorted(column(browser, "method")) == methods
+    assert is_on(browser, "controls") == [False, False]
+    choose(browser, "view", "donors")
+    assert is_on(browser, "controls") == is_on(browser, "extras") == [False, True]
+
+
 def test_filters_leave_what_fits_and_are_in_the_address(browser, url):
     browser.open(url)
     choose(browser, "base", "base-xs")
@@ -125,7 +165,7 @@ def test_filters_leave_what_fits_and_are_in_the_address(browser, url):
 
 def test_a_line_of_the_page_says_what_its_rows_say(browser, url, rows_and_context):
     rows, context = rows_and_context
-    browser.open(f"{url}#base=base-xs&grid=int2-channel-mse&sort=method&dir=asc")
+    browser.open(f"{url}#base=base-xs&grid=int2-channel-mse&controls=show&extras=show&sort=method&dir=asc")
     texts = dict(zip(column(browser, "method"), zip(*(column(browser, k) for k in NUMBERS), strict=True), strict=True))
     lines = [line for line in measured(rows, context).of("base-xs", "int2-channel-mse") if not line.other_grid]
     assert set(texts) == {line.method for line in lines}

@@ -97,7 +97,7 @@ def test_a_folder(qvec, vector_folder: Path) -> None:
     (vector_folder / "README.md").write_text(card.replace("license: unknown", "license: mit"))
     said = info(qvec, vector_folder)
     assert (said["hub"], said["license"], said["evidence"]["pairs"]) == (None, "mit", 1)
-    for damaged in ("---\n[\n---\n", "---\n- 1\n---\n", "", "---\nmodel-index: 5\nlicense: {}\n---\n"):
+    for damaged in ("---\n[\n---\n", "---\n- 1\n---\n", "", "---\nquantization_vector_results: 5\nlicense: {}\n---\n"):
         (vector_folder / "README.md").write_text(damaged)
         assert info(qvec, vector_folder)["evidence"] is None
     (vector_folder / "README.md").unlink()

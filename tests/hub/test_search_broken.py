@@ -101,6 +101,8 @@ def block(**changes) -> dict[str, object]:
         {**block(), "base_model": {"org": "base"}},
         {**block(), "base_model": [None, ESCAPE]},
         {"tags": "quantization-vector", "datasets": {"a": 1}, "license": [3], "model-index": "none"},
+        {"quantization_vector_results": "none"},
+        {"quantization_vector_results": {"columns": ["receiver", "dataset"], "pairs": [None, 3, ["x"]]}},
         {"model-index": [{"results": [{"dataset": 3, "metrics": [None, {"args": []}, {"args": {"n": "x"}}]}, 4]}, 1]},
         {"datasets": [ESCAPE], "license": ESCAPE},
     ],

@@ -85,6 +85,10 @@ class Evidence:
         return self.wins / self.n_pairs
 
     @property
+    def best(self) -> Pair:
+        return max(self.pairs, key=lambda pair: pair.gain)
+
+    @property
     def worst(self) -> Pair:
         return min(self.pairs, key=lambda pair: pair.gain)
 

@@ -1,9 +1,10 @@
-"""The demo's table and its picture of accuracy against scale."""
+"""The demo's table and its figure of accuracy against scale."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..bench import Row
 from .run import BEST, DemoSettings
@@ -30,43 +31,56 @@ def table(rows: Sequence[Row], settings: DemoSettings) -> list[list[str]]:
 
 
 def draw(rows: Sequence[Row], settings: DemoSettings, path: Path) -> None:
-    """Accuracy against scale, one panel a receiver: the mean of the others, single donors, and the control."""
+    """Accuracy against scale, one panel a receiver: the mean of the others, single donors, the default, the control."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     receivers = list(dict.fromkeys(_task(row) for row in rows))
-    size = (3.1 * len(receivers), 3.4)
+    size = (3.1 * len(receivers) + 0.4, 3.8)
     figure, axes = plt.subplots(1, len(receivers), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axis, receiver in zip(axes[0], receivers, strict=True):
-        for column, colour, label in [
-            ("mean", "#0072b2", "mean of the other donors"),
-            ("random", "#999999", "random, same norm"),
-        ]:
-            measured = [*_of(rows, receiver, "ptq"), *_of(rows, receiver, column)]  # without a vector is scale 0
-            curve = sorted((row.scale or 0.0, row.top1) for row in measured)
-            axis.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
-        single = _of(rows, receiver, "donor")
-        axis.plot(
-            [row.scale for row in single], [row.top1 for row in single],
-            color="#d55e00", marker="D", markersize=4, linestyle="none", label="one donor",
-        )  # fmt: skip
-        for column, style, label in [
-            ("fp", "-", "FP"),
-            ("own_qat", "--", "own QAT"),
-            (BEST, "-.", "default"),
-            ("ptq", ":", "RTN"),
-        ]:
-            correct, n = _pooled(rows, receiver, column)
-            axis.axhline(correct / n, color="black", linewidth=0.9, linestyle=style, label=label)
-        axis.set(title=receiver, xlabel="scale λ", ylim=(0, 1.02))
-        axis.grid(alpha=0.25)
-    axes[0][0].set_ylabel(f"test accuracy at {settings.weights}")
+        _panel(axis, rows, receiver)
+    axes[0][0].set_ylabel("top-1 accuracy on test images, %")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    columns = len(labels) if len(receivers) > 4 else len(receivers)  # so that it is no wider than the panels
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    others = len(receivers) - 1
+    figure.suptitle(
+        f"Receivers rounded to {settings.weights}, each with the vectors of the {others} other tasks"
+        if others > 1
+        else f"Receivers rounded to {settings.weights}, each with the other task's vector",
+        fontsize=10,
+    )
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def _panel(axis: Any, rows: Sequence[Row], receiver: str) -> None:
+    for column, style, label in [("fp", "-", "FP"), ("own_qat", "--", "own QAT"), ("ptq", ":", "RTN")]:
+        correct, n = _pooled(rows, receiver, column)
+        axis.axhline(100 * correct / n, color="#444444", linewidth=0.9, linestyle=style, label=label)
+    for column, colour, label in [
+        ("mean", "#0072b2", "mean of the others, nearest rounding"),
+        ("random", "#999999", "random vector of its norms"),
+    ]:
+        measured = [*_of(rows, receiver, "ptq"), *_of(rows, receiver, column)]  # without a vector is scale 0
+        curve = sorted((row.scale or 0.0, 100 * row.top1) for row in measured)
+        axis.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
+    for column, colour, marker, size, label in [
+        ("donor", "#d55e00", "D", 4, "one donor"),
+        (BEST, "#009e73", "*", 12, "default: mean, chosen λ, tuned rounding"),
+    ]:
+        points = [(row.scale, 100 * row.top1) for row in _of(rows, receiver, column)]
+        axis.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=size, markeredgecolor="white",
+                  markeredgewidth=0.5, linestyle="none", label=label, zorder=4)  # fmt: skip
+    default = _of(rows, receiver, BEST)[0]
+    axis.set_title(f"{receiver} ({default.n:,} images)", fontsize=10, pad=18)
+    found = f"default: λ = {default.scale:g}, {100 * default.top1:.1f} %"
+    axis.text(0.5, 1.025, found, transform=axis.transAxes, ha="center", color="#006b4e", fontsize=8.5)
+    axis.set(xlabel="scale λ, the factor of the vector", ylim=(0, 102))
+    axis.grid(alpha=0.25)
 
 
 def _task(row: Row) -> str:

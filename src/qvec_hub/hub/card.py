@@ -15,7 +15,7 @@ from ..bench import Evidence
 from ..errors import ArtifactError
 from ..quoted import quoted
 from .measured import failures, headline, results_table
-from .metadata import BLOCK, dump_front, hub_id, merge_front, read_front, vector_data
+from .metadata import BLOCK, drop_results, dump_front, hub_id, merge_front, read_front, vector_data
 from .results import read_evidence
 from .sections import MARK, join_card, merge_sections, split_card, split_sections
 from .text import linked, plain, sized, table
@@ -24,18 +24,18 @@ __all__ = [
     "UNKNOWN_LICENSE",
     "combine_cards",
     "fill_template",
-    "has_pictures",
+    "has_images",
     "merge_card",
     "tensor_bytes",
     "vector_card",
     "write_card",
 ]
 
-PICTURES = f"""
-![Pictures of the donor's task]({IMAGES_FILE})
+SHIPPED_IMAGES = f"""
+![Images of the donor's task]({IMAGES_FILE})
 
-These pictures of the donor's task come with the vector. Where codes and scales are found with proxy images, they show
-the receiver's layers what images there are; nobody has to have any of the receiver's own.
+These images of the donor's task come with the vector. When a loader chooses scales and codes without the receiver's
+data, it runs the receiver on them and on proxy images; nobody needs an image of the receiver's own task.
 """
 UNKNOWN_LICENSE = "unknown"  # the Hub's own word; a licence is the author's to choose
 
@@ -48,7 +48,7 @@ def vector_card(
     *,
     license: str | None = None,
     existing: str = "",
-    pictures: bool = False,
+    images: bool = False,
 ) -> str:
     """A vector's ``README.md``.
 
@@ -57,7 +57,7 @@ def vector_card(
         evidence: what was measured with it; None keeps what the existing card says of the same tensors.
         license: an id of the Hub's list, such as ``apache-2.0``; None keeps the author's.
         existing: the card as it is; sections and metadata the author wrote there are kept.
-        pictures: whether the vector carries some, in a file beside the card.
+        images: whether the vector carries images of its donor's task, in a file beside the card.
 
     Raises:
         ArtifactError: when the existing card's metadata cannot be read.
@@ -69,9 +69,9 @@ def vector_card(
     if evidence is None and _describes(known, config.tensors.sha256):
         evidence = read_evidence(known, repo_id)
     if evidence is None:
-        known.pop("model-index", None)
+        drop_results(known)
     data = merge_front(known, vector_data(config, repo_id, size, evidence, chosen))
-    generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence, pictures)))
+    generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence, images)))
     return join_card(dump_front(data), merge_sections(text, generated))
 
 
@@ -87,7 +87,7 @@ def combine_cards(older: str, newer: str) -> str:
     old, new = read_front(old_front, "README.md"), read_front(new_front, "README.md")
     sha256 = new[BLOCK].get("sha256") if isinstance(new.get(BLOCK), dict) else None
     if not _describes(old, sha256):
-        old.pop("model-index", None)
+        drop_results(old)
     if new.get("license") == UNKNOWN_LICENSE:
         new.pop("license")
     return join_card(dump_front(merge_front(old, new)), merge_sections(old_text, split_sections(new_text)))
@@ -110,8 +110,8 @@ def tensor_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("qvec*.safetensors"))
 
 
-def has_pictures(folder: Path) -> bool:
-    """Whether a saved vector carries pictures of its donor's task."""
+def has_images(folder: Path) -> bool:
+    """Whether a saved vector carries images of its donor's task."""
     return (folder / IMAGES_FILE).is_file()
 
 
@@ -127,7 +127,7 @@ def write_card(folder: Path, old: Path) -> None:
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config.donor.task or 'merged'}-{config.grid.name}-qvec").strip("-")
     try:
         text = vector_card(
-            config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing, pictures=has_pictures(folder)
+            config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing, images=has_images(folder)
         )
     except ArtifactError as error:
         warnings.warn(f"{old}: not refreshed: {error}", stacklevel=5)
@@ -141,9 +141,7 @@ def fill_template(name: str, context: dict[str, Any]) -> str:
     return environment.from_string(template).render(mark=MARK, **context)
 
 
-def _context(
-    config: VectorConfig, repo_id: str, size: int, evidence: Evidence | None, pictures: bool
-) -> dict[str, Any]:
+def _context(config: VectorConfig, repo_id: str, size: int, evidence: Evidence | None, images: bool) -> dict[str, Any]:
     name = repo_id.split("/")[-1]
     bits = config.grid.bits
     base = hub_id(config.base_model.repo_id)
@@ -160,7 +158,7 @@ def _context(
         "receiver_hint": "" if receiver else " (`me/my-vit` stands for yours)",
         "saved": f"{(receiver or 'me/my-vit').split('/')[-1]}-int{bits}",
         "facts": _facts(config, size),
-        "pictures": PICTURES if pictures else "",
+        "images": SHIPPED_IMAGES if images else "",
         "recipe": _recipe(config),
         "headline": headline(evidence, bits),
         "measured": results_table(evidence, repo_id),

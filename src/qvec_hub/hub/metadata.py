@@ -14,12 +14,13 @@ from ..bench import Evidence
 from ..errors import ArtifactError, first_line
 from ..grids import Grid
 from ..schema import REPO_ID
-from .results import TASK, eval_results
+from .results import RESULTS, TASK, evidence_table, headline_results
 from .values import grid_name
 
 __all__ = [
     "BLOCK",
     "TAG",
+    "drop_results",
     "dump_front",
     "hub_id",
     "merge_front",
@@ -47,7 +48,7 @@ def vector_data(
         metrics=["accuracy"],
         tags=[TAG, config.grid.name, f"int{config.grid.bits}", config.model_type],
         model_name=repo_id.split("/")[-1] if evidence else None,
-        eval_results=eval_results(evidence) if evidence else None,
+        eval_results=headline_results(evidence) if evidence else None,
         base_model_relation="adapter" if hub_id(config.base_model.repo_id) else None,
     ).to_dict()
     data[BLOCK] = {
@@ -59,6 +60,8 @@ def vector_data(
         "bytes": size,
         "sha256": config.tensors.sha256,
     }
+    if evidence is not None:
+        data[RESULTS] = evidence_table(evidence)
     return data
 
 
@@ -90,6 +93,12 @@ def read_front(front: str, where: str) -> dict[str, Any]:
     return values
 
 
+def drop_results(values: dict[str, Any]) -> None:
+    """Remove what a card's metadata says was measured: with other tensors it is no longer true."""
+    for key in ("model-index", RESULTS):
+        values.pop(key, None)
+
+
 def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str, Any]:
     """Generated keys win; the author's other keys and tags stay."""
     merged = {**existing, **generated}
@@ -101,7 +110,12 @@ def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> di
 
 
 def dump_front(values: Mapping[str, Any]) -> str:
-    return str(yaml_dump(dict(values), sort_keys=False))
+    """A card's YAML; the table of results stands last, a line for each pair."""
+    text = str(yaml_dump({key: value for key, value in values.items() if key != RESULTS}, sort_keys=False))
+    if RESULTS in values:
+        table = {RESULTS: values[RESULTS]}
+        text += str(yaml_dump(table, sort_keys=False, default_flow_style=None, width=float("inf")))
+    return text
 
 
 def hub_id(name: str | None) -> str | None:

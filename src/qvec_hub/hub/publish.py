@@ -16,7 +16,7 @@ from ..place import Place, parse_place
 from ..remote import hub_api
 from ..tensor_files import is_shard
 from ..vector import QuantizationVector
-from .card import combine_cards, has_pictures, tensor_bytes, vector_card
+from .card import combine_cards, has_images, tensor_bytes, vector_card
 from .commit import commit, open_destination
 from .model_card import model_card
 from .present import Present
@@ -82,7 +82,7 @@ def push_vector(
             written,
             license=license,
             existing=existing,
-            pictures=has_pictures(folder),
+            images=has_images(folder),
         )
         (folder / CARD_FILE).write_text(text, encoding="utf-8")
         files = {there.place.inside(path.name): path for path in sorted(folder.iterdir())}

@@ -1,4 +1,4 @@
-"""What rows say, for people: tables, pictures and a page to look things up in."""
+"""What rows say, for people: tables, figures and a page to look things up in."""
 
 from .write import Report, write_report
 

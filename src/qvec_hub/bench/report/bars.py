@@ -7,7 +7,7 @@ from typing import Any
 from ..stats import Summary
 from .lines import Line, Measured
 from .style import HATCHES, colour
-from .text import named, percent
+from .text import named, percent, sample
 
 __all__ = ["draw_bars", "error_bars"]
 
@@ -25,8 +25,8 @@ def draw_bars(found: Measured, base: str) -> Any:
         layout="constrained",
     )  # fmt: skip
     for axis, grid, lines in zip(axes[:, 0], grids, panels, strict=True):
-        _panel(axis, lines, f"{named(base)}, {grid}")
-    axes[-1][0].set_xlabel("accuracy, % (mean; error bars: 95 % interval)")
+        _panel(axis, lines, f"{named(base)}, {grid}: {sample(t for line in lines for t in line.transfers)}")
+    axes[-1][0].set_xlabel("mean top-1 accuracy, % (error bars: 95 % interval; dotted: plain rounding to this grid)")
     used = [data for data in HATCHES if data != "none" and any(line.needs == data for p in panels for line in p)]
     if used:
         patches = [
@@ -46,7 +46,10 @@ def _panel(axis: Any, lines: list[Line], title: str) -> None:
     )  # fmt: skip
     for place, line in zip(places, lines, strict=True):
         low, high = error_bars(line.summary)
-        axis.errorbar(shares[place], place, xerr=[[low], [high]], color="black", linewidth=1, capsize=2.5)
+        for ink, width in (("white", 2.6), ("black", 1.0)):  # the white edge shows them on a dark bar
+            axis.errorbar(
+                shares[place], place, xerr=[[low], [high]], color=ink, linewidth=width, capsize=2.5, capthick=width
+            )
         axis.text(shares[place] + high + 1, place, percent(line.summary.accuracy), va="center", fontsize=8)
     rtn = next((line for line in lines if line.is_rtn), None)
     if rtn is not None:

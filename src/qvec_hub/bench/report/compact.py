@@ -63,7 +63,8 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
 
     Returns:
         words: every text; elsewhere stands its number, or −1 for none. rows: arrays by column. lines: the numbers of
-        their rows, of plain rounding beside each, and of what own training had right; interval in shares.
+        their rows, of plain rounding beside each, and of what own training had right; interval in shares;
+        extra: ceilings, and scales set by hand of what has another scale; the page shows them on demand.
         donor_sets, versions: as in rows, each once.
     """
     words, donor_sets, versions = _Words(), _Numbered(), _Numbered()
@@ -74,12 +75,14 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
         for transfer in line.transfers:
             for row in (transfer.row, found.beside(transfer, line.grid)):
                 rows[id(row)], tasks[id(row)] = row, transfer.task
+    main = {id(line) for base, grid in found.settings for line in found.main(base, grid)}
     place = {each: number for number, each in enumerate(rows)}
 
     def packed(line: Line, is_donor: bool) -> dict[str, Any]:
         return {
             **{name: words.number(getattr(line, name)) for name in ("base", "grid", "kind", "method", "needs")},
             "donor": is_donor,
+            "extra": not is_donor and id(line) not in main,
             "plain": line.is_rtn,
             "rows": [place[id(transfer.row)] for transfer in line.transfers],
             "rtn": [place[id(found.beside(transfer, line.grid))] for transfer in line.transfers],

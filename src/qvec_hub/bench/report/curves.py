@@ -7,7 +7,7 @@ from typing import Any
 from .bars import error_bars
 from .lines import Line, Measured
 from .style import CONTROLS, MERGES, SINGLE, colour
-from .text import named
+from .text import named, sample
 
 __all__ = ["draw_bits", "draw_scales"]
 
@@ -33,13 +33,13 @@ def draw_scales(found: Measured, base: str) -> Any:
         for i, name in enumerate(sorted(those)):
             _errors(axis, those[name], name, styles[name], nudge=0.008 * (i - (len(those) - 1) / 2))
         axis.axhline(0, color="black", linewidth=0.8)
-        axis.set_title(f"{named(base)}, {grid}", loc="left", fontsize=10)
+        _title(axis, f"{named(base)}, {grid}", those)
         scales = sorted({scale for curve in those.values() for scale, _ in curve})
         if len(scales) <= MAX_TICKS:
             axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
-        axis.set_xlabel("scale λ")
+        axis.set_xlabel("scale λ, the factor of the vector")
         axis.grid(axis="y", alpha=0.25)
-    axes[0][0].set_ylabel("gain over RTN, points")
+    axes[0][0].set_ylabel("mean gain over RTN, percentage points\n(bars: 95 % interval)")
     handles = dict(pair for axis in axes[0] for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
@@ -113,9 +113,9 @@ def draw_bits(found: Measured) -> Any:
     for i, base in enumerate(bases):
         for j, family in enumerate(families):
             _bits_panel(axes[i][j], panels.get((base, family), {}), markers, f"{named(base)}, {family}")
-        axes[i][0].set_ylabel("accuracy, %")
+        axes[i][0].set_ylabel("mean top-1 accuracy, %\n(bars: 95 % interval)")
     for axis in axes[-1]:
-        axis.set_xlabel("bits of a weight")
+        axis.set_xlabel("bits per weight")
     handles = dict(pair for axis in axes.flat for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
@@ -142,5 +142,13 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
     axis.set_xticks(range(len(widths)), [str(bits) for bits in widths])
     axis.set_xlim(-0.5, max(0.5, len(widths) - 0.5))
     axis.set_ylim(0, 102)
-    axis.set_title(title, loc="left", fontsize=10)
+    _title(axis, title, curves)
     axis.grid(axis="y", alpha=0.25)
+
+
+def _title(axis: Any, title: str, curves: dict[str, Curve]) -> None:
+    """Above a panel its title, and in small what its curves were counted on."""
+    axis.set_title(title, loc="left", fontsize=10, pad=18)
+    transfers = [transfer for curve in curves.values() for _, line in curve for transfer in line.transfers]
+    if transfers:
+        axis.text(0, 1.02, sample(transfers), transform=axis.transAxes, fontsize=8, color="#444444")

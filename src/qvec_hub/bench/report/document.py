@@ -15,7 +15,7 @@ from .text import code
 
 __all__ = ["FIGURES", "dates", "document"]
 
-FIGURES = "figures"  # the folder of the pictures, beside the document
+FIGURES = "figures"  # the folder of the figures, beside the document
 MAX_LISTED = 12  # of versions of one library, devices and so on, in one cell
 CAPTIONS = {
     "methods": "Accuracy of every method",
@@ -31,13 +31,13 @@ def document(
     found: Measured,
     donors: Sequence[Line],
     title: str,
-    pictures: Mapping[str, Sequence[Path]],
+    figures: Mapping[str, Sequence[Path]],
 ) -> str:
     """The whole report in Markdown.
 
     Args:
         found, donors: `measured` from the rows, and its lines of single donors.
-        pictures: by what they show, a key of `CAPTIONS`; they lie in `FIGURES`.
+        figures: by what they show, a key of `CAPTIONS`; they lie in `FIGURES`.
     """
     parts = [f"# {code(title)[1:-1]}", *in_short(found)]
     parts += ["## What was run", _run(rows, context, found)]
@@ -45,8 +45,8 @@ def document(
         own = [line for line in donors if (line.base, line.grid) == (base, grid)]
         parts += [f"## {code(base)} on {code(grid)}", *_setting(context, found, own, base, grid)]
     parts += [
-        "## Pictures",
-        *(f"![{CAPTIONS[kind]}]({FIGURES}/{path.name})" for kind, paths in pictures.items() for path in paths),
+        "## Figures",
+        *(f"![{CAPTIONS[kind]}]({FIGURES}/{path.name})" for kind, paths in figures.items() for path in paths),
     ]
     parts += ["## Look it up", "[leaderboard.html](leaderboard.html) holds every number with the rows behind it."]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG and SVG."""
+"""The figures of a report, as PNG and SVG."""
 
 from __future__ import annotations
 

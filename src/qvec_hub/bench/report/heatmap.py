@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil, floor
 from statistics import fmean
 from typing import Any
 
 from .lines import Measured
-from .text import named
+from .style import diverging, on_background
+from .text import named, sample
 
 __all__ = ["draw_heatmap"]
 
 MAX_NAME = 24  # characters of a task's name on an axis
+IN_RANGE = 98  # percent of the cells that the colours tell apart; a few outliers would make all others pale
 Cells = dict[tuple[str, str], list[float]]  # gains in points, of several seeds, by receiver's and donor's task
 
 
 def draw_heatmap(found: Measured, base: str, grid: str) -> Any:
-    """A matplotlib figure of mean gains in points, donors in columns; None without single donors.
+    """A matplotlib figure of mean gains in percentage points, donors in columns; None without single donors.
 
     The diagonal, hatched, is a task's own vector: a ceiling. It does not set the colours.
     """
@@ -31,49 +34,67 @@ def draw_heatmap(found: Measured, base: str, grid: str) -> Any:
         cells.setdefault((transfer.task, donor), []).append(100 * transfer.gain)
     rows = sorted({receiver for receiver, _ in cells})
     columns = sorted({donor for _, donor in cells})
-    return _draw(cells, rows, columns, f"Gain over RTN, points: {named(line.method)}\n{named(base)}, {grid}")
+    about = f"{named(base)}, {grid}, {named(line.method)}"
+    return _draw(cells, rows, columns, f"{about}\n{sample(line.transfers)}")
 
 
 def _draw(cells: Cells, rows: list[str], columns: list[str], title: str) -> Any:
     import numpy as np
     from matplotlib import pyplot as plt
-    from matplotlib.colors import TwoSlopeNorm
-    from matplotlib.patches import Rectangle
+    from matplotlib.colors import Normalize
 
     values = np.array([[fmean(cells[r, c]) if (r, c) in cells else np.nan for c in columns] for r in rows])
-    across = [value for (r, c), gains in cells.items() if r != c for value in gains]
-    limit = max(1.0, *map(abs, across)) if across else 1.0
+    own = np.array([[receiver == donor for donor in columns] for receiver in rows])
+    across = values[~own & np.isfinite(values)]
+    limit = _limit(across)
     side = 0.42 if len(columns) > 12 else 0.55
-    figure, axis = plt.subplots(figsize=(2.6 + side * len(columns), 1.9 + side * 0.8 * len(rows)))
-    shown = axis.imshow(values, cmap="RdBu", norm=TwoSlopeNorm(0, -limit, limit), aspect="auto")
-    for i, receiver in enumerate(rows):
-        for j, donor in enumerate(columns):
-            if not np.isfinite(values[i, j]):
-                continue
-            strong = abs(values[i, j]) > 0.62 * limit
-            axis.text(j, i, _number(values[i, j]), ha="center", va="center", fontsize=7.5,
-                      color="white" if strong else "black", zorder=3)  # fmt: skip
-            if receiver == donor:
-                box = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="#e8e8e8", edgecolor="#8a8a8a", hatch="////", lw=0)
-                axis.add_patch(box)
-                axis.texts[-1].set(color="black", bbox={"facecolor": "#e8e8e8", "edgecolor": "none", "pad": 1.2})
+    size = (2.6 + side * len(columns), 1.9 + side * 0.8 * len(rows))
+    figure, axis = plt.subplots(figsize=size)
+    shown = axis.imshow(np.where(own, np.nan, values), cmap=diverging(), norm=Normalize(-limit, limit), aspect="auto")
+    for i, j in np.argwhere(np.isfinite(values)):
+        _cell(axis, i, j, values[i, j], None if own[i, j] else shown.to_rgba(values[i, j]))
     axis.set_xticks(range(len(columns)), [_short(name) for name in columns], rotation=50, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     axis.set_yticks(range(len(rows)), [_short(name) for name in rows])
-    hatched = " (hatched: the receiver's own, a ceiling)" if set(rows) & set(columns) else ""
+    hatched = " (hatched: the receiver's own, a ceiling)" if own.any() else ""
     axis.set(xlabel=f"donor's task{hatched}", ylabel="receiver's task")
     axis.set_title(title, loc="left", fontsize=10)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    bar = figure.colorbar(shown, ax=axis, pad=0.015, fraction=0.04)
+    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    bar = figure.colorbar(shown, ax=axis, pad=0.015, fraction=0.04, format=lambda value, _: _number(value),
+                          extend=beyond[bool((across < -limit).any()), bool((across > limit).any())])  # fmt: skip
     bar.outline.set_visible(False)
-    bar.set_label("points")
+    bar.set_label("gain over plain rounding (RTN),\npercentage points")
     return figure
 
 
+def _limit(gains: Any) -> float:
+    """Where the colours end, the same for losses: a whole number of points, from 5 on a multiple of 5."""
+    import numpy as np
+
+    reached = float(np.percentile(np.abs(gains), IN_RANGE)) if len(gains) else 1.0
+    step = 5 if reached > 5 else 1
+    return max(1, step * ceil(reached / step))
+
+
+def _cell(axis: Any, i: int, j: int, value: float, background: Any) -> None:
+    """A number; on a hatched box where it has no background colour."""
+    from matplotlib.patches import Rectangle
+
+    text = axis.text(j, i, _number(value), ha="center", va="center", fontsize=8, zorder=3)
+    if background is not None:
+        text.set_color(on_background(background))
+        return
+    box = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="#ededed", edgecolor="#a0a0a0", hatch="////", lw=0)
+    axis.add_patch(box)
+    text.set_bbox({"facecolor": "#ededed", "edgecolor": "none", "pad": 1.2})
+
+
 def _number(value: float) -> str:
-    text = f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
-    return text.replace("-0.0", "0.0").replace("-", "−")
+    """A whole number with its sign, such as ``"+4"``, ``"−12"`` or ``"0"``."""
+    whole = floor(abs(value) + 0.5)  # halves go away from zero, on both sides alike
+    return "0" if whole == 0 else f"{'−' if value < 0 else '+'}{whole}"
 
 
 def _short(name: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ...markdown import plain, points
 from ...untrusted import printable
-from ..stats import Interval
+from ..stats import Interval, Transfer
 
-__all__ = ["between", "code", "counted", "file_names", "maybe", "named", "percent", "points"]
+__all__ = ["between", "code", "counted", "file_names", "maybe", "named", "percent", "points", "sample"]
 
 
 def named(value: Any) -> str:
@@ -40,6 +41,19 @@ def between(interval: Interval | None) -> str:
 def counted(number: int, thing: str) -> str:
     """``"1 row"`` or ``"1,024 rows"``."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def sample(transfers: Iterable[Transfer]) -> str:
+    """What numbers were counted on, such as ``"22 receivers, 21 donors, 600 to 1,000 images per receiver"``."""
+    rows = [transfer.row for transfer in transfers]
+    donors, seeds = ({use.repo for row in rows for use in row.donors}, {row.seed for row in rows})
+    counts = sorted({row.n for row in rows})
+    images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    parts = [counted(len({row.receiver for row in rows}), "receiver")]
+    parts += [counted(len(donors), "donor")] if donors else []
+    parts += [f"{images} images per receiver"]
+    parts += [counted(len(seeds), "seed")] if len(seeds) > 1 else []
+    return ", ".join(parts)
 
 
 def file_names(names: list[str]) -> dict[str, str]:

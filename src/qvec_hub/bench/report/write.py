@@ -1,4 +1,4 @@
-"""A report on benchmark rows: tables and prose, pictures, and a page to look things up in."""
+"""A report on benchmark rows: tables and prose, figures, and a page to look things up in."""
 
 from __future__ import annotations
 

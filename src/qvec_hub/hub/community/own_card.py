@@ -1,4 +1,4 @@
-"""Results on a vector's own repository: the table and ``model-index`` of its card, and ``.eval_results/qvec.yaml``."""
+"""Results on a vector's own repository: its card's text and metadata, and ``.eval_results/qvec.yaml``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def submit_results(
 ) -> CommitInfo:
     """Write what rows say of a published vector into its repository, in one commit, without its tensors.
 
-    The card gets its table and its ``model-index`` of all pairs, as `push_vector` writes them, and
+    The card gets its table, and its metadata all pairs, as `push_vector` writes them, and
     ``.eval_results/qvec.yaml`` an entry for each dataset that has a Hub id: see `entries`. Results that were there
     are replaced; what the author wrote by hand stays.
 
@@ -70,7 +70,7 @@ def submit_results(
             _tensor_bytes(there),
             evidence,
             existing=present.card(),
-            pictures=IMAGES_FILE in there.files,
+            images=IMAGES_FILE in there.files,
         )
         card.write_text(text, encoding="utf-8")
         files, stale = {CARD_FILE: card}, []

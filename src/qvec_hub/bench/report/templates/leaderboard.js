@@ -1,8 +1,10 @@
 // The table, its filters and its order. Their state is the address after the #, so a view can be linked to.
 // Text of rows is set as text only, never as markup: names come from strangers.
 
-const START = { view: "methods", base: "", grid: "", task: "", kind: "", sort: "accuracy", dir: "desc", open: "" };
+const START = { view: "methods", base: "", grid: "", task: "", kind: "", controls: "", extras: "", sort: "accuracy", dir: "desc", open: "" };
 const FILTERS = ["base", "grid", "task", "kind"];
+// Lines that are no methods to choose from, by the switch that shows them.
+const ASIDE = { controls: (line) => line.kind === "control", extras: (line) => line.extra };
 const form = document.getElementById("filters");
 let state = { ...START };
 
@@ -20,6 +22,7 @@ function readState() {
   if (!COLUMNS.some((column) => column.key === state.sort)) state.sort = START.sort;
   if (state.dir !== "asc") state.dir = "desc";
   if (state.view !== "donors") state.view = "methods";
+  for (const name of Object.keys(ASIDE)) if (state[name] !== "show") state[name] = "";
 }
 
 function writeState() {
@@ -29,6 +32,8 @@ function writeState() {
 }
 
 const inView = (line) => line.donor === (state.view === "donors");
+const isForced = (name) => name === "controls" && state.kind === "control"; // who filters for them wants to see them
+const isHidden = (line) => Object.entries(ASIDE).some(([name, is]) => is(line) && !state[name] && !isForced(name));
 const fits = (line) => ["base", "grid", "kind"].every((name) => !state[name] || line[name] === state[name]);
 
 function compare(a, b) {
@@ -96,10 +101,14 @@ function drawFilters() {
   fill("task", data.tasks.map(word));
   form.elements.sort.replaceChildren(...COLUMNS.map(({ key, label }) => new Option(label, key)));
   for (const name of ["view", "sort", "dir"]) form.elements[name].value = state[name];
+  for (const [name, is] of Object.entries(ASIDE)) {
+    form.elements[name].checked = state[name] === "show" || isForced(name);
+    form.elements[name].disabled = isForced(name) || !lines.some(is);
+  }
 }
 
 function measuredLines() {
-  const lines = data.lines.filter((line) => inView(line) && fits(line));
+  const lines = data.lines.filter((line) => inView(line) && fits(line) && !isHidden(line));
   return lines.map((line) => measure(line, state.task)).filter((measured) => measured.n);
 }
 
@@ -109,9 +118,11 @@ function update() {
   drawHeads();
   const shown = measuredLines().sort(compare);
   drawLines(shown);
-  const all = data.lines.filter(inView).length;
+  const lines = data.lines.filter(inView);
+  const hidden = lines.filter((line) => fits(line) && isHidden(line)).length;
   document.getElementById("status").textContent =
-    `${shown.length} of ${all} lines, ${rows.n.length} rows in all.` +
+    `${shown.length} of ${lines.length} lines, ${rows.n.length} rows in all.` +
+    (hidden ? ` Not shown: ${hidden} of controls, ceilings and other scales.` : "") +
     (state.task ? " On one task there is no interval over receivers." : "");
 }
 
@@ -125,6 +136,9 @@ function openLinked() {
 
 form.addEventListener("change", () => {
   for (const name of [...FILTERS, "view", "sort", "dir"]) state[name] = form.elements[name].value;
+  for (const name of Object.keys(ASIDE)) {
+    if (!form.elements[name].disabled) state[name] = form.elements[name].checked ? "show" : "";
+  }
   if (state.view === "donors") state.kind = "";
   update();
 });
