@@ -106,8 +106,8 @@ def choose_scale(
 
     Raises:
         MisfitError, LineageError: when the vector does not suit the model.
-        QVecError: when a scale is not finite, the seed negative, the rounding unknown, the model refuses the images, or its head gives
-            every image the same answer.
+        QVecError: when a scale is not finite, the seed negative, the rounding unknown, the model refuses the images,
+            or its head gives every image the same answer.
     """
     tried = _tried(SCALES[known_rounding(rounding)] if scales is None else scales)
     with watching(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
