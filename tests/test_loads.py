@@ -4,6 +4,7 @@ import copy
 import json
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,7 @@ MAPPED = {
 }
 
 
-@pytest.mark.parametrize("origin", MAPPED)
-@pytest.mark.parametrize("rounding", ["nearest", "gptq"])
+@pytest.mark.parametrize(("origin", "rounding"), [*((origin, "nearest") for origin in MAPPED), ("safetensors", "gptq")])
 def test_tensors_of_the_callers_keep_their_edits(origin: str, rounding: str, wide: Path, quick_rounding) -> None:
     state = MAPPED[origin](wide / "r")
     before = state[TENSOR].clone()
@@ -181,7 +181,7 @@ def test_whatever_ends_a_load_no_thread_and_no_setting_stays(
     place, which, how = MOMENTS[moment]
     owner, _, name = place.rpartition(".")
     module, _, kind = owner.rpartition(".")
-    holder = __import__("importlib").import_module(owner if kind.islower() else module)
+    holder = import_module(owner if kind.islower() else module)
     holder = holder if kind.islower() else getattr(holder, kind)
     real, calls = getattr(holder, name), []
 
@@ -239,9 +239,11 @@ def test_quantize_interrupted_changes_nothing(rounding: str, receiver, pixels, m
                 raise KeyboardInterrupt
             return real(*args, **kwargs)
 
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched:
             patched.setattr(place, failing)
-            qv.quantize_(receiver, "int3", rounding=rounding, images=pixels if rounding != "nearest" else None)
+            images = pixels if rounding != "nearest" else None
+            with pytest.raises(KeyboardInterrupt):
+                qv.quantize_(receiver, "int3", rounding=rounding, images=images)
         assert dict(receiver.named_modules()) == modules
         after = receiver.state_dict()
         assert all(torch.equal(tensor, after[name]) for name, tensor in before.state_dict().items())
@@ -329,7 +331,7 @@ def test_an_older_beit_checkpoint_keeps_its_constants(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "use_relative_position_bias": False}))
     for load in (by_hub, by_plugin):
-        with pytest.raises(qv.ArtifactError, match=r"relative_position_bias_table.*find no place|find no place"):
+        with pytest.raises(qv.ArtifactError, match=r"find no place.*relative_position_bias_table"):
             load(tmp_path)
 
 
