@@ -1,4 +1,4 @@
-"""Every classifier the README names, the whole way: loaded with a vector, rounded, saved, and reloaded to the bit."""
+"""Every classifier the README names: loaded with a vector, rounded, saved, and loaded again to the bit."""
 
 import copy
 from pathlib import Path

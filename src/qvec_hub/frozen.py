@@ -99,12 +99,12 @@ class FrozenParameters(dict[str, Any]):
 
 
 def refuse_other_state(
-    layer: str, state: Mapping[str, Any], frozen: bool, grid: object, expected: Mapping[str, Tensor | None]
+    prefix: str, state: Mapping[str, Any], frozen: bool, grid: object, expected: Mapping[str, Tensor | None]
 ) -> None:
     """Raise unless a state dict suits a packed layer.
 
     Args:
-        layer: its name in the state dict.
+        prefix: what its names begin with in the state dict.
         frozen: whether its weight is packed already.
         expected: what a packed layer of this grid holds, by name; None for what another grid holds.
 
@@ -112,14 +112,14 @@ def refuse_other_state(
         QVecError: when it holds the float weight of a frozen layer, packed codes of another grid, or scales that are
             rounded to another dtype.
     """
-    if frozen and f"{layer}.{WEIGHT}" in state:
-        refuse_change(f"load_state_dict brings a float {layer}.{WEIGHT}, but the weight of this layer")
-    found = {name: state[f"{layer}.{name}"] for name in expected if f"{layer}.{name}" in state}
+    if frozen and prefix + WEIGHT in state:
+        refuse_change(f"load_state_dict brings a float {prefix}{WEIGHT}, but the weight of this layer")
+    found = {name: state[prefix + name] for name in expected if prefix + name in state}
     for name, tensor in found.items():
         wanted = expected[name]
         if wanted is None or tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
             meant = "none" if wanted is None else f"{tuple(wanted.shape)} {wanted.dtype}"
             raise QVecError(
-                f"load_state_dict: {layer}.{name} is {tuple(tensor.shape)} {tensor.dtype}, {grid} has {meant}; "
+                f"load_state_dict: {prefix}{name} is {tuple(tensor.shape)} {tensor.dtype}, {grid} has {meant}; "
                 "load what a model of the same grid gave as its state dict"
             )

@@ -236,7 +236,7 @@ class PackedLinear(QLinear):
         """
         packed = self._empty(torch.device("meta"))
         expected = {PACKED: packed.data, SCALE: packed.scale, SHIFT: packed.shift}
-        refuse_other_state(prefix.removesuffix("."), state_dict, self.frozen, self.grid.name, expected)
+        refuse_other_state(prefix, state_dict, self.frozen, self.grid.name, expected)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, grid={self.grid.name}, frozen={self.frozen}"

@@ -14,6 +14,8 @@ __all__ = ["Workers"]
 
 T = TypeVar("T")
 
+_default_changes = threading.Lock()  # a worker that starts in between would take another one's setting for the default
+
 
 class Workers(Generic[T]):
     """Runs what is given to `submit` on a few threads, each of which computes with a single PyTorch thread.
@@ -96,11 +98,12 @@ def _compute_alone() -> None:
     torch.set_num_threads holds for the thread that calls it, but is also the default of all that start later. A short
     thread of its own sets that default back at once: an exception in the main thread cannot come between.
     """
-    default = torch.get_num_threads()  # this thread is new: it has the default
-    torch.set_num_threads(1)
-    try:
-        restore = threading.Thread(target=torch.set_num_threads, args=(default,))
-        restore.start()
-        restore.join()
-    except RuntimeError:  # no more threads to be had
-        torch.set_num_threads(default)
+    with _default_changes:
+        default = torch.get_num_threads()  # this thread is new: it has the default
+        torch.set_num_threads(1)
+        try:
+            restore = threading.Thread(target=torch.set_num_threads, args=(default,))
+            restore.start()
+            restore.join()
+        except RuntimeError:  # no more threads to be had
+            torch.set_num_threads(default)
