@@ -175,7 +175,7 @@ def _refuse_adapter(said: str, folder: Path) -> None:
 
 def _fetch(said: str, place: Place, name: str, options: dict[str, Any]) -> Path | None:
     """A file of a repository, from the cache or the Hub; None when the repository does not have it."""
-    with hub_errors(said, f"{name} could not be fetched from the Hub"):
+    with hub_errors(said, f"{name} could not be fetched from the Hub", cache=options.get("cache_dir")):
         try:
             return Path(
                 hf_hub_download(

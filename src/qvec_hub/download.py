@@ -122,7 +122,7 @@ def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any], said:
     """The folder of a commit in the cache, with these files in it. Raises HubError, of the place as it was said."""
     patterns = [glob.escape(path) for path in paths]
     quiet: dict[str, Any] = {} if patterns else {"tqdm_class": NoBar}  # nothing to fetch, so nothing to watch
-    with hub_errors(said or place, "could not be fetched from the Hub"):
+    with hub_errors(said or place, "could not be fetched from the Hub", cache=options["cache_dir"]):
         return Path(
             snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **quiet, **options)
         )
@@ -139,7 +139,7 @@ def _files(place: Place, cache: Path) -> dict[str, int]:
     except CachedRepoTreeNotFoundError as error:
         unwritable = _writing_error(cache)
         if unwritable is not None:  # the client says nothing of it
-            raise HubError(f"{place}: could not be fetched: {disk_advice(unwritable, str(cache))}") from unwritable
+            raise HubError(f"{place}: could not be fetched: {disk_advice(unwritable)}") from unwritable
         raise HubError(
             f"{place}: the Hub was not asked or not reached, and the cache has files but no listing of the commit, so "
             "some may be missing; go online once (HF_HUB_OFFLINE=0, local_files_only=False) or pass a folder"
@@ -164,6 +164,7 @@ def _writing_error(cache: Path) -> OSError | None:
         with tempfile.TemporaryFile(dir=cache) as file:
             file.write(b"\0" * 4096)
     except OSError as error:
+        error.filename = error.filename or str(cache)
         return error
     return None
 

@@ -58,7 +58,7 @@ class Talk:
 
 
 @contextmanager
-def hub_errors(what: object, doing: str, state: str = "") -> Iterator[Talk]:
+def hub_errors(what: object, doing: str, state: str = "", cache: object = None) -> Iterator[Talk]:
     """Talk to the Hub: not without end, and with a `HubError` that says what to do when it goes wrong.
 
     Whatever the client raises is turned into one, for an answer that makes no sense (a proxy's page, half a JSON
@@ -68,6 +68,7 @@ def hub_errors(what: object, doing: str, state: str = "") -> Iterator[Talk]:
         what: the repository or place.
         doing: ``"could not be fetched"``.
         state: of the repository after an error, such as ``"nothing was uploaded"``.
+        cache: the folder that is written to, by default the client's; some errors of a file system do not name it.
     """
     talk = Talk(state)
     try:
@@ -76,6 +77,8 @@ def hub_errors(what: object, doing: str, state: str = "") -> Iterator[Talk]:
     except QVecError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None and not error.filename:
+            error.filename = str(cache or constants.HF_HUB_CACHE)
         after = f"; {talk.state}" if talk.state else ""
         raise HubError(f"{what}: {doing}: {_advice(error)}{after}") from error
 
@@ -201,7 +204,7 @@ def _advice(error: BaseException) -> str:
             "check the network and try again: what was transferred is not transferred twice"
         )
     if isinstance(error, OSError) and error.errno is not None:
-        return disk_advice(error, "the cache")
+        return disk_advice(error)
     if isinstance(error, OSError) or type(error) in (ValueError, RuntimeError):  # the client's own words
         return f"{_detail(error)}; try again, and check the network and the disk"
     return (
@@ -210,13 +213,9 @@ def _advice(error: BaseException) -> str:
     )
 
 
-def disk_advice(error: OSError, default: str) -> str:
-    """Which path failed, how, and what to do: for errors of the file system while something is fetched.
-
-    Args:
-        default: what to call the path where the error names none.
-    """
-    path = printable(error.filename or default)
+def disk_advice(error: OSError) -> str:
+    """Which path failed, how, and what to do: for errors of the file system while something is fetched."""
+    path = printable(error.filename)
     return f"{path}: {error.strerror or type(error).__name__}; {_DISK.get(error.errno or 0, _OTHER_CACHE)}"
 
 
