@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -13,12 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import QVecError
-from ..untrusted import printable
+from .ending import ending_in_one_line
 
 __all__ = ["app", "console", "emit", "main", "note", "number_or_word", "print_table"]
-
-MAX_MESSAGE = 20_000  # one that names hundreds of tensors is shown whole, a stranger's book is not
 
 app = typer.Typer(
     name="qvec",
@@ -72,16 +68,9 @@ def number_or_word(text: str) -> float | str:
 
 def main() -> None:
     """Run the command line: bad input ends in one line on stderr and exit code 1, bad usage in 2."""
-    if not console.is_terminal:
-        from transformers.utils import logging
+    with ending_in_one_line():
+        if not console.is_terminal:
+            from transformers.utils import logging
 
-        logging.disable_progress_bar()  # a bar in a log file is noise
-    try:
+            logging.disable_progress_bar()  # a bar in a log file is noise
         app()
-    except QVecError as error:
-        message = printable(" ".join(str(error).split()), MAX_MESSAGE)
-        print(f"qvec: {message}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("qvec: interrupted", file=sys.stderr)
-        sys.exit(130)

@@ -36,6 +36,8 @@ def demo(
     from ..errors import QVecError
 
     if out.exists():
+        if not out.is_dir():
+            raise QVecError(f"{out}: is a file; name a new folder with --out")
         if any(out.iterdir()) and not (out / MARK).exists():
             raise QVecError(f"{out}: is not empty and no earlier demo; name a new folder with --out")
         shutil.rmtree(out)
