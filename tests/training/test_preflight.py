@@ -47,6 +47,7 @@ def labeled(labels, classes=CLASSES, sizes=((16, 16),), mode="RGB"):
     return Dataset.from_dict({"image": pictures, "label": labels}, features=features)
 
 
+GREY = processor(image_mean=[0.5], image_std=[0.5])
 KEEPS_ASPECT = {"size": {"shortest_edge": 16}}
 RECTANGULAR = {"base": backbone(image_size=(16, 24)), "processor": processor(size={"height": 16, "width": 24})}
 FAILS = {
@@ -73,20 +74,14 @@ FAILS = {
         {"dataset": labeled([0, 1, 2], sizes=((24, 16),)), "processor": processor(**KEEPS_ASPECT)},
         r"\(3, 16, 24\), which the model refuses",
     ),
-    "a processor for grey images": (
-        {"processor": processor(image_mean=[0.5], image_std=[0.5])},
-        "refuses image 0 as RGB",
-    ),
+    "a processor for grey images": ({"processor": GREY}, "refuses image 0 as RGB"),
     "a processor for colour images": ({"base": backbone(num_channels=1)}, "refuses image 0 as L"),
-    "a deviation of 0": ({"processor": processor(image_std=[0, 0, 0])}, "NaN or infinity"),
+    "a mean that is no number": ({"processor": processor(image_mean=[float("nan")] * 3)}, "NaN or infinity"),
     "a function for a processor": (
         {"processor": lambda pictures, **how: {"pixel_values": torch.zeros(len(pictures), 3, 16, 16)}},
         "that can be saved",
     ),
-    "shared images of a rectangle": (
-        {**RECTANGULAR, "share_images": 4},
-        r"square images .*found image_size \[16, 24\]",
-    ),
+    "shared images of a rectangle": ({**RECTANGULAR, "share_images": 4}, r"square images .*image_size \[16, 24\]"),
     "too many shared images": ({"share_images": 513}, "from 1 to 512, found 513"),
     "fewer than no shared images": ({"share_images": -3}, "from 1 to 512, found -3"),
     "half a shared image": ({"share_images": 4.5}, "from 1 to 512, found 4.5"),
@@ -153,10 +148,8 @@ def test_an_image_of_another_size_in_a_set_too_large_to_keep() -> None:
 
 def test_a_model_of_one_channel_trains_on_grey_images(tmp_path) -> None:
     colour = DatasetDict(train=images(12, 0), validation=images(6, 1))
-    grey = processor(image_mean=[0.5], image_std=[0.5])
-    donor = train_donor(
-        backbone(num_channels=1), colour, tmp_path / "out", recipe=QUICK, processor=grey, share_images=3
-    )
+    grey, base = GREY, backbone(num_channels=1)
+    donor = train_donor(base, colour, tmp_path / "out", recipe=QUICK, processor=grey, share_images=3)
     model = ViTForImageClassification.from_pretrained(donor.fp)
     lumas = [picture.convert("L") for picture in colour["validation"]["image"]]
     pixels = torch.stack([torch.tensor(np.asarray(luma) / 255 - 0.5).float() / 0.5 for luma in lumas])[:, None]
@@ -225,14 +218,11 @@ def test_the_process_is_as_before(ends, tmp_path) -> None:
         switches = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
         return drawn, switches, dict(os.environ), torch.get_num_threads(), dict(AcceleratorState._shared_state)
 
-    random.seed(3)
-    torch.manual_seed(3)
+    base, dataset = backbone(), images(8, 0)
     before = state()
     call = {"recipe": TrainingRecipe(**{**QUICK.to_dict(), "precision": "bf16"}), "processor": processor()}
     try:
-        train_donor(
-            backbone(), images(8, 0), tmp_path, callbacks=[Break()], arguments={"full_determinism": True}, **call
-        )
+        train_donor(base, dataset, tmp_path, callbacks=[Break()], arguments={"full_determinism": True}, **call)
     except KeyboardInterrupt:
         assert ends == "badly"
     assert state() == before

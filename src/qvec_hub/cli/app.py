@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Collection
 from typing import Any
 
 import typer
@@ -17,12 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import QVecError
-from ..untrusted import printable
+from .ending import ending_in_one_line
 
 __all__ = ["app", "console", "emit", "main", "note", "number_or_word", "print_table"]
-
-MAX_MESSAGE = 20_000  # one that names hundreds of tensors is shown whole, a stranger's book is not
 
 app = typer.Typer(
     name="qvec",
@@ -79,38 +71,9 @@ def main() -> None:
 
     Ctrl-C and a request to end (SIGTERM) leave no scratch files behind: exit codes 130 and 143.
     """
-    if not console.is_terminal:
-        from transformers.utils import logging
+    with ending_in_one_line():
+        if not console.is_terminal:
+            from transformers.utils import logging
 
-        logging.disable_progress_bar()  # a bar in a log file is noise
-    try:
-        with _ending_cleanly():
-            app()
-    except QVecError as error:
-        message = printable(" ".join(str(error).split()), MAX_MESSAGE)
-        print(f"qvec: {message}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("qvec: interrupted", file=sys.stderr)
-        sys.exit(130)
-
-
-@contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP run the blocks that clean up, as Ctrl-C does; a second one is not waited for."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        sys.exit(128 + number)
-
-    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    taken = []
-    if threading.current_thread() is threading.main_thread():
-        taken = [number for number in wanted if signal.getsignal(number) == signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+            logging.disable_progress_bar()  # a bar in a log file is noise
+        app()

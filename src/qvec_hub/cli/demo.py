@@ -38,6 +38,8 @@ def demo(
     check_writable(out)
     settings = DemoSettings(weights=weights)
     if out.exists():
+        if not out.is_dir():
+            raise QVecError(f"{out}: is a file; name a new folder with --out")
         if any(out.iterdir()) and not (out / MARK).exists():
             raise QVecError(f"{out}: is not empty and no earlier demo; name a new folder with --out")
         remove_demo(out, settings)
