@@ -26,7 +26,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 test-numerics: $(READY)
-	ATEN_CPU_CAPABILITY=$${ATEN_CPU_CAPABILITY:-default} QVEC_TEST_THREADS=2 $(BIN)/python -m pytest -n 2 $(NUMERICS)
+	ATEN_CPU_CAPABILITY=$${ATEN_CPU_CAPABILITY:-default} QVEC_TEST_THREADS=2 OMP_WAIT_POLICY=passive \
+		$(BIN)/python -m pytest -n 2 $(NUMERICS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -115,9 +115,9 @@ def test_tuning_looks_at_features_whatever_the_head(receiver, pixels, quick_roun
 
 
 def test_heads_that_give_every_image_one_answer(receiver, vector, pixels) -> None:
-    alone = with_head(receiver, {"num_labels": 1, "problem_type": SINGLE_LABEL})
-    other = copy.deepcopy(receiver)
-    other.config.__dict__["problem_type"] = "ranking"
+    alone, other = with_head(receiver, {"num_labels": 1}), copy.deepcopy(receiver)
+    for model, problem in ((alone, SINGLE_LABEL), (other, "ranking")):  # transformers refuses both in its constructor
+        model.config.__dict__["problem_type"] = problem
     for model, words in ((alone, "num_labels=1"), (other, "'ranking'"), (receiver.vit, "logits")):
         before = copy.deepcopy(model.state_dict())
         with pytest.raises(qv.QVecError, match=words):
@@ -129,3 +129,14 @@ def test_a_broken_receiver_has_no_scale(receiver, vector, pixels) -> None:
     receiver.classifier.bias.data[0] = float("nan")
     with pytest.raises(qv.QVecError, match="finite logits"):
         qv.choose_scale(receiver, vector, GRID, images=pixels)
+
+
+@pytest.mark.parametrize("head", ["one output", "several outputs", "several labels"])
+def test_there_is_no_top_1_of_such_heads(head: str, receiver, pixels) -> None:
+    from qvec_hub.evaluation import PreprocessedImages, count_correct, predict
+
+    model = with_head(receiver, HEADS[head][0])
+    images = PreprocessedImages(pixels, torch.zeros(len(pixels), dtype=torch.long), None, "pil")
+    for count in (qv.evaluate, predict, count_correct):
+        with pytest.raises(qv.DataError, match=HEADS[head][1]):
+            count(model, images)
