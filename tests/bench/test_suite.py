@@ -92,6 +92,23 @@ BROKEN = [
     ({"measure": [{"method": "own_qat", "grids": ["int5"]}]}, "no vectors are trained for int5-channel-absmax"),
     ({"measure": [{"method": "qvec", "donors": "others", "scales": [1]}]}, "merge goes with"),
     ({"measure": [{"method": "qvec", "donors": "each", "scales": ["best"]}]}, "measure.0.scales"),
+    ({"measure": [{"method": "qvec", "donors": "each", "scales": [float("nan")]}]}, "measure.0.scales.*finite"),
+    (
+        {"measure": [{"method": "qvec", "donors": "others", "scales": [1], "merge": "magic"}]},
+        "merge: expected one of mean",
+    ),
+    ({"measure": [{"method": "proxy_gptq", "donors": "each", "scales": [1], "grids": ["int5"]}]}, "trained for int5"),
+    ({"bases": ["base-xxl"]}, "bases: expected base-xs.*found 'base-xxl'"),
+    ({"bases": ["../../etc"]}, "bases: expected base-xs"),
+    ({"bases": ["a/vit", "b/vit"]}, "names that differ behind the slash"),
+    ({"tasks": ["dogs"]}, "the zoo has no task 'dogs'"),
+    ({"tasks": [{"name": "shapes", "dataset": "zoo:shapes", "epochs": -1}]}, "epochs: .*greater than 0"),
+    ({"receivers": []}, "receivers: "),
+    ({"seeds": [-1]}, "seeds.0"),
+    ({"seeds": [True]}, "seeds.0"),
+    ({"images": {"test": True}}, "images.test"),
+    ({"recipe": "ste"}, "recipe: expected hyper-parameters by name"),
+    ({"validation_scales": []}, "validation_scales"),
 ]
 
 
@@ -105,7 +122,19 @@ def test_a_broken_suite_is_refused_by_place(change: dict, message: str, tmp_path
     assert str(path) in str(found.value)
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "\x00", "!!python/object:os.system {}"])
+NO_SUITES = [
+    "",
+    "[1, 2]",
+    "a: [",
+    "\x00",
+    "!!python/object:os.system {}",
+    "[" * 3000,
+    "a: 2020-13-45",
+    "a: 1\nb: 2\na: 3",
+]
+
+
+@pytest.mark.parametrize("text", [*NO_SUITES, "a: " + "9" * 5000], ids=lambda text: text[:12])
 def test_what_is_no_suite_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
@@ -114,7 +143,7 @@ def test_what_is_no_suite_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    for name in ("zoo-23", "../zoo-22", str(tmp_path / "none.yaml")):
+    for name in ("zoo-23", "../zoo-22", str(tmp_path / "none.yaml"), "\0", "a" * 5000, None, 5):
         with pytest.raises(DataError, match=r"vision-22, zoo-22, zoo-22-best, zoo-6-int3, zoo-mini|cannot|No such"):
             load_suite(name)
 

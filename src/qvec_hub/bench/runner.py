@@ -11,7 +11,7 @@ from accelerate import PartialState
 from filelock import FileLock, Timeout
 
 from ..checkpoint import load_classifier
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..folders import check_writable, write_text
 from ..naming import backbone_tensors
 from ..progress import counting
@@ -98,7 +98,13 @@ def open_run(out: str | Path) -> tuple[list[Row], Context, Suite | None]:
     """
     rows = read_all([out], torn_ok=True)
     path = Path(out, SUITE_FILE)
-    suite = Suite.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        suite = Suite.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected the suite that `qvec bench run` wrote beside its rows, found otherwise "
+            f"({first_line(error)}); remove the file to look at the rows alone"
+        ) from error
     return rows, read_context([out]), suite
 
 
@@ -122,7 +128,7 @@ def _claim(out: Path, suite: Suite) -> None:
     path, text = out / SUITE_FILE, suite.model_dump_json(indent=1) + "\n"
     if not path.exists():
         write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
+    elif not path.is_file() or path.read_bytes() != text.encode():
         raise DataError(
             f"{path}: expected the suite {suite.name} {suite.version} as it stands now, found another one, or another "
             "wording of it, for which the rows there were counted; name another folder with --out"

@@ -14,7 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ..errors import DataError, QVecError
 from ..grids import Grid
+from ..merge import METHODS
+from ..schema import REPO_ID
 from ..training.recipe import TrainingRecipe
+from ..untrusted import printable
+from ..zoo import BASES, tasks
 
 __all__ = ["CALIBRATED", "PROXIED", "SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
 
@@ -24,7 +28,10 @@ Calibrated = Literal["gptq", "awq", "fitted", "tuned"]
 # With proxy images -> the rounding that these serve.
 PROXIED = {"proxy_gptq": "gptq", "proxy_fitted": "fitted", "proxy_tuned": "tuned"}
 Proxied = Literal["proxy_gptq", "proxy_fitted", "proxy_tuned"]
-Scale = float | Literal["unit", "recommended", "auto", "validation"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scale = Finite | Literal["unit", "recommended", "auto", "validation"]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Limit = Annotated[int, Field(ge=1, strict=True)]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=96)]
 
 
@@ -43,6 +50,8 @@ def _checked(parse: Any) -> BeforeValidator:
 def _recipe(value: Any) -> TrainingRecipe:
     if isinstance(value, TrainingRecipe):
         return value
+    if not isinstance(value, dict):
+        raise QVecError(f"recipe: expected hyper-parameters by name, found {value!r}")
     try:
         return TrainingRecipe(**value)
     except TypeError as error:
@@ -73,7 +82,14 @@ class TaskSpec(Strict):
     train_split: str = "train"
     validation_split: str | None = None
     test_split: str = "test"
-    epochs: float | None = None
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _in_the_zoo(self) -> TaskSpec:
+        name = self.dataset.removeprefix("zoo:")
+        if name != self.dataset and name not in tasks():
+            raise ValueError(f"the zoo has no task {name!r}; it has {', '.join(tasks())}")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -84,10 +100,10 @@ class TaskSpec(Strict):
 class Images(Strict):
     """How many images of a split are used, evenly spread; all where it is null. Calibration takes train images."""
 
-    train: int | None = Field(default=None, ge=1)
-    validation: int | None = Field(default=None, ge=1)
-    test: int | None = Field(default=None, ge=1)
-    calibration: int = Field(default=256, ge=1)
+    train: Limit | None = None
+    validation: Limit | None = None
+    test: Limit | None = None
+    calibration: Limit = 256
 
 
 class Measure(Strict):
@@ -119,6 +135,8 @@ class Measure(Strict):
             raise ValueError(f"the scale 'validation' goes with method 'qvec', not with {self.method!r}")
         if vector and (self.donors == "others") != (self.merge is not None):
             raise ValueError("merge goes with 'donors: others', and is needed there, such as mean")
+        if self.merge is not None and self.merge not in METHODS:
+            raise ValueError(f"merge: expected one of {', '.join(METHODS)}, found {self.merge!r}")
         if self.donors == "others" and "task_vector" in self.controls:
             raise ValueError("the control task_vector is of one donor; expected donors: each")
         if self.method == "fp" and self.grids:
@@ -138,13 +156,13 @@ class Suite(Strict):
     about: str
     bases: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
-    receivers: tuple[str, ...] | None = None
-    donors: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    receivers: tuple[str, ...] | None = Field(default=None, min_length=1)
+    donors: tuple[str, ...] | None = Field(default=None, min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     images: Images = Images()
     recipe: Recipe = TrainingRecipe()
     grids: tuple[GridName, ...] = Field(min_length=1)
-    validation_scales: tuple[float, ...] = (*(round(0.15 * k, 2) for k in range(1, 11)), 1.0)
+    validation_scales: tuple[Finite, ...] = Field((*(round(0.15 * k, 2) for k in range(1, 11)), 1.0), min_length=1)
     measure: tuple[Measure, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -155,11 +173,18 @@ class Suite(Strict):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{role}: {twice[0]!r} is named twice")
+        for base in self.bases:
+            if base not in BASES and not REPO_ID.accepts(base):
+                raise ValueError(f"bases: expected {', '.join(BASES)} or a Hub id such as org/name, found {base!r}")
+        short = [base.rpartition("/")[2] for base in self.bases]
+        if len(set(short)) < len(short):  # which is what their models and rows are called by
+            raise ValueError("bases: expected names that differ behind the slash; measure these in suites of their own")
         for role in ("receivers", "donors"):
             strangers = set(getattr(self, role) or ()) - set(names)
             if strangers:
                 raise ValueError(f"{role}: {min(strangers)!r} is none of the tasks ({', '.join(names)})")
-        for grid in (grid for each in self.measure if each.method in ("qvec", "own_qat") for grid in each.grids or ()):
+        trained = (each for each in self.measure if each.method in ("qvec", "own_qat") or each.donors)
+        for grid in (grid for each in trained for grid in each.grids or ()):
             if grid not in self.grids:
                 raise ValueError(f"measure: no vectors are trained for {grid}; add it to the suite's grids")
         return self
@@ -186,22 +211,35 @@ class Suite(Strict):
         return self.model_copy(update=changes)
 
 
+class _NoKeyTwice(yaml.SafeLoader):
+    """Plain YAML in which no key stands twice: the last one would count without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"line {node.start_mark.line + 1}: the key {twice[0]!r} stands there twice")
+        return super().construct_mapping(node, deep)
+
+
 def load_suite(source: str | Path) -> Suite:
     """A suite that comes with the package, by its name, or the one in a YAML file.
 
     Raises:
         DataError: there is none, or it says something that makes no sense; each finding is named with its place.
     """
-    path = Path(source)
+    path = Path(str(source))
     if path.suffix not in (".yaml", ".yml"):
-        path = SUITES / f"{source}.yaml"
-        if Path(source).name != str(source) or not path.is_file():
-            known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))
-            raise DataError(f"suite {str(source)!r}: expected one of {known}, or a .yaml file of your own")
+        known = {file.stem: file for file in SUITES.glob("*.yaml")}
+        if str(source) not in known:
+            names = ", ".join(sorted(known))
+            raise DataError(f"suite {printable(repr(source))}: expected one of {names}, or a .yaml file of your own")
+        path = known[str(source)]
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: expected a suite in YAML, found none that can be read ({error})") from error
+        values = yaml.load(path.read_text(encoding="utf-8"), _NoKeyTwice)
+    except (OSError, ValueError, RecursionError, TypeError, yaml.YAMLError) as error:
+        found = " ".join(str(error).split())
+        raise DataError(f"{path}: expected a suite in YAML, found none that can be read ({found})") from error
     try:
         return Suite.model_validate(values)
     except ValidationError as error:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .ending import ending_in_one_line
+from ..untrusted import printable
+from .ending import MAX_MESSAGE, ending_in_one_line
 
 __all__ = ["app", "console", "emit", "main", "note", "number_or_word", "print_table"]
 
@@ -34,7 +35,7 @@ def emit(result: dict[str, Any], text: str, as_json: bool) -> None:
 
 def note(message: str) -> None:
     """One line for the person watching; never on stdout."""
-    console.print(message, highlight=False, markup=False, soft_wrap=True)
+    console.print(printable(message, MAX_MESSAGE), highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]], folding: Collection[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import QVecError, first_line
 from ..untrusted import printable
 
-__all__ = ["ending_in_one_line"]
+__all__ = ["MAX_MESSAGE", "ending_in_one_line"]
 
 MAX_MESSAGE = 20_000  # one that names hundreds of tensors is shown whole, a stranger's book is not
 SHOW_TRACEBACK = "QVEC_TRACEBACK"  # set, it shows where an error comes from that is none of the user's

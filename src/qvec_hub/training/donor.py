@@ -79,7 +79,9 @@ def train_donor(
     """Fine-tune a base twice, plainly and quantization-aware, and save both models and their vector.
 
     Both runs start from the same model (the QAT run does not continue the FP run) and see the same
-    images in the same order. ``out`` ends up with ``fp/`` and ``qat/`` (plain transformers folders with
+    images in the same order. Before that, one step with a few images shows whether all of it can work: what fails then
+    is raised then, and leaves nothing behind. What the Trainer sets for the whole process (random states, environment,
+    torch's switches) is undone in the end. ``out`` ends up with ``fp/`` and ``qat/`` (plain transformers folders with
     float weights and the image processor), ``vector/`` and a record of the settings; each appears only
     when it is complete.
 
@@ -97,15 +99,18 @@ def train_donor(
         resume: go on from the last checkpoint and skip what is finished.
         callbacks: given to the Trainers of both runs; ``args.run_name`` is ``"fp"`` or ``"qat"``.
         arguments: further `transformers.TrainingArguments`, for what does not change the result:
-            ``dataloader_num_workers``, ``gradient_checkpointing``, ``save_steps``, …
+            ``dataloader_num_workers``, ``gradient_checkpointing``, ``save_steps``, …; what contradicts the recipe is
+            refused.
         share_images: how many training images, without labels, the vector carries for receivers to be watched on (see
-            `QuantizationVector.with_images`); only where they may be published.
+            `QuantizationVector.with_images`), at most all there are; only where they may be published.
 
     Raises:
         ArtifactError: a base that does not load.
-        DataError: a dataset that does not load, without labels or without the split.
+        DataError: a dataset that does not load, without labels or without the split; images of one class alone; a
+            validation split of other classes.
         GridError: no such grid.
-        QVecError: settings that do not go together, an `out` in use, or a diverged run.
+        QVecError: settings that do not go together, images that the processor does not bring to one size, an `out` in
+            use by another training, or a diverged run.
     """
     grid, folder = Grid.parse(grid), _folder(out)
     trained = _train(
