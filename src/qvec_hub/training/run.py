@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from ..errors import QVecError
+from ..errors import ArtifactError, QVecError, first_line
 from .pixels import Pixels, collate
 from .progress import on_terminal, report_progress
 from .recipe import TrainingRecipe
 
 __all__ = ["Score", "evaluate", "train"]
+
+_WRITER = "inline_container"  # in the messages of torch.save, which raises a RuntimeError when a disk is full
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def train(
     """Train `model` in place; checkpoints go to `folder`, whose name is the run's.
 
     Raises:
+        ArtifactError: a checkpoint cannot be written.
         QVecError: settings that do not go together or that this machine cannot run; a loss that
             left the numbers.
     """
@@ -54,7 +58,15 @@ def train(
         model.load_state_dict(saved.state_dict())
     trainer = LoadedTrainer(model, args, train_dataset=data, data_collator=collate, callbacks=list(callbacks))
     report_progress(trainer)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _WRITER not in str(error):
+            raise
+        raise ArtifactError(
+            f"run '{folder.name}': no checkpoint could be written to '{folder}' ({first_line(error)}); models that are "
+            "finished stay. Make room, then go on by resume=True (--resume)"
+        ) from error
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise QVecError(
