@@ -228,7 +228,7 @@ def _write_tensors(
         max_shard_size=artifact.MAX_SHARD_BYTES,
     )
     beside = json.dumps(listed(folder, sorted(path.name for path in folder.iterdir())))
-    metadata = {"format": "pt", BESIDE: beside}
+    metadata = {BESIDE: beside}  # one entry alone: safetensors writes several in any order
     for file, wanted in plan.filename_to_tensors.items():
         here: dict[str, Tensor] = {}
         for name in dict.fromkeys(owners[entry] for entry in wanted):

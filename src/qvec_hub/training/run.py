@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Subset
 from transformers import (
     PreTrainedModel,
@@ -22,7 +23,7 @@ from transformers import (
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ..errors import QVecError, first_line
+from ..errors import ArtifactError, QVecError, first_line
 from .pixels import Pixels, collate
 from .progress import on_terminal, report_progress
 from .recipe import TrainingRecipe
@@ -66,6 +67,8 @@ FOREIGN = (
     "push_to_hub",
 )
 
+_WRITER = "inline_container"  # in the messages of torch.save, which raises a RuntimeError when a disk is full
+
 
 @dataclass(frozen=True)
 class Score:
@@ -91,6 +94,7 @@ def train(
     """Train `model` in place; checkpoints go to `folder`, whose name is the run's.
 
     Raises:
+        ArtifactError: a checkpoint cannot be written.
         QVecError: settings that do not go together or that this machine cannot run; a loss that
             left the numbers.
     """
@@ -110,6 +114,13 @@ def train(
         ) from error
     except QVecError as error:
         raise _as_raised(error) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _WRITER not in str(error):
+            raise
+        raise ArtifactError(
+            f"run '{folder.name}': no checkpoint could be written to '{folder}' ({first_line(error)}); models that are "
+            "finished stay. Make room, then go on by resume=True (--resume)"
+        ) from error
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise QVecError(
