@@ -11,6 +11,7 @@ from transformers import AutoModelForImageClassification, PreTrainedModel, set_s
 
 from ..checkpoint import is_folder, load_config
 from ..errors import ArtifactError, QVecError
+from ..leftovers import refuse_leftovers
 from ..place import split_revision
 
 __all__ = ["base_name", "locate", "starting_model"]
@@ -82,6 +83,7 @@ def _from_files(folder: str, name: str, classes: list[str], seed: int, revision:
         ) from error
     model.config._commit_hash = commit
     _check_backbone(name, model, set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]})
+    refuse_leftovers(f"base '{name}'", model, report["unexpected_keys"])
     return model
 
 
