@@ -21,6 +21,7 @@ from transformers import (
 
 import qvec_hub as qv
 from qvec_hub import streaming
+from qvec_hub.training.start import starting_model
 from qvec_hub.workers import Workers
 
 from .conftest import fine_tuned, tiny_config
@@ -294,6 +295,7 @@ def every_way_in(folder: Path, out: Path):
     yield "qv", lambda: by_hub(folder)
     yield "qv deferred", lambda: by_hub(folder, rounding="gptq")
     yield "plugin", lambda: by_plugin(folder)
+    yield "train", lambda: starting_model(folder, list("abcde"), seed=0)
     yield "extract", lambda: qv.QuantizationVector.extract(folder, out)
 
 

@@ -20,7 +20,7 @@ def unread(monkeypatch):
     def fail(*args, **options):
         raise AssertionError("loaded before the target was looked at")
 
-    for owner, name in [(loading, "load_config"), (qv.QuantizationVector, "from_pretrained")]:
+    for owner, name in [(loading, "find_checkpoint"), (qv.QuantizationVector, "from_pretrained")]:
         monkeypatch.setattr(owner, name, fail)
     monkeypatch.setattr(qv.QuantizationVector, "extract", fail)
 

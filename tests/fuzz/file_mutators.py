@@ -34,8 +34,8 @@ PLACES = [CONFIG_FILE, TENSOR_FILE, INDEX_FILE, LINEAGE_FILE]  # a special file 
 
 
 def a_place(files: Files, rng: random.Random) -> str:
-    """Any file that is read, whether this artifact has it or not; qvec.safetensors only where it is."""
-    places = [name for name in PLACES if name in files or name != TENSOR_FILE]
+    """Any file that is read, whether this artifact has it or not; tensors and the sketch only where they are."""
+    places = [name for name in PLACES if name in files or name not in (TENSOR_FILE, LINEAGE_FILE)]
     return rng.choice([*places, *tensor_names(files)])
 
 

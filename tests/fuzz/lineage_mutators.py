@@ -64,6 +64,6 @@ def the_vector_as_its_own_sketch(files: Files, rng: random.Random) -> None:
     files[LINEAGE_FILE] = files[rng.choice(tensor_names(files))]
 
 
-@mutator(REFUSED, times=2)
+@mutator(REFUSED, times=2, needs=LINEAGE_FILE)
 def a_sketch_without_end(files: Files, rng: random.Random) -> None:
     files[LINEAGE_FILE] = Special("hole")

@@ -14,6 +14,7 @@ from ..checkpoint import config_of, find_checkpoint, load_reported
 from ..data import model_names
 from ..data.names import match
 from ..errors import ArtifactError, DataError, QVecError
+from ..leftovers import refuse_leftovers
 from ..naming import ORIGIN_RECORD
 from ..processor import keep_processor_, processor_of
 
@@ -79,6 +80,7 @@ def _from_files(source: str | Path, name: str, classes: list[str], seed: int) ->
     set_seed(seed)
     model, report = load_reported(checkpoint, config, dtype=torch.float32)
     _check_backbone(name, model, set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]})
+    refuse_leftovers(f"base '{name}'", model, report["unexpected_keys"])
     return model
 
 
