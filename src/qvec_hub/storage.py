@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import huggingface_hub
@@ -213,9 +214,22 @@ def _write_tensors(
         for name in dict.fromkeys(owners[entry] for entry in wanted):
             here |= {entry: content for entry, content in entries(name).items() if entry in wanted}
         save_file({entry: here[entry].contiguous() for entry in wanted}, folder / file, metadata=metadata)
+        _order_metadata(folder / file, metadata)
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         (folder / artifact.INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _order_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Let the same vector make the same file: safetensors writes metadata in any order, another one each time."""
+    texts = [json.dumps(dict(items), separators=(",", ":")) for items in permutations(metadata.items())]
+    wanted, *others = (f'"__metadata__":{text}'.encode() for text in texts)
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length)
+        found = next((other for other in others if other in header), wanted)
+        file.seek(8)
+        file.write(header.replace(found, wanted, 1))
 
 
 def _refuse_heads(tensors: Mapping[str, Tensor], where: str) -> None:
