@@ -11,6 +11,7 @@ stays but after SIGKILL, and then only until the next save there. `qvec push` go
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -36,6 +37,7 @@ from qvec_hub import folders, loading
 from qvec_hub.bench import read_rows, suite
 from qvec_hub.cli import main as qvec
 
+RESULT = Path(__file__).parent / "results" / "interruptions.json"
 SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
 FOREIGN = {"notes.txt": "mine", "model_notes.md": "mine", "deep/model_best.pt": "mine"}
@@ -335,6 +337,10 @@ def moments(command: Command, trial: Trial, rng: random.Random) -> Callable[[], 
     return drawn
 
 
+def total(found: dict[str, dict[str, dict[str, int]]], what: str) -> int:
+    return sum(counts.get(what, 0) for places in found.values() for counts in places.values())
+
+
 def push_trials(root: Path, kills: int, rng: random.Random) -> Counter[str]:
     """Kill pushes over a published vector: the repository has the old one or the new."""
     counts: Counter[str] = Counter()
@@ -403,8 +409,9 @@ def main() -> None:
         if "127.0.0.1" in os.environ.get("HF_ENDPOINT", "") and not (args.only and "push" not in args.only):
             found["push"] = {"a repository": dict(sorted(push_trials(root, args.kills, rng).items()))}
             print(f"push: {found['push']}", flush=True)
-    faults = sum(counts.get("faults", 0) for places in found.values() for counts in places.values())
-    kills = sum(counts.get("kills", 0) for places in found.values() for counts in places.values())
+    before = RESULT.read_text(encoding="utf-8") if RESULT.exists() else "{}"
+    found = {**json.loads(before).get("commands", {}), **found}  # what was not run now stays
+    kills, faults = (total(found, what) for what in ("kills", "faults"))
     print(f"{kills} kills, {faults} faults")
     write_result("interruptions", {"kills": kills, "faults": faults, "commands": found, **environment()})
     sys.exit(bool(faults))

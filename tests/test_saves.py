@@ -500,3 +500,10 @@ def test_an_index_of_an_earlier_save_is_read_as_a_strangers(vector, tmp_path: Pa
     assert (tmp_path / "outside.safetensors").read_bytes() == b"mine"
     with safe_open(folder / TENSORS, "pt") as opened:
         assert set(json.loads(opened.metadata()["files"])) == {"lineage.safetensors"}
+
+
+def test_the_same_vector_makes_the_same_files(vector, tmp_path: Path) -> None:
+    for number in range(12):  # by chance alone all would be alike once in two thousand times
+        vector.save_pretrained(tmp_path / str(number))
+    assert len({(tmp_path / str(number) / TENSORS).read_bytes() for number in range(12)}) == 1
+    assert all(torch.equal(tensor, vector[name]) for name, tensor in load_file(tmp_path / "0" / TENSORS).items())
