@@ -11,9 +11,8 @@ import torch
 import qvec_hub
 from _machine import environment, write_result
 from qvec_hub import Grid
-from qvec_hub.bench.library import Library
-from qvec_hub.bench.receiver import Vector
-from qvec_hub.bench.seat import Seat
+from qvec_hub.bench.model_store import Library
+from qvec_hub.bench.receiver import Seat, Vector
 from qvec_hub.bench.suite import load_suite
 
 BATCH = 250
@@ -52,5 +51,5 @@ def write(name: str, quoted: str, result: dict[str, object], args: argparse.Name
     """Into the benchmark's results for this base and, to be kept, among the numbers that the package quotes."""
     write_result(f"{name}_{args.base}", result | environment())
     if args.keep:
-        path = Path(qvec_hub.__file__).parent / "quoted" / f"{quoted}.json"
+        path = Path(qvec_hub.__file__).parent / "results" / f"{quoted}.json"
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

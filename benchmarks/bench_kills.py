@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from _machine import environment, write_result
-from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import key_of_row
+from qvec_hub.results.rows import read_rows
 
 COMMAND = ["qvec", "bench", "run", "zoo-22", "--base", "base-xs", "--receiver", "digits", "--receiver", "shapes"]
 

@@ -25,12 +25,12 @@ from transformers import ViTForImageClassification, ViTImageProcessor
 
 from _machine import environment, write_result
 from qvec_hub import zoo
-from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import Cell, Key, cells, key_of_row
-from qvec_hub.bench.library import Library
-from qvec_hub.bench.processes import worthwhile_workers
+from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.runner import run_suite
 from qvec_hub.bench.suite import Suite, load_suite
+from qvec_hub.bench.workers import worthwhile_workers
+from qvec_hub.results.rows import read_rows
 
 BASE, GRID = "base-xs", "int2-channel-absmax"
 PROTOCOL = [{"method": "qvec", "donors": "each", "scales": ["unit"], "grids": [GRID]}]

@@ -33,9 +33,11 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 import qvec_hub as qv
 from _machine import environment, write_result
-from qvec_hub import folders, loading
-from qvec_hub.bench import read_rows, suite
-from qvec_hub.cli import main as qvec
+from qvec_hub.bench import suite
+from qvec_hub.cli.app import main as qvec
+from qvec_hub.loading import from_pretrained as loading
+from qvec_hub.results.rows import read_rows
+from qvec_hub.util import atomic as folders
 
 RESULT = Path(__file__).parent / "results" / "interruptions.json"
 SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}

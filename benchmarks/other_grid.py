@@ -13,8 +13,8 @@ from statistics import fmean
 from _zoo import accuracy, arguments, receivers, write
 from qvec_hub import Grid
 from qvec_hub.bench.cells import Cell
-from qvec_hub.bench.donors import Donors
-from qvec_hub.bench.library import Library
+from qvec_hub.bench.model_store import Library
+from qvec_hub.bench.vector_cache import Donors
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from _zoo import accuracy, arguments, receivers, write
 from qvec_hub import Grid, QuantizationVector
-from qvec_hub.bench.library import Library
-from qvec_hub.bench.seat import Seat
-from qvec_hub.encoding import ENCODINGS
+from qvec_hub.artifact.encoding import ENCODINGS
+from qvec_hub.bench.model_store import Library
+from qvec_hub.bench.receiver import Seat
 
 
 def main() -> None:

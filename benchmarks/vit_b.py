@@ -117,7 +117,7 @@ def measure_forward(variants: list[str], folder: Path, batch: int, runs: int) ->
 
 def sizes(folder: Path) -> dict[str, float]:
     import qvec_hub as qv
-    from qvec_hub.quanto import packed_layers
+    from qvec_hub.layers.packed_linear import packed_layers
 
     model = qv.from_pretrained(folder / "receiver", vector=folder / "vector", weights="int3")
     model.save_pretrained(folder / "saved")

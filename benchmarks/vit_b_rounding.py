@@ -72,8 +72,8 @@ def measure(name: str) -> dict[str, float]:
 def rounding(model: ViTForImageClassification, name: str) -> dict[str, float]:
     """Wall time of `quantize_`."""
     import qvec_hub as qv
-    from qvec_hub.progress import stages
-    from qvec_hub.proxies import enough_images
+    from qvec_hub.proxies.model_inputs import enough_images
+    from qvec_hub.util.progress import stages
 
     start = time.perf_counter()
     with stages(show=True) as show:
@@ -84,10 +84,10 @@ def rounding(model: ViTForImageClassification, name: str) -> dict[str, float]:
 def tuning(model: ViTForImageClassification) -> dict[str, float]:
     """Of a step of tuning the median, and how many steps `quantize_` takes."""
     from qvec_hub import Grid
-    from qvec_hub.grids import quantize
-    from qvec_hub.naming import backbone_linears
-    from qvec_hub.proxies import proxy_pixels
-    from qvec_hub.rounding import tuning
+    from qvec_hub.backbone.names import backbone_linears
+    from qvec_hub.grid.quantize import quantize
+    from qvec_hub.proxies.model_inputs import proxy_pixels
+    from qvec_hub.rounding import tune_scales as tuning
 
     grid = Grid.parse(GRID)
     found = {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}

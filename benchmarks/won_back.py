@@ -17,8 +17,8 @@ import numpy as np
 
 from _machine import environment, write_result
 from qvec_hub.bench.context import Context, read_context
-from qvec_hub.bench.row import Row
-from qvec_hub.bench.rows import read_all
+from qvec_hub.results.row import Row
+from qvec_hub.results.rows import read_all
 
 DRAWS = 10_000
 PUBLISHED = "channel-absmax"  # grids, without their bits

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from qvec_hub.cli import main
+from qvec_hub.cli.app import main
 
 
 class Done(NamedTuple):

@@ -98,7 +98,7 @@ pytest_plugins = ["tests.cli_fixture", "tests.hub_server.fixtures", "tests.hub.l
 def quick_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few proxy images, scales and steps of tuning, where the test is not about what these find."""
     monkeypatch.setitem(qv.scale.SCALES, "tuned", (0.0, 0.5))
-    monkeypatch.setattr("qvec_hub.proxies.pixels.MOST", 64)
-    monkeypatch.setattr("qvec_hub.rounding.tuning.STEPS", 5)
-    monkeypatch.setattr("qvec_hub.rounding.fitting.ROUNDS", 0)
-    monkeypatch.setattr("qvec_hub.rounding.fitting.SWEEPS", 1)
+    monkeypatch.setattr("qvec_hub.proxies.model_inputs.MOST", 64)
+    monkeypatch.setattr("qvec_hub.rounding.tune_scales.STEPS", 5)
+    monkeypatch.setattr("qvec_hub.rounding.fit_scales.ROUNDS", 0)
+    monkeypatch.setattr("qvec_hub.rounding.fit_scales.SWEEPS", 1)

@@ -25,8 +25,8 @@ from transformers import (
 )
 
 import qvec_hub as qv
-from qvec_hub.naming import backbone_linears, canonical_names
-from qvec_hub.quanto import packed_layers
+from qvec_hub.backbone.names import backbone_linears, canonical_names
+from qvec_hub.layers.packed_linear import packed_layers
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 28,
          "image_size": 16, "patch_size": 4, "num_labels": 5}  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
-from qvec_hub.artifact import CONFIG_FILE, VectorConfig
+from qvec_hub.artifact.config import CONFIG_FILE, VectorConfig
 
 KEYS = [
     "format_version", "qvec_hub_version", "model_type", "architecture", "base_model", "donor", "recipe", "grid",

@@ -13,9 +13,11 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from transformers import ViTForImageClassification
 
-from qvec_hub.data import check_classes, class_names, load_image_splits, load_images
+from qvec_hub.data.classes import check_classes, class_names
+from qvec_hub.data.images import load_image_splits, load_images
 from qvec_hub.errors import DataError
-from qvec_hub.evaluation import evaluate, preprocess
+from qvec_hub.evaluation.images import preprocess
+from qvec_hub.evaluation.runner import evaluate
 from qvec_hub.training.start import starting_model
 
 from .conftest import tiny_config

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageClassification
 
 import qvec_hub as qv
 from qvec_hub import Grid
-from qvec_hub.conditions import on_copies
+from qvec_hub.backbone.conditions import on_copies
 
 from .conftest import fine_tuned
 

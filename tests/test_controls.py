@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import qvec_hub as qv
-from qvec_hub.controls import random_like, shuffled, task_vector_like
-from qvec_hub.naming import backbone_tensors
+from qvec_hub.backbone.names import backbone_tensors
+from qvec_hub.bench.baselines.controls import random_like, shuffled, task_vector_like
 
 from .conftest import fine_tuned, tiny_config
 

@@ -9,8 +9,8 @@ from transformers import ViTForImageClassification
 
 import qvec_hub as qv
 from qvec_hub import Grid
-from qvec_hub.criterion import MULTI_LABEL, REGRESSION, SINGLE_LABEL, WORST, distance, problem_of
-from qvec_hub.naming import backbone_linears
+from qvec_hub.apply.criterion import MULTI_LABEL, REGRESSION, SINGLE_LABEL, WORST, distance, problem_of
+from qvec_hub.backbone.names import backbone_linears
 
 from .conftest import fine_tuned, tiny_config
 
@@ -133,7 +133,8 @@ def test_a_broken_receiver_has_no_scale(receiver, vector, pixels) -> None:
 
 @pytest.mark.parametrize("head", ["one output", "several outputs", "several labels"])
 def test_there_is_no_top_1_of_such_heads(head: str, receiver, pixels) -> None:
-    from qvec_hub.evaluation import PreprocessedImages, count_correct, predict
+    from qvec_hub.evaluation.images import PreprocessedImages
+    from qvec_hub.evaluation.runner import count_correct, predict
 
     model = with_head(receiver, HEADS[head][0])
     images = PreprocessedImages(pixels, torch.zeros(len(pixels), dtype=torch.long), None, "pil")

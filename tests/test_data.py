@@ -18,7 +18,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from qvec_hub.data import check_classes, class_names, load_image_splits, load_images, read_images
+from qvec_hub.data.classes import check_classes, class_names
+from qvec_hub.data.images import load_image_splits, load_images, read_images
 from qvec_hub.errors import DataError
 
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from qvec_hub.data import dataset_revision, load_images
+from qvec_hub.data.images import load_images
+from qvec_hub.data.sources import dataset_revision
 from qvec_hub.errors import DataError
 
 REPO = "me/pictures"

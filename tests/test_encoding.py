@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import qvec_hub as qv
-from qvec_hub.artifact import CONFIG_FILE, TENSOR_FILE
-from qvec_hub.encoding import ENCODINGS, WIDTHS
+from qvec_hub.artifact.config import CONFIG_FILE, TENSOR_FILE
+from qvec_hub.artifact.encoding import ENCODINGS, WIDTHS
 
 NAME = "encoder.layer.1.output.dense.weight"
 SMALL = "encoder.layer.1.output.dense.bias"
@@ -71,7 +71,7 @@ def test_saved_again_it_stays_as_it_is(vector, tmp_path: Path) -> None:
 
 def test_shards_may_part_codes_from_their_scales(vector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = saved(vector, tmp_path / "whole", "int4")
-    monkeypatch.setattr("qvec_hub.artifact.MAX_SHARD_BYTES", 3000)
+    monkeypatch.setattr("qvec_hub.artifact.config.MAX_SHARD_BYTES", 3000)
     parted = saved(vector, tmp_path / "parted", "int4")
     assert len(list((tmp_path / "parted").glob("qvec-*.safetensors"))) > 3
     assert all(torch.equal(whole[name], parted[name]) for name in vector)
@@ -125,8 +125,8 @@ def test_a_vit_b_vector_in_2_bits_takes_a_fourteenth() -> None:
     """By the plan of its tensors: no such vector needs to be made."""
     from transformers import ViTConfig, ViTForImageClassification
 
-    from qvec_hub.encoding import planned
-    from qvec_hub.naming import backbone_tensors
+    from qvec_hub.artifact.encoding import planned
+    from qvec_hub.backbone.names import backbone_tensors
 
     with torch.device("meta"):
         shapes = {name: t.shape for name, t in backbone_tensors(ViTForImageClassification(ViTConfig())).items()}

@@ -14,8 +14,8 @@ from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, 
 from transformers import AutoModelForImageClassification, ViTImageProcessor, pipeline
 
 import qvec_hub as qv
-from qvec_hub.naming import backbone_linears
-from qvec_hub.quanto import packed_layers, swap_linears_
+from qvec_hub.backbone.names import backbone_linears
+from qvec_hub.layers.packed_linear import packed_layers, swap_linears_
 
 
 class Doubled(nn.Module):

@@ -8,7 +8,7 @@ from optimum.quanto import HqqOptimizer, MaxOptimizer, qint4
 from optimum.quanto.tensor.optimizers.hqq_optimizer import shrink_lp_op
 
 from qvec_hub import Grid, GridError, fake_quantize
-from qvec_hub.grids import dequantize, quantize
+from qvec_hub.grid.quantize import dequantize, quantize
 
 
 def published(weight: torch.Tensor, bits: int, per_row: bool = True) -> torch.Tensor:

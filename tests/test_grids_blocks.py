@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qvec_hub import Grid
-from qvec_hub.ranges import MSE_BLOCK, _mse, mse
+from qvec_hub.grid.scale_rules import MSE_BLOCK, _mse, mse
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

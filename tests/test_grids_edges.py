@@ -8,9 +8,9 @@ import torch
 
 import qvec_hub as qv
 from qvec_hub import Grid, fake_quantize
-from qvec_hub.grids import dequantize, quantize
-from qvec_hub.naming import backbone_linears
-from qvec_hub.ranges import SERIAL
+from qvec_hub.backbone.names import backbone_linears
+from qvec_hub.grid.quantize import dequantize, quantize
+from qvec_hub.grid.scale_rules import SERIAL
 
 PATTERN = np.array([1.0, -0.3, 0.5, -0.5, 0.0, 0.07, -0.9], dtype=np.float32)
 ROWS = {

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import qvec_hub as qv
-from qvec_hub import storage
-from qvec_hub.artifact import CONFIG_FILE, LINEAGE_FILE, TENSOR_FILE, Donor, Revision, Source
-from qvec_hub.untrusted import parse_json, printable
+from qvec_hub.artifact import folder as storage
+from qvec_hub.artifact.config import CONFIG_FILE, LINEAGE_FILE, TENSOR_FILE, Donor, Revision, Source
+from qvec_hub.util.untrusted import parse_json, printable
 
 NAME = "encoder.layer.1.output.dense.weight"
 

@@ -17,10 +17,12 @@ from datasets import Dataset, DatasetDict
 from PIL import Image, ImageOps, features
 
 from qvec_hub.cli.pictures import picture_dataset
-from qvec_hub.data import class_names, load_image_splits, load_images, read_images
+from qvec_hub.data.classes import class_names
 from qvec_hub.data.files import image_suffixes
+from qvec_hub.data.images import load_image_splits, load_images, read_images
 from qvec_hub.errors import DataError
-from qvec_hub.evaluation import evaluate, predict, preprocess
+from qvec_hub.evaluation.images import preprocess
+from qvec_hub.evaluation.runner import evaluate, predict
 from qvec_hub.training.pictures import pictures
 
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)

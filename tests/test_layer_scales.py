@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import qvec_hub as qv
-from qvec_hub.naming import backbone_tensors
+from qvec_hub.backbone.names import backbone_tensors
 
 from .test_scale import GRID, divergence
 

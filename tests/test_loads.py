@@ -20,9 +20,9 @@ from transformers import (
 )
 
 import qvec_hub as qv
-from qvec_hub import streaming
+from qvec_hub.loading import streaming
 from qvec_hub.training.start import starting_model
-from qvec_hub.workers import Workers
+from qvec_hub.util.threads import Workers
 
 from .conftest import fine_tuned, tiny_config
 
@@ -161,15 +161,15 @@ def by_plugin(folder: Path, **how):
 
 # Where a load can be ended: whose method, and the call of it that fails.
 MOMENTS = {
-    "streaming: a weight arrives": ("qvec_hub.streaming.WeightStream.put", 3, {}),
-    "streaming: a worker packs": ("qvec_hub.streaming.pack_weight", 3, {}),
-    "streaming: a layer is filled": ("qvec_hub.quanto.PackedLinear.hold", 2, {}),
-    "streaming: the end": ("qvec_hub.streaming.WeightStream.finish", 1, {}),
+    "streaming: a weight arrives": ("qvec_hub.loading.streaming.WeightStream.put", 3, {}),
+    "streaming: a worker packs": ("qvec_hub.layers.packed_weight.pack_weight", 3, {}),
+    "streaming: a layer is filled": ("qvec_hub.layers.packed_linear.PackedLinear.hold", 2, {}),
+    "streaming: the end": ("qvec_hub.loading.streaming.WeightStream.finish", 1, {}),
     "transformers: a tensor is set": ("transformers.core_model_loading.set_param_for_module", 6, {}),
     "transformers: after the weights": ("transformers.PreTrainedModel.mark_tied_weights_as_initialized", 1, {}),
-    "deferred: a weight arrives": ("qvec_hub.gathering.Gathered.take", 3, {"rounding": "gptq"}),
-    "deferred: rounding": ("qvec_hub.rounding.whole_model.gptq", 2, {"rounding": "gptq"}),
-    "deferred: packing": ("qvec_hub.gathering.pack", 2, {"rounding": "gptq"}),
+    "deferred: a weight arrives": ("qvec_hub.loading.deferred.Gathered.take", 3, {"rounding": "gptq"}),
+    "deferred: rounding": ("qvec_hub.rounding.gptq.gptq", 2, {"rounding": "gptq"}),
+    "deferred: packing": ("qvec_hub.grid.packing.pack", 2, {"rounding": "gptq"}),
 }
 
 
@@ -230,7 +230,7 @@ def test_workers_compute_alone_and_end(three_threads) -> None:
 def test_quantize_interrupted_changes_nothing(rounding: str, receiver, pixels, monkeypatch, quick_rounding) -> None:
     before = copy.deepcopy(receiver)
     modules = dict(receiver.named_modules())
-    for place, which in [("qvec_hub.quanto.PackedLinear.hold", 3), ("torch.nn.Module.set_submodule", 4)]:
+    for place, which in [("qvec_hub.layers.packed_linear.PackedLinear.hold", 3), ("torch.nn.Module.set_submodule", 4)]:
         calls = []
 
         def failing(*args, real=(qv.quanto.PackedLinear.hold if "hold" in place else nn.Module.set_submodule),

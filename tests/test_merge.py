@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import qvec_hub as qv
-from qvec_hub.merge import METHODS
-from qvec_hub.storage import Computed
+from qvec_hub.artifact.folder import Computed
+from qvec_hub.vector.merge import METHODS
 
 from .conftest import fine_tuned
 

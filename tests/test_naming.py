@@ -22,7 +22,7 @@ from transformers import (
 )
 
 import qvec_hub as qv
-from qvec_hub.naming import backbone_linears, backbone_tensors, canonical_names
+from qvec_hub.backbone.names import backbone_linears, backbone_tensors, canonical_names
 
 from .conftest import tiny_config
 

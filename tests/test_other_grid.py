@@ -3,8 +3,8 @@
 import pytest
 
 from qvec_hub import Grid
-from qvec_hub.other_grid import other_grid
-from qvec_hub.quoted import quoted
+from qvec_hub.loading.grid_mismatch import other_grid
+from qvec_hub.results.reference import quoted
 
 MEASURED = {"absmax on mse": -6.85, "mse on mse": 8.58}  # as docs/findings.md has them
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.own_images import checked_images
+from qvec_hub.apply.own_images import checked_images
 
 GOOD = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(8))
 WRONG = {

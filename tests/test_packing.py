@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qvec_hub.packing import pack, packed_size, unpack
+from qvec_hub.grid.packing import pack, packed_size, unpack
 
 FIELDS = {2: (4, (8,)), 3: (4, (8, 4)), 4: (2, (8,)), 5: (2, (8, 2)), 6: (2, (8, 4)), 7: (2, (8, 4, 2)), 8: (1, (8,))}
 

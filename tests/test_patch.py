@@ -8,8 +8,8 @@ import torch
 from transformers import ViTForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.lineage import MIN_SIMILARITY, probe, similarity, sketch
-from qvec_hub.naming import backbone_tensors
+from qvec_hub.artifact.lineage import MIN_SIMILARITY, probe, similarity, sketch
+from qvec_hub.backbone.names import backbone_tensors
 
 from .conftest import fine_tuned, tiny_config
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.hub.claims import Origin
+from qvec_hub.hub.search.declared_base import Origin
 from qvec_hub.training.start import starting_model
 
 NAMES = [

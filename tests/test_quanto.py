@@ -11,10 +11,10 @@ from torch import nn
 from transformers import ViTForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.naming import backbone_linears
-from qvec_hub.packing import packed_size
-from qvec_hub.quantizing import _pack_linears_ as pack_linears_
-from qvec_hub.quanto import PackedLinear, packed_layers, swap_linears_
+from qvec_hub.backbone.names import backbone_linears
+from qvec_hub.grid.packing import packed_size
+from qvec_hub.layers.packed_linear import PackedLinear, packed_layers, swap_linears_
+from qvec_hub.loading.quantize_model import _pack_linears_ as pack_linears_
 
 from .conftest import tiny_config
 

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoModelForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.foreign import foreign_errors
-from qvec_hub.hub.claims import Origin
+from qvec_hub.hub.search.declared_base import Origin
 from qvec_hub.training.start import starting_model
+from qvec_hub.util.foreign import foreign_errors
 
 NAN, INFINITE = float("nan"), float("inf")
 VALUES = [

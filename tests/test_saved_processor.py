@@ -76,7 +76,7 @@ def test_the_lines_of_the_readme(folder: Path, vector, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["deep copy", "pickle", "torch"])
 def test_a_copy_saves_and_pushes_itself(way: str, folder: Path, tmp_path: Path, monkeypatch) -> None:
     pushed = []
-    monkeypatch.setattr("qvec_hub.hub.push_model", lambda model, repo, **options: pushed.append(model))
+    monkeypatch.setattr("qvec_hub.hub.publish.push.push_model", lambda model, repo, **options: pushed.append(model))
     model = WAYS[way](folder)
     with torch.no_grad():
         model.classifier.bias += 1

@@ -17,10 +17,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import qvec_hub as qv
-from qvec_hub import folders, scratch
-from qvec_hub.folders import check_writable, new_folder, write_text
-from qvec_hub.loading import save_model
-from qvec_hub.written import Layout
+from qvec_hub.loading.from_pretrained import save_model
+from qvec_hub.util import atomic as folders
+from qvec_hub.util import scratch
+from qvec_hub.util.atomic import new_folder, write_text
+from qvec_hub.util.scratch import check_writable
+from qvec_hub.util.written import Layout
 
 PICTURES = np.full((4, 16, 16, 3), 7, dtype=np.uint8)
 TENSORS, CONFIG = "qvec.safetensors", "qvec_config.json"

@@ -12,7 +12,7 @@ import torch
 
 import qvec_hub as qv
 from qvec_hub import Grid
-from qvec_hub.naming import backbone_tensors
+from qvec_hub.backbone.names import backbone_tensors
 
 HALF = {
     "float": 0.5,

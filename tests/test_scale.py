@@ -11,9 +11,10 @@ import torch.nn.functional as F
 
 import qvec_hub as qv
 from qvec_hub import Grid
-from qvec_hub.naming import backbone_linears
-from qvec_hub.proxies import enough_images, proxy_images, proxy_pixels
-from qvec_hub.scale import WATCH_SEED, best_scale, watching
+from qvec_hub.apply.choose_scale import WATCH_SEED, best_scale, watching
+from qvec_hub.backbone.names import backbone_linears
+from qvec_hub.proxies.draw import proxy_images
+from qvec_hub.proxies.model_inputs import enough_images, proxy_pixels
 
 from .conftest import fine_tuned
 
@@ -232,7 +233,7 @@ def test_what_wins_by_the_luck_of_a_rounding_must_win_again(
     def watching(*_: object, again: bool = False, **__: object):
         yield lambda scales: {0.0: 1.0, 0.5: second if again else 0.5}[scales[next(iter(vector))]]
 
-    monkeypatch.setattr("qvec_hub.scale.watching", watching)
+    monkeypatch.setattr("qvec_hub.apply.choose_scale.watching", watching)
     choice = qv.choose_scale(receiver, vector, GRID, rounding=rounding, scales=[0.5])
     assert choice.scale == expected
     assert choice.curve == ((0.0, 1.0), (0.5, 0.5))
@@ -240,7 +241,9 @@ def test_what_wins_by_the_luck_of_a_rounding_must_win_again(
 
 def test_the_second_trial_has_other_images(receiver, vector, monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr("qvec_hub.scale.round_linears_", lambda model, grid, rounding, images, **_: seen.append(images))
+    monkeypatch.setattr(
+        "qvec_hub.rounding.round_model.round_linears_", lambda model, grid, rounding, images, **_: seen.append(images)
+    )
     trials = []
     for again in (False, True):
         with watching(receiver, vector, GRID, "fitted", None, True, again=again) as divergence:

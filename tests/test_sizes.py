@@ -22,9 +22,9 @@ from transformers import (
 )
 
 import qvec_hub as qv
-from qvec_hub.artifact import CONFIG_FILE
-from qvec_hub.naming import architecture, backbone_tensors
-from qvec_hub.sizes import RULES, contradictions
+from qvec_hub.artifact.config import CONFIG_FILE
+from qvec_hub.artifact.sizes import RULES, contradictions
+from qvec_hub.backbone.names import architecture, backbone_tensors
 
 from .conftest import tiny_config
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from qvec_hub import Grid, fake_quantize, together
-from qvec_hub.together import fake_quantize_all
+from qvec_hub import Grid, fake_quantize
+from qvec_hub.grid import quantize as together
+from qvec_hub.grid.quantize import fake_quantize_all
 
 SHAPES = [(48, 64), (48, 64), (192, 64), (64, 192), (7, 64), (64, 192), (1, 1), (3, 65)]
 GRIDS = [

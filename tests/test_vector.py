@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import qvec_hub as qv
-from qvec_hub import artifact
-from qvec_hub.artifact import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, TENSOR_FILE
-from qvec_hub.naming import backbone_tensors
+from qvec_hub.artifact import config as artifact
+from qvec_hub.artifact.config import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, TENSOR_FILE
+from qvec_hub.backbone.names import backbone_tensors
 
 from .conftest import fine_tuned, tiny_config
 

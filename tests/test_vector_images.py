@@ -9,8 +9,9 @@ from PIL import Image
 
 import qvec_hub as qv
 from qvec_hub import Grid
-from qvec_hub.proxies import proxy_images, proxy_pixels
-from qvec_hub.vector_images import MAX_SHIPPED, read_images, write_images
+from qvec_hub.artifact.images import MAX_SHIPPED, read_images, write_images
+from qvec_hub.proxies.draw import proxy_images
+from qvec_hub.proxies.model_inputs import proxy_pixels
 
 PICTURES = np.array(proxy_images(21, 16))
 
@@ -106,7 +107,7 @@ def test_a_sheet_for_oblong_images(tmp_path: Path) -> None:
 
 
 def test_receivers_are_shown_them_first(vector, receiver_folder: Path, monkeypatch) -> None:
-    from qvec_hub.proxies import pixels
+    from qvec_hub.proxies import model_inputs as pixels
 
     monkeypatch.setattr(pixels, "LEAST", 30)
     monkeypatch.setattr(pixels, "MOST", 30)

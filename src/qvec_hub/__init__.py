@@ -3,23 +3,26 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .apply.choose_scale import ScaleChoice, choose_scale, rank_donors
+from .apply.layer_scales import scale_layers
+from .apply.patch import patch_
 from .errors import ArtifactError, DataError, GridError, HubError, LineageError, MisfitError, QVecError
-from .grids import Grid, fake_quantize
-from .layer_scales import scale_layers
-from .loading import from_pretrained
-from .merge import merge
-from .patch import patch_
-from .plugin import QVecConfig
-from .quantizing import quantize_
-from .scale import ScaleChoice, choose_scale, rank_donors
-from .training import prepare_qat_, strip_qat_
-from .vector import QuantizationVector
+from .grid.grid import Grid
+from .grid.quantize import fake_quantize
+from .loading.config import QVecConfig
+from .loading.from_pretrained import from_pretrained
+from .loading.quantize_model import quantize_
+from .training.qat import prepare_qat_, strip_qat_
+from .vector.merge import merge
+from .vector.vector import QuantizationVector
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .evaluation import EvalResult, evaluate
-    from .hub.search import search
-    from .training import TrainingRecipe, train_donor
+    from .evaluation.runner import evaluate
+    from .hub.search.search import search
+    from .results.counts import EvalResult
+    from .training.donor import train_donor
+    from .training.recipe import TrainingRecipe
 
 __all__ = [
     "ArtifactError",

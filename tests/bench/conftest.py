@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from qvec_hub import Grid
-from qvec_hub.bench import DonorUse, Row
-from qvec_hub.bench.library import Library
+from qvec_hub.bench.model_store import Library
+from qvec_hub.results.row import DonorUse, Row
 
 from .library import a_suite, fill
 

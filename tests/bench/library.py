@@ -9,7 +9,7 @@ import torch
 from transformers import ViTForImageClassification
 
 from qvec_hub import QuantizationVector, zoo
-from qvec_hub.bench.library import Library
+from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.suite import Suite
 from qvec_hub.zoo.base import base_processor
 

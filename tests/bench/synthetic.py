@@ -6,9 +6,9 @@ import math
 import random
 from collections.abc import Sequence
 
-from qvec_hub.bench import DonorUse, Row
 from qvec_hub.bench.context import Context, Trained
-from qvec_hub.grids import Grid
+from qvec_hub.grid.grid import Grid
+from qvec_hub.results.row import DonorUse, Row
 
 GRIDS = ("int2-channel-absmax", "int2-channel-mse")
 TASKS = ("digits", "shapes", "counting", "textures", "gratings", "colours")

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qvec_hub.bench.build as building
 import torch
 from transformers import ViTForImageClassification, ViTImageProcessor
 
-import qvec_hub.bench.build as building
 from qvec_hub import QuantizationVector, zoo
-from qvec_hub.bench.build import build_library, recorded_similarity
-from qvec_hub.bench.library import Library
+from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.suite import Suite
+from qvec_hub.bench.train_models import build_library, recorded_similarity
 from qvec_hub.errors import DataError, QVecError
-from qvec_hub.grids import Grid
+from qvec_hub.grid.grid import Grid
 
 from .library import BASE, a_suite
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from qvec_hub import zoo
-from qvec_hub.bench.library import Library
+from qvec_hub.bench.model_store import Library
 
 from .library import BASE, a_suite
 

@@ -12,12 +12,13 @@ import psutil
 import pytest
 
 import qvec_hub.bench.runner as runner
-from qvec_hub.bench import Row, read_rows
 from qvec_hub.bench.cells import cells, key_of_row
-from qvec_hub.bench.crew import rows_by_crew
-from qvec_hub.bench.library import Library
+from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.runner import run_suite
+from qvec_hub.bench.workers import rows_by_crew
 from qvec_hub.errors import ArtifactError, QVecError
+from qvec_hub.results.row import Row
+from qvec_hub.results.rows import read_rows
 
 from .library import BASE, a_suite, fill
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from qvec_hub import Grid
-from qvec_hub.bench import DonorUse, Row, evidence
+from qvec_hub.results.evidence import evidence
+from qvec_hub.results.row import DonorUse, Row
 
 RECEIVERS = [f"receiver-{i}" for i in range(6)]
 DONORS = [f"donor-{i}" for i in range(3)]

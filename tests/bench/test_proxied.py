@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
-from qvec_hub.bench import read_rows
 from qvec_hub.bench.cells import cells
 from qvec_hub.bench.context import read_context
-from qvec_hub.bench.library import Library
-from qvec_hub.bench.report import write_report
-from qvec_hub.bench.report.lines import measured
-from qvec_hub.bench.rows import row_files
+from qvec_hub.bench.model_store import Library
+from qvec_hub.bench.report.treatments import measured
+from qvec_hub.bench.report.write import write_report
 from qvec_hub.bench.runner import run_suite
 from qvec_hub.bench.stats.protocol import group
 from qvec_hub.bench.stats.transfer import transfers
 from qvec_hub.bench.verify import verify
-from qvec_hub.proxies import pixels
-from qvec_hub.rounding import fitting, tuning
+from qvec_hub.proxies import model_inputs as pixels
+from qvec_hub.results.rows import read_rows, row_files
+from qvec_hub.rounding import fit_scales as fitting
+from qvec_hub.rounding import tune_scales as tuning
 
 from .library import BASE, a_suite, fill
 

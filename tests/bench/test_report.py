@@ -12,17 +12,18 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from qvec_hub.bench import DonorUse, Row, append_row, read_all
 from qvec_hub.bench.context import Context, Trained
-from qvec_hub.bench.report import Report, write_report
 from qvec_hub.bench.report.curves import draw_bits, draw_scales
-from qvec_hub.bench.report.document import document
 from qvec_hub.bench.report.leaderboard import leaderboard
-from qvec_hub.bench.report.lines import KINDS, donor_lines, measured
+from qvec_hub.bench.report.markdown_report import document
 from qvec_hub.bench.report.style import KIND_COLOURS
 from qvec_hub.bench.report.text import file_names, percent
+from qvec_hub.bench.report.treatments import KINDS, donor_lines, measured
+from qvec_hub.bench.report.write import Report, write_report
 from qvec_hub.errors import DataError
-from qvec_hub.grids import Grid
+from qvec_hub.grid.grid import Grid
+from qvec_hub.results.row import DonorUse, Row
+from qvec_hub.results.rows import append_row, read_all
 
 from .synthetic import a_row, synthetic
 

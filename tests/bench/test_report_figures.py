@@ -12,15 +12,15 @@ import pytest
 from matplotlib import pyplot as plt
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from qvec_hub.bench import DonorUse, Row
 from qvec_hub.bench.context import Context
 from qvec_hub.bench.report.bars import draw_bars
 from qvec_hub.bench.report.curves import draw_bits, draw_scales
 from qvec_hub.bench.report.heatmap import _number, draw_heatmap
-from qvec_hub.bench.report.lines import measured
 from qvec_hub.bench.report.style import diverging, on_background
 from qvec_hub.bench.report.text import sample
-from qvec_hub.bench.stats import Transfer
+from qvec_hub.bench.report.treatments import measured
+from qvec_hub.bench.stats.transfer import Transfer
+from qvec_hub.results.row import DonorUse, Row
 
 from .synthetic import a_row, synthetic
 

@@ -10,10 +10,10 @@ from statistics import fmean
 
 import pytest
 
-from qvec_hub.bench import Row
 from qvec_hub.bench.context import Context
 from qvec_hub.bench.report.leaderboard import leaderboard
-from qvec_hub.bench.report.lines import donor_lines, measured
+from qvec_hub.bench.report.treatments import donor_lines, measured
+from qvec_hub.results.row import Row
 
 from .browser import Browser, find_browser
 from .synthetic import synthetic

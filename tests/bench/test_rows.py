@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from qvec_hub import Grid
-from qvec_hub.bench import DonorUse, Row, append_row, read_rows
 from qvec_hub.errors import DataError
-from qvec_hub.evaluation import EvalResult
+from qvec_hub.results.counts import EvalResult
+from qvec_hub.results.row import DonorUse, Row
+from qvec_hub.results.rows import append_row, read_rows
 
 KEYS = [
     "suite", "suite_version", "receiver", "receiver_revision", "dataset", "dataset_revision", "split", "method", "grid",

@@ -16,16 +16,16 @@ from transformers import ViTForImageClassification, ViTImageProcessor
 
 import qvec_hub.bench.runner as runner
 from qvec_hub import zoo
-from qvec_hub.bench import Row, read_rows
 from qvec_hub.bench.cells import cells, key_of_row
 from qvec_hub.bench.context import read_context
-from qvec_hub.bench.donors import Donors
-from qvec_hub.bench.library import Library
-from qvec_hub.bench.rows import row_files
+from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.runner import run_suite
-from qvec_hub.bench.stats import ceilings, transfers
+from qvec_hub.bench.stats.transfer import ceilings, transfers
+from qvec_hub.bench.vector_cache import Donors
 from qvec_hub.bench.verify import verify
 from qvec_hub.errors import ArtifactError, DataError
+from qvec_hub.results.row import Row
+from qvec_hub.results.rows import read_rows, row_files
 
 from .library import BASE, a_suite, fill
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, ks_2samp, norm, t
 
-from qvec_hub.bench.stats import Interval, mean_interval
-from qvec_hub.bench.stats.bootstrap import bootstrap_means
+from qvec_hub.bench.stats.bootstrap import Interval, bootstrap_means, mean_interval
 from qvec_hub.errors import DataError
 
 

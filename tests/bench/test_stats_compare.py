@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm, t, wilcoxon
 
-from qvec_hub.bench.stats import (
-    by_half,
-    by_seed,
-    by_similarity,
-    compare,
-    group,
-    mean_interval,
-    median_similarity,
-    similarity,
-    summarise,
-    transfers,
-)
+from qvec_hub.bench.stats.bootstrap import mean_interval
+from qvec_hub.bench.stats.compare import compare
+from qvec_hub.bench.stats.protocol import group
+from qvec_hub.bench.stats.splits import by_half, by_seed, by_similarity, median_similarity, similarity
+from qvec_hub.bench.stats.summary import summarise
+from qvec_hub.bench.stats.transfer import transfers
 from qvec_hub.errors import DataError
 
 from .synthetic import GRIDS, a_row, synthetic

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, spearmanr
 
-from qvec_hub.bench import DonorUse
 from qvec_hub.bench.context import Context
-from qvec_hub.bench.stats import Transfer, gain_by_similarity, sign_flip
+from qvec_hub.bench.stats.permutation import gain_by_similarity, sign_flip
+from qvec_hub.bench.stats.transfer import Transfer
 from qvec_hub.errors import DataError
+from qvec_hub.results.row import DonorUse
 
 from .synthetic import GRIDS, a_row
 

@@ -7,21 +7,13 @@ from statistics import median
 
 import pytest
 
-from qvec_hub.bench import DonorUse
 from qvec_hub.bench.context import Context, Trained
-from qvec_hub.bench.stats import (
-    Protocol,
-    accuracy,
-    against_scale,
-    ceilings,
-    group,
-    mean_interval,
-    per_donor,
-    per_receiver,
-    summarise,
-    transfers,
-)
+from qvec_hub.bench.stats.bootstrap import mean_interval
+from qvec_hub.bench.stats.protocol import Protocol, group
+from qvec_hub.bench.stats.summary import accuracy, against_scale, per_donor, per_receiver, summarise
+from qvec_hub.bench.stats.transfer import ceilings, transfers
 from qvec_hub.errors import DataError
+from qvec_hub.results.row import DonorUse
 
 from .synthetic import GRIDS, TASKS, a_row, synthetic
 

@@ -41,8 +41,8 @@ def calls():
 
 @pytest.mark.parametrize(("call", "option"), calls(), ids=lambda value: value if isinstance(value, str) else value[0])
 def test_nonsense_for_an_option(qvec, call, option, monkeypatch) -> None:
-    monkeypatch.setattr("qvec_hub.bench.build.build_library", unwanted)
-    monkeypatch.setattr("qvec_hub.demo.run_demo", unwanted)
+    monkeypatch.setattr("qvec_hub.bench.train_models.build_library", unwanted)
+    monkeypatch.setattr("qvec_hub.demo.run.run_demo", unwanted)
     for value in VALUES:
         done = qvec(*call, f"{option}={value}")
         assert done.returncode in (1, 2), (value, done)

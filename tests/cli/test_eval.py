@@ -11,7 +11,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 import qvec_hub as qv
 from qvec_hub.cli.app import main
-from qvec_hub.evaluation import evaluate
+from qvec_hub.evaluation.runner import evaluate
 
 
 @pytest.fixture

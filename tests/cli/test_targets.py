@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
-from qvec_hub import loading
+from qvec_hub.loading import from_pretrained as loading
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import ViTImageProcessor
 
 import qvec_hub as qv
-from qvec_hub.proxies import proxy_images
+from qvec_hub.proxies.draw import proxy_images
 
 
 def test_extract_info_apply(

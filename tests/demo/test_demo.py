@@ -7,11 +7,13 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 import qvec_hub as qv
-from qvec_hub.artifact import Revision
-from qvec_hub.bench import Row, read_rows
-from qvec_hub.controls import random_like
-from qvec_hub.demo import ROWS_FILE, DemoSettings, draw, run_demo, table
-from qvec_hub.training import TrainingRecipe
+from qvec_hub.artifact.config import Revision
+from qvec_hub.bench.baselines.controls import random_like
+from qvec_hub.demo.report import draw, table
+from qvec_hub.demo.run import ROWS_FILE, DemoSettings, run_demo
+from qvec_hub.results.row import Row
+from qvec_hub.results.rows import read_rows
+from qvec_hub.training.recipe import TrainingRecipe
 
 RECIPE = TrainingRecipe(epochs=1, learning_rate=1e-3, warmup_steps=1)
 SMALL = DemoSettings(tasks=("digits", "counting"), images=200, recipe=RECIPE, mean_curve=(0.5,), random_curve=(2.0,))
@@ -54,7 +56,7 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     counted = qv.evaluate(tmp_path / "out" / "counting" / "fp", "zoo:counting", progress=False)
     (fp,) = (row for row in rows if (row.receiver, row.method) == ("counting", "fp"))
     assert (counted.n, counted.correct) == (fp.n, fp.correct)
-    monkeypatch.setattr("qvec_hub.demo.run_demo", lambda *_: rows)  # once is enough: what the command prints of it
+    monkeypatch.setattr("qvec_hub.demo.run.run_demo", lambda *_: rows)  # once is enough: what the command prints of it
     printed = json.loads(qvec("demo", "--out", "other", "--json").stdout)
     assert [Row.from_dict(values) for values in printed["rows"]] == rows
     assert f"({rows[0].correct}/{rows[0].n})" in qvec("demo", "--out", "other").stdout

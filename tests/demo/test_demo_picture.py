@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from matplotlib import pyplot as plt
 
-from qvec_hub.bench import DonorUse, Row
-from qvec_hub.demo import DemoSettings, draw
-from qvec_hub.demo.run import BEST
+from qvec_hub.demo.report import draw
+from qvec_hub.demo.run import BEST, DemoSettings
+from qvec_hub.results.row import DonorUse, Row
 
 from ..bench.synthetic import a_row
 

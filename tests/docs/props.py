@@ -17,10 +17,11 @@ from PIL import Image
 from transformers import ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
 import qvec_hub as qv
-from qvec_hub.artifact import Revision
-from qvec_hub.bench import DonorUse, append_row
-from qvec_hub.bench.library import Library
+from qvec_hub.artifact.config import Revision
+from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.runner import run_suite
+from qvec_hub.results.row import DonorUse
+from qvec_hub.results.rows import append_row
 
 from ..bench.library import a_suite, fill
 from ..bench.synthetic import a_row

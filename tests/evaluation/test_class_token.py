@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import DeiTConfig, DeiTForImageClassification, ViTForImageClassification
 
-from qvec_hub.class_token import only_class_token
-from qvec_hub.data import load_images
-from qvec_hub.evaluation import count_correct, evaluate, preprocess
+from qvec_hub.backbone.class_token import only_class_token
+from qvec_hub.data.images import load_images
+from qvec_hub.evaluation.images import preprocess
+from qvec_hub.evaluation.runner import count_correct, evaluate
 
 from .conftest import tiny_vit
 

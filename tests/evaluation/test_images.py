@@ -11,10 +11,9 @@ from datasets import Dataset, concatenate_datasets
 from PIL import Image
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from qvec_hub.data import load_images, read_images
+from qvec_hub.data.images import load_images, read_images
 from qvec_hub.errors import DataError, QVecError
-from qvec_hub.evaluation import image_backend, load_processor, preprocess
-from qvec_hub.evaluation.images import rows_to_take
+from qvec_hub.evaluation.images import image_backend, load_processor, preprocess, rows_to_take
 
 
 def test_preprocess_equals_one_image_at_a_time(photos, processor):

@@ -9,8 +9,7 @@ import torch
 from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
 from qvec_hub.errors import QVecError
-from qvec_hub.evaluation import ImageClassificationMetric
-from qvec_hub.evaluation.metric import predictions_and_ranks
+from qvec_hub.evaluation.tally import ImageClassificationMetric, predictions_and_ranks
 
 
 def test_hand_counts():

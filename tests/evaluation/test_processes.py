@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from qvec_hub.data import load_images
-from qvec_hub.evaluation import evaluate, predict, preprocess
+from qvec_hub.data.images import load_images
+from qvec_hub.evaluation.images import preprocess
+from qvec_hub.evaluation.runner import evaluate, predict
 
 SCRIPT = """
 import json, sys

@@ -14,9 +14,10 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from qvec_hub.data import load_images
+from qvec_hub.data.images import load_images
 from qvec_hub.errors import DataError, QVecError
-from qvec_hub.evaluation import evaluate, predict, preprocess
+from qvec_hub.evaluation.images import preprocess
+from qvec_hub.evaluation.runner import evaluate, predict
 
 
 def plain_counts(model: nn.Module, photos, processor) -> tuple[int, int, int]:

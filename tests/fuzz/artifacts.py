@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from qvec_hub.artifact import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE
+from qvec_hub.artifact.config import CARD_FILE, CONFIG_FILE, INDEX_FILE, LINEAGE_FILE
 
 
 @dataclass(frozen=True)

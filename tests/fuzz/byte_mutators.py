@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from qvec_hub.artifact import CONFIG_FILE, INDEX_FILE, LINEAGE_FILE
+from qvec_hub.artifact.config import CONFIG_FILE, INDEX_FILE, LINEAGE_FILE
 
 from .artifacts import Files, pack, tensor_names, unpack
 from .mutators import EITHER, REFUSED, mutator

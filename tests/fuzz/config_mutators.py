@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from qvec_hub.artifact import CONFIG_FILE
+from qvec_hub.artifact.config import CONFIG_FILE
 
 from .artifacts import Files, json_of
 from .mutators import LOADED, REFUSED, mutator

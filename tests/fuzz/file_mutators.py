@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from qvec_hub.artifact import CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, TENSOR_FILE
+from qvec_hub.artifact.config import CONFIG_FILE, INDEX_FILE, LINEAGE_FILE, TENSOR_FILE
 
 from .artifacts import Files, Link, Special, json_of, tensor_names
 from .byte_mutators import a_file

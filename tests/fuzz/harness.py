@@ -28,7 +28,7 @@ import huggingface_hub
 import torch
 
 import qvec_hub as qv
-from qvec_hub.artifact import VectorConfig
+from qvec_hub.artifact.config import VectorConfig
 
 from . import artifacts
 from .artifacts import Files

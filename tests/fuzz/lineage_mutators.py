@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
-from qvec_hub.artifact import LINEAGE_FILE
+from qvec_hub.artifact.config import LINEAGE_FILE
 
 from .artifacts import Files, Special, opened, pack, tensor_names, tensors, unpack
 from .mutators import LOADED, REFUSED, mutator

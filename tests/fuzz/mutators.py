@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qvec_hub.artifact import CONFIG_FILE
+from qvec_hub.artifact.config import CONFIG_FILE
 
 from .artifacts import Files
 

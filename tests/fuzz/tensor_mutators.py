@@ -6,7 +6,7 @@ import random
 import struct
 from typing import Any
 
-from qvec_hub.artifact import INDEX_FILE, LINEAGE_FILE
+from qvec_hub.artifact.config import INDEX_FILE, LINEAGE_FILE
 
 from .artifacts import Files, Header, json_of, opened, pack, rename, seal, tensor_names, tensors, unpack
 from .mutators import LOADED, REFUSED, mutator

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import qvec_hub as qv
-from qvec_hub import artifact
+from qvec_hub.artifact import config as artifact
 
 from . import (  # noqa: F401  # importing a module registers its mutators  # noqa: F401
     artifacts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from qvec_hub.artifact import CONFIG_FILE, MAX_CONFIG_BYTES
+from qvec_hub.artifact.config import CONFIG_FILE, MAX_CONFIG_BYTES
 
 from .artifacts import Files, json_of
 from .config_mutators import NAMES, put, put_literal, strict_objects

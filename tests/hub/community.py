@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from qvec_hub.bench import Row, append_row
+from qvec_hub.results.row import Row
+from qvec_hub.results.rows import append_row
 
 from ..bench.synthetic import GRIDS, a_row
 

@@ -11,14 +11,14 @@ from huggingface_hub import constants
 from transformers import ViTForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.artifact import Revision
+from qvec_hub.artifact.config import Revision
 
 from ..conftest import fine_tuned, tiny_config
 
 
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch) -> None:
-    monkeypatch.setattr("qvec_hub.hub.commit.WAIT_S", 0)
+    monkeypatch.setattr("qvec_hub.hub.transfer.commit.WAIT_S", 0)
 
 
 def named(vector: qv.QuantizationVector, base: str | None) -> qv.QuantizationVector:
@@ -62,7 +62,7 @@ def patience(seconds: float) -> Iterator[None]:
         for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
             patch.setattr(constants, name, seconds)
         patch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", seconds)
-        patch.setattr("qvec_hub.remote.PATIENCE_S", seconds)
+        patch.setattr("qvec_hub.hub.transfer.client.PATIENCE_S", seconds)
         yield
 
 

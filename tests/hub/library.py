@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from qvec_hub import Grid
-from qvec_hub.artifact import CARD_FILE, CONFIG_FILE, LINEAGE_FILE, TENSOR_FILE, VectorConfig
-from qvec_hub.bench import Evidence, Pair
-from qvec_hub.hub import vector_card
+from qvec_hub.artifact.config import CARD_FILE, CONFIG_FILE, LINEAGE_FILE, TENSOR_FILE, VectorConfig
+from qvec_hub.hub.cards.vector_card import vector_card
+from qvec_hub.results.evidence import Evidence, Pair
 
 BASE = "org/base"
 

@@ -42,9 +42,9 @@ def replace(path: Path) -> None:
 @pytest.fixture(params=[False, True], ids=["single", "sharded"])
 def pushed(hub, vector, monkeypatch, request):
     """A vector that was fetched, checked and remembered as checked."""
-    monkeypatch.setattr("qvec_hub.storage.SETTLED_NS", 0)
+    monkeypatch.setattr("qvec_hub.artifact.folder.SETTLED_NS", 0)
     if request.param:
-        monkeypatch.setattr("qvec_hub.artifact.MAX_SHARD_BYTES", 60_000)
+        monkeypatch.setattr("qvec_hub.artifact.config.MAX_SHARD_BYTES", 60_000)
     vector.push_to_hub(REPO)
     load(REPO)
     return request.param

@@ -11,16 +11,16 @@ import yaml
 from huggingface_hub import ModelCard
 
 import qvec_hub as qv
-from qvec_hub.artifact import Donor, Revision, Source, TensorSummary, VectorConfig
-from qvec_hub.bench import Evidence, Pair
-from qvec_hub.hub import model_card, vector_card
-from qvec_hub.hub.card import combine_cards
-from qvec_hub.hub.measured import headline, results_table
-from qvec_hub.hub.results import headline_results, read_evidence
-from qvec_hub.hub.sections import MARK, split_card
-from qvec_hub.hub.values import grid_name
-from qvec_hub.quoted import quoted
-from qvec_hub.record import quantization_record
+from qvec_hub.artifact.config import Donor, Revision, Source, TensorSummary, VectorConfig
+from qvec_hub.artifact.model_record import quantization_record
+from qvec_hub.hub.cards.evidence_table import headline, results_table
+from qvec_hub.hub.cards.model_card import model_card
+from qvec_hub.hub.cards.model_index import headline_results, read_evidence
+from qvec_hub.hub.cards.sections import MARK, split_card
+from qvec_hub.hub.cards.values import grid_name
+from qvec_hub.hub.cards.vector_card import combine_cards, vector_card
+from qvec_hub.results.evidence import Evidence, Pair
+from qvec_hub.results.reference import quoted
 
 GRID = qv.Grid.parse("int2-channel-mse")
 PAIRS = (

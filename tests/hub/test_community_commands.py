@@ -8,8 +8,8 @@ import typer
 from typer.testing import CliRunner
 
 import qvec_hub as qv
-from qvec_hub.bench import DonorUse
 from qvec_hub.cli import submit as command
+from qvec_hub.results.row import DonorUse
 
 from ..bench.synthetic import GRIDS, a_row
 from .community import RESULTS, lines, ptq, put, write

@@ -88,7 +88,7 @@ def test_once_is_bridged(pushed, vector, asked, step: str) -> None:
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "verify"])
 def test_silence_and_broken_connections_for_good(pushed, vector, monkeypatch, step: str) -> None:
-    monkeypatch.setattr("qvec_hub.hub.commit.ATTEMPTS", 1)
+    monkeypatch.setattr("qvec_hub.hub.transfer.commit.ATTEMPTS", 1)
     before = pushed.files(REPO)
     for kind in ("hang", "cut"):
         if kind == "cut" and step in ("put", "commit"):

@@ -8,8 +8,10 @@ import pytest
 from huggingface_hub import HfApi
 
 import qvec_hub as qv
+from qvec_hub.bench.community import fetch as repository
+from qvec_hub.bench.community.gather import gather
+from qvec_hub.bench.community.submit import submit
 from qvec_hub.bench.context import Context, Trained
-from qvec_hub.hub.community import gather, repository, submit
 
 from ..bench.synthetic import synthetic
 from ..hub_server import Fault
@@ -160,7 +162,7 @@ def test_too_large_is_not_fetched(results, monkeypatch) -> None:
     assert found.rejected[0].reason == f"expected at most 1,000 bytes, found {len(large):,}; it was not fetched"
     monkeypatch.setattr(repository, "MAX_ENTRIES", 3)
     assert "holds more than 3 files and folders" in gather([RESULTS]).rejected[0].reason
-    monkeypatch.setattr(import_module("qvec_hub.hub.community.gather"), "MAX_BYTES", 10)
+    monkeypatch.setattr(import_module("qvec_hub.bench.community.gather"), "MAX_BYTES", 10)
     monkeypatch.setattr(repository, "MAX_ENTRIES", 100)
     assert any("too much was fetched before it" in each.reason for each in gather([RESULTS]).rejected)
 

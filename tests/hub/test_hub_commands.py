@@ -8,7 +8,8 @@ import torch
 from huggingface_hub import HfApi, ModelCard
 
 import qvec_hub as qv
-from qvec_hub.bench import DonorUse, Row, append_row
+from qvec_hub.results.row import DonorUse, Row
+from qvec_hub.results.rows import append_row
 
 
 def row(method: str, correct: int, **about) -> Row:

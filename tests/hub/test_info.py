@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import ViTForImageClassification
 
-from qvec_hub.artifact import VectorConfig
-from qvec_hub.hub import vector_card
+from qvec_hub.artifact.config import VectorConfig
+from qvec_hub.hub.cards.vector_card import vector_card
 from tests.conftest import tiny_config
 from tests.hub_server import Fault
 

@@ -122,14 +122,14 @@ def test_options_of_a_push(hub, published, pixels, tmp_path) -> None:
 def test_without_chunk_storage_and_with_a_lost_answer(hub, published, asked, tmp_path, capfd, monkeypatch) -> None:
     model = by_loading(tmp_path)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
-    monkeypatch.setattr("qvec_hub.hub.commit.WAIT_S", 1e6)
+    monkeypatch.setattr("qvec_hub.hub.transfer.commit.WAIT_S", 1e6)
     capfd.readouterr()
     hub.inject(Fault("commit_lost"))
     done = model.push_to_hub(REPO)
     assert capfd.readouterr().err == ""
     assert len(asked("POST", "/commit/")) == 1
     assert HfApi().model_info(REPO).sha == done.oid
-    monkeypatch.setattr("qvec_hub.hub.commit.WAIT_S", 0)
+    monkeypatch.setattr("qvec_hub.hub.transfer.commit.WAIT_S", 0)
     hub.inject(Fault("status", path="/commit/", code=503, times=None))
     before = hub.files(REPO)
     with torch.no_grad():

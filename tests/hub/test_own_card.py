@@ -7,9 +7,9 @@ import yaml
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 
 import qvec_hub as qv
-from qvec_hub.bench import DonorUse, Row
-from qvec_hub.hub.community import submit_results
-from qvec_hub.hub.results import read_evidence
+from qvec_hub.bench.community.submit_card import submit_results
+from qvec_hub.hub.cards.model_index import read_evidence
+from qvec_hub.results.row import DonorUse, Row
 
 from ..bench.synthetic import a_row
 from .conftest import same

@@ -14,9 +14,10 @@ from PIL import Image
 from transformers import AutoModelForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.evaluation import evaluate
-from qvec_hub.processor import processor_of
-from qvec_hub.proxies import proxy_images, proxy_pixels
+from qvec_hub.backbone.processor import processor_of
+from qvec_hub.evaluation.runner import evaluate
+from qvec_hub.proxies.draw import proxy_images
+from qvec_hub.proxies.model_inputs import proxy_pixels
 
 REPO = "alice/secret"
 PROCESSOR = {"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}, "do_normalize": False}

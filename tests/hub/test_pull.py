@@ -102,7 +102,7 @@ def test_no_vector_or_half_of_one(hub, vector_files) -> None:
 @pytest.mark.parametrize("name", ["qvec.safetensors", "qvec_config.json", "lineage.safetensors", "more"])
 def test_files_too_large_are_not_fetched(hub, vector_files, asked, monkeypatch, name: str) -> None:
     limits = {"qvec_config.json": 4000, "qvec.safetensors.index.json": 4000, "lineage.safetensors": 20_000}
-    monkeypatch.setattr("qvec_hub.download._LIMITS", limits)
+    monkeypatch.setattr("qvec_hub.hub.transfer.download._LIMITS", limits)
     large = bytes(3 << 20)
     if name == "more":  # many small ones are no vector either
         large, files = b"x", {f"qvec-{i:05d}-of-00050.safetensors": b"x" for i in range(1, 51)}

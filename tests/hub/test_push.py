@@ -6,8 +6,8 @@ import pytest
 from huggingface_hub import CommitInfo, HfApi, ModelCard, constants
 
 import qvec_hub as qv
-from qvec_hub import storage
-from qvec_hub.hub import push_vector
+from qvec_hub.artifact import folder as storage
+from qvec_hub.hub.publish.push import push_vector
 
 from .conftest import named, same
 
@@ -119,7 +119,7 @@ def test_names_that_are_none(hub, vector, name: str) -> None:
 
 def test_shards_give_way_to_a_single_file_and_back(hub, vector, asked, monkeypatch) -> None:
     with monkeypatch.context() as small:
-        small.setattr("qvec_hub.artifact.MAX_SHARD_BYTES", 20_000)
+        small.setattr("qvec_hub.artifact.config.MAX_SHARD_BYTES", 20_000)
         vector.push_to_hub(REPO)
     shards = {path for path in hub.files(REPO) if re.fullmatch(r"qvec-\d{5}-of-\d{5}.safetensors", path)}
     assert len(shards) > 2
@@ -132,7 +132,7 @@ def test_shards_give_way_to_a_single_file_and_back(hub, vector, asked, monkeypat
     assert hub.files(REPO).keys() == FILES | mine
     assert len(asked("POST", "/commit/")) == 1
     assert same(qv.QuantizationVector.from_pretrained(REPO), vector)
-    monkeypatch.setattr("qvec_hub.artifact.MAX_SHARD_BYTES", 20_000)
+    monkeypatch.setattr("qvec_hub.artifact.config.MAX_SHARD_BYTES", 20_000)
     vector.push_to_hub(REPO)
     assert hub.files(REPO).keys() == shards | mine | FILES - {"qvec.safetensors"} | {"qvec.safetensors.index.json"}
 
@@ -216,7 +216,7 @@ def test_what_was_written_by_hand_survives(hub, vector, tmp_path) -> None:
 @pytest.mark.parametrize("create_pr", [False, True])
 def test_a_hub_without_chunk_storage(hub, vector, asked, capfd, monkeypatch, create_pr: bool) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
-    monkeypatch.setattr("qvec_hub.hub.commit.WAIT_S", 1e6)  # nothing to wait for
+    monkeypatch.setattr("qvec_hub.hub.transfer.commit.WAIT_S", 1e6)  # nothing to wait for
     hub.seed(REPO, {"note.txt": b"theirs"})
     done = vector.push_to_hub(REPO, create_pr=create_pr)
     assert len(asked("GET", "/xet-write-token/")) == 1

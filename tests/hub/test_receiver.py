@@ -9,8 +9,8 @@ from safetensors.torch import load, save
 from transformers import ViTForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.hub.claims import Origin
-from qvec_hub.hub.receiver import MAX_UNNAMED
+from qvec_hub.hub.search.base_of import MAX_UNNAMED
+from qvec_hub.hub.search.declared_base import Origin
 from tests.conftest import fine_tuned, tiny_config
 from tests.hub_server import Fault
 

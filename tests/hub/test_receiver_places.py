@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from transformers import AutoModelForImageClassification, ViTImageProcessor
 
 import qvec_hub as qv
-from qvec_hub.hub.claims import Origin
+from qvec_hub.hub.search.declared_base import Origin
 from qvec_hub.training.start import starting_model
 
 from ..conftest import fine_tuned
@@ -201,7 +201,7 @@ def test_pauses_add_up(placed, monkeypatch, caplog) -> None:
         slept.append(seconds)
 
     monkeypatch.setattr(huggingface_hub.utils._http.time, "sleep", sleep)
-    monkeypatch.setattr("qvec_hub.remote.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("qvec_hub.hub.transfer.client.time", SimpleNamespace(monotonic=lambda: clock.now))
     placed.hub.inject(Fault("status", path=f"/{REPO}/resolve", code=429, headers={"Retry-After": "25"}, times=None))
     with pytest.raises(qv.HubError, match="the Hub asks to wait 25 s before the next, more than the 60 s waited here"):
         qv.from_pretrained(REPO)

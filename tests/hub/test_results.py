@@ -7,10 +7,10 @@ import yaml
 from huggingface_hub import ModelCard
 
 from qvec_hub import Grid
-from qvec_hub.artifact import VectorConfig
-from qvec_hub.bench import Evidence, Pair
-from qvec_hub.hub import vector_card
-from qvec_hub.hub.results import MAX_METHODS, MAX_PAIRS, RESULTS, headline_results, read_evidence
+from qvec_hub.artifact.config import VectorConfig
+from qvec_hub.hub.cards.model_index import MAX_METHODS, MAX_PAIRS, RESULTS, headline_results, read_evidence
+from qvec_hub.hub.cards.vector_card import vector_card
+from qvec_hub.results.evidence import Evidence, Pair
 
 GRIDS = ["int3", "int2-channel-mse", "int4-group64-hqq-affine"]
 

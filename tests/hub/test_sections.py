@@ -1,6 +1,6 @@
 """Cards are written anew; what their author wrote stays, where it stood."""
 
-from qvec_hub.hub.sections import MARK, join_card, merge_sections, split_card, split_sections
+from qvec_hub.hub.cards.sections import MARK, join_card, merge_sections, split_card, split_sections
 
 
 def generated(title: str, **bodies: str) -> dict[str, str]:

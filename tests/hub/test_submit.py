@@ -7,9 +7,9 @@ import pytest
 from huggingface_hub import HfApi
 
 import qvec_hub as qv
-from qvec_hub.bench import read_rows
+from qvec_hub.bench.community.submit import submit
 from qvec_hub.bench.context import Context, Trained
-from qvec_hub.hub.community import submit
+from qvec_hub.results.rows import read_rows
 
 from ..hub_server import Fault
 from .community import RESULTS, lines, named, ptq, write

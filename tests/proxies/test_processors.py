@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, ViTForImageClassification
 
-from qvec_hub.processor import keep_processor_, processor_of
-from qvec_hub.proxies import proxy_images, proxy_pixels
+from qvec_hub.backbone.processor import keep_processor_, processor_of
+from qvec_hub.proxies.draw import proxy_images
+from qvec_hub.proxies.model_inputs import proxy_pixels
 
 from ..conftest import tiny_config
 

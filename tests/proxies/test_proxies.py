@@ -9,11 +9,12 @@ import torch
 from transformers import ViTForImageClassification, ViTImageProcessor
 
 import qvec_hub as qv
-from qvec_hub.proxies import enough_images, proxy_images, proxy_pixels
+from qvec_hub.proxies.dead_leaves import dead_leaves
+from qvec_hub.proxies.draw import proxy_images
 from qvec_hub.proxies.drawings import drawing, pattern
-from qvec_hub.proxies.leaves import dead_leaves
-from qvec_hub.proxies.noise import pink_noise
-from qvec_hub.proxies.photographs import NAMES, crop, photograph
+from qvec_hub.proxies.model_inputs import enough_images, proxy_pixels
+from qvec_hub.proxies.photo_crops import NAMES, crop, photograph
+from qvec_hub.proxies.pink_noise import pink_noise
 
 from ..conftest import tiny_config
 

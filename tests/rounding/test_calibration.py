@@ -20,11 +20,11 @@ from transformers import (
 
 import qvec_hub as qv
 from qvec_hub import Grid, QVecError, fake_quantize, zoo
-from qvec_hub.grids import dequantize, quantize
-from qvec_hub.naming import backbone_linears
-from qvec_hub.rounding import gptq
-from qvec_hub.rounding.awq import awq
-from qvec_hub.rounding.calibration import InputStatistics, calibrate_
+from qvec_hub.backbone.names import backbone_linears
+from qvec_hub.bench.baselines.awq import awq
+from qvec_hub.bench.baselines.calibrate import InputStatistics, calibrate_
+from qvec_hub.grid.quantize import dequantize, quantize
+from qvec_hub.rounding.gptq import gptq
 
 ENCODER_LAYER = ["attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2"]
 VIT = [[f"vit.layers.{number}.{name}" for name in ENCODER_LAYER] for number in range(2)]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from qvec_hub import Grid, GridError, QVecError, fake_quantize
-from qvec_hub.grids import dequantize, quantize
-from qvec_hub.rounding.awq import awq
-from qvec_hub.rounding.feedback import gptq, output_errors
+from qvec_hub.bench.baselines.awq import awq
+from qvec_hub.grid.quantize import dequantize, quantize
+from qvec_hub.rounding.gptq import gptq, output_errors
 
 GRIDS = [
     "int2", "int3-channel-mse", "int2-tensor-mse", "int3-group16", "int2-group7-mse-affine",

@@ -6,9 +6,9 @@ import torch
 
 from qvec_hub import Grid
 from qvec_hub.errors import QVecError
-from qvec_hub.grids import dequantize, quantize
-from qvec_hub.rounding.feedback import POLISH_DAMPING, gptq, output_errors, polish
-from qvec_hub.rounding.fitting import RIDGE, SWEEPS, fit, refit_scales, restored_target
+from qvec_hub.grid.quantize import dequantize, quantize
+from qvec_hub.rounding.fit_scales import RIDGE, SWEEPS, fit, refit_scales, restored_target
+from qvec_hub.rounding.gptq import POLISH_DAMPING, gptq, output_errors, polish
 
 GRIDS = [
     "int2",

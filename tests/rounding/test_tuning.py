@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from qvec_hub import Grid
-from qvec_hub.grids import Quantized, dequantize
-from qvec_hub.naming import backbone_linears
-from qvec_hub.rounding.tuning import RATE, WARMUP, tune_scales
-from qvec_hub.rounding.whole_model import amount_of_work, round_linears_
+from qvec_hub.backbone.names import backbone_linears
+from qvec_hub.grid.quantize import Quantized, dequantize
+from qvec_hub.rounding.round_model import amount_of_work, round_linears_
+from qvec_hub.rounding.tune_scales import RATE, WARMUP, tune_scales
 
 from .test_calibration import swin
 
@@ -39,7 +39,7 @@ def fitted(receiver, pixels) -> dict[str, Quantized]:
 
 @pytest.mark.parametrize("name", ["int2-channel-mse-affine", "int3-group8-mse", "int2-tensor-mse", "int4"])
 def test_features_come_closer_and_nothing_else_changes(name: str, receiver, pixels, monkeypatch) -> None:
-    monkeypatch.setattr("qvec_hub.rounding.tuning._varied", lambda images, count, generator: images)
+    monkeypatch.setattr("qvec_hub.rounding.tune_scales._varied", lambda images, count, generator: images)
     grid, before = Grid.parse(name), copy.deepcopy(receiver.state_dict())
     found = round_linears_(copy.deepcopy(receiver), grid, "fitted", pixels)
     receiver.train()
@@ -62,7 +62,7 @@ def test_features_come_closer_and_nothing_else_changes(name: str, receiver, pixe
 
 def test_the_first_step_goes_down_the_slope(receiver, fitted, pixels, monkeypatch) -> None:
     """Adam's first step is its rate in the direction of the slope, which finite differences tell as well."""
-    monkeypatch.setattr("qvec_hub.rounding.tuning._varied", lambda images, count, generator: images)
+    monkeypatch.setattr("qvec_hub.rounding.tune_scales._varied", lambda images, count, generator: images)
     tuned = tune_scales(receiver, fitted, GRID, pixels, steps=1)
     step, checked = RATE / WARMUP, 0
     for name in ("vit.layers.0.attention.v_proj", "vit.layers.1.mlp.fc2"):

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from qvec_hub import Grid, QVecError
-from qvec_hub.grids import dequantize, quantize
-from qvec_hub.naming import backbone_linears
-from qvec_hub.rounding import gptq
-from qvec_hub.rounding.fitting import DAMPING, fit, restored_target
-from qvec_hub.rounding.whole_model import SHARE, round_linears_
+from qvec_hub.backbone.names import backbone_linears
+from qvec_hub.grid.quantize import dequantize, quantize
+from qvec_hub.rounding.fit_scales import DAMPING, fit, restored_target
+from qvec_hub.rounding.gptq import gptq
+from qvec_hub.rounding.round_model import SHARE, round_linears_
 
 from .test_calibration import OTHERS, assert_same, inputs_of, other_classifier, swin
 
@@ -93,7 +93,7 @@ def test_fitting_keeps_the_models_answers_better() -> None:
     from transformers import ViTForImageClassification
 
     from qvec_hub import fake_quantize, zoo
-    from qvec_hub.proxies import proxy_pixels
+    from qvec_hub.proxies.model_inputs import proxy_pixels
 
     base = ViTForImageClassification.from_pretrained(zoo.base_path()).eval()
     base.classifier = torch.nn.Identity()  # the features that heads read

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from qvec_hub.cli import main
+from qvec_hub.cli.app import main
 
 QUICK = ["--epochs", "1", "--warmup-steps", "0", "--batch-size", "4", "--lr", "1e-3"]
 

@@ -17,9 +17,10 @@ from transformers import (
 )
 
 from qvec_hub import ArtifactError, DataError, GridError, QuantizationVector, QVecError, fake_quantize
-from qvec_hub.grids import Grid
-from qvec_hub.training import TrainingRecipe, train_donor
-from qvec_hub.training.donor import starting_model
+from qvec_hub.grid.grid import Grid
+from qvec_hub.training.donor import train_donor
+from qvec_hub.training.recipe import TrainingRecipe
+from qvec_hub.training.start import starting_model
 
 from .conftest import CLASSES, TINY, images
 

@@ -10,9 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification
 
 from qvec_hub import QVecError
-from qvec_hub.training import TrainingRecipe, train_donor
+from qvec_hub.training.donor import train_donor
 from qvec_hub.training.head import PENALTY, fit_head_
 from qvec_hub.training.pixels import Pixels
+from qvec_hub.training.recipe import TrainingRecipe
 
 from .conftest import images
 

@@ -15,8 +15,9 @@ from PIL import Image as Picture
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
 import qvec_hub as qv
-from qvec_hub.training import TrainingRecipe, train_donor
+from qvec_hub.training.donor import train_donor
 from qvec_hub.training.pixels import Pixels
+from qvec_hub.training.recipe import TrainingRecipe
 
 from .conftest import CLASSES, TINY, images
 

@@ -1,7 +1,8 @@
 """The benchmark: what was counted, as rows, and what the rows say about a donor."""
 
-from .evidence import Evidence, Mean, Pair, evidence
-from .rows import CONTROLS, SCALE_POLICIES, DonorUse, Row, append_row, read_all, read_rows, row_files
+from ..results.evidence import Evidence, Mean, Pair, evidence
+from ..results.row import CONTROLS, SCALE_POLICIES, DonorUse, Row
+from ..results.rows import append_row, read_all, read_rows, row_files
 
 __all__ = [
     "CONTROLS",

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..grids import Grid
-from .library import donor_name, receiver_name
-from .row import Row
+from ..grid.grid import Grid
+from ..results.row import Row
+from .model_store import donor_name, receiver_name
 from .suite import Measure, Suite
 
 __all__ = ["Cell", "Key", "cells", "key_of_row"]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..folders import write_text
-from .checks import COUNT, NUMBER, TEXT, Check, shown
-from .row import Row
+from ..results.checks import COUNT, NUMBER, TEXT, Check, shown
+from ..results.row import Row
+from ..util.atomic import write_text
 
 __all__ = ["CONTEXT_FILE", "Context", "Trained", "parse_context", "read_context"]
 

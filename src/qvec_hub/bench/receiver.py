@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..checkpoint import load_classifier
-from ..conditions import settle_
-from ..evaluation import PreprocessedImages, count_correct
-from ..grids import Grid
-from ..naming import backbone_linears, backbone_tensors, canonical_names
-from ..patch import add_scaled, refuse_unsuitable
-from ..together import fake_quantize_all
-from ..vector import QuantizationVector
+from ..apply.patch import add_scaled, refuse_unsuitable
+from ..backbone.checkpoint import load_classifier
+from ..backbone.conditions import settle_
+from ..backbone.names import backbone_linears, backbone_tensors, canonical_names
+from ..data.sources import dataset_revision
+from ..evaluation.images import PreprocessedImages, load_processor, preprocess
+from ..evaluation.runner import count_correct
+from ..grid.grid import Grid
+from ..grid.quantize import fake_quantize_all
+from ..vector.vector import QuantizationVector
+from .cells import Cell
+from .splits import load_task_split
+from .suite import Images, TaskSpec
 
-__all__ = ["Receiver"]
+__all__ = ["Receiver", "Seat", "hash_of"]
 
 Vector = Mapping[str, Tensor]  # canonical name -> difference, in float32
 
@@ -85,3 +92,58 @@ class Receiver:
             return self.correct(images)
 
         return max(sorted(scales), key=correct)
+
+
+class Seat:
+    """A receiver, the splits of its task as its own processor makes them, and which vectors it may take.
+
+    Args:
+        folder: the receiver.
+        images: how many of them are used.
+        device: where models are counted. batch_size: images in a forward pass.
+    """
+
+    def __init__(self, folder: Path, spec: TaskSpec, images: Images, device: torch.device, batch_size: int) -> None:
+        self.spec, self.limits = spec, images
+        self.receiver = Receiver(folder, device, batch_size)
+        self.dataset_revision: str | None = None
+        self.rounded: dict[Cell, Vector] = {}  # what costly treatments came to
+        self._splits: dict[str, PreprocessedImages] = {}
+        self._admitted: set[QuantizationVector] = set()
+
+    @cached_property
+    def processor(self) -> object:
+        return load_processor(None, self.receiver.folder)
+
+    def images(self, split: str) -> PreprocessedImages:
+        """A split, decoded and preprocessed at its first use."""
+        if split not in self._splits:
+            dataset = load_task_split(self.spec, split, self.limits)
+            self.dataset_revision = dataset_revision(dataset)
+            self._splits[split] = preprocess(dataset, self.processor)
+        return self._splits[split]
+
+    @cached_property
+    def calibration(self) -> torch.Tensor:
+        """Pixel values of the receiver's own training images, for the methods that need such."""
+        dataset = load_task_split(self.spec, "train", self.limits)
+        return preprocess(dataset, self.processor, limit=self.limits.calibration).pixel_values
+
+    def admit(self, vector: QuantizationVector) -> None:
+        """Check once that a vector fits the receiver and comes from its base."""
+        if vector not in self._admitted:
+            self.receiver.refuse_unsuitable(vector)
+            self._admitted.add(vector)
+
+
+def hash_of(folder: Path) -> str:
+    """``sha256:…`` of a local model's weights, which serves as its revision.
+
+    Of a model in shards, of the index and all of them.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors*")):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"

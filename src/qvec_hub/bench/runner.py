@@ -10,22 +10,22 @@ from pathlib import Path
 from accelerate import PartialState
 from filelock import FileLock, Timeout
 
-from ..checkpoint import load_classifier
+from ..backbone.checkpoint import load_classifier
+from ..backbone.names import backbone_tensors
 from ..errors import DataError, first_line
-from ..folders import check_writable, write_text
-from ..naming import backbone_tensors
-from ..progress import counting
+from ..results.row import Row
+from ..results.rows import append_row, read_all, read_rows, row_files
 from ..training.progress import quiet_transformers
-from .build import build_library, recorded_similarity
+from ..util.atomic import write_text
+from ..util.progress import counting
+from ..util.scratch import check_writable
 from .cells import Cell, Key, cells, key_of_row
 from .context import Context, Trained, read_context
-from .crew import rows_by_crew
-from .library import Library, donor_name, receiver_name
-from .processes import processes, worthwhile_workers
-from .row import Row
-from .rows import append_row, read_all, read_rows, row_files
+from .measure import Workbench
+from .model_store import Library, donor_name, receiver_name
 from .suite import Suite
-from .workbench import Workbench
+from .train_models import build_library, recorded_similarity
+from .workers import processes, rows_by_crew, worthwhile_workers
 
 __all__ = ["Run", "open_run", "run_suite"]
 

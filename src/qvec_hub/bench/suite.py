@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from ..artifact.schema import REPO_ID
 from ..errors import DataError, QVecError
-from ..grids import Grid
-from ..merge import METHODS
-from ..schema import REPO_ID
+from ..grid.grid import Grid
 from ..training.recipe import TrainingRecipe
-from ..untrusted import printable
-from ..zoo import BASES, tasks
+from ..util.untrusted import printable
+from ..vector.merge import METHODS
+from ..zoo.base import BASES
+from ..zoo.registry import tasks
 
 __all__ = ["CALIBRATED", "PROXIED", "SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
 
@@ -69,7 +70,7 @@ class Strict(BaseModel):
 class TaskSpec(Strict):
     """A labeled dataset. ``digits`` alone stands for the zoo's task of that name.
 
-    epochs: of this task, where the recipe's do not fit. The other fields are as for `qvec_hub.data.load_images`;
+    epochs: of this task, where the recipe's do not fit. The other fields are as for `qvec_hub.data.images.load_images`;
     `validation_split` is taken from the train split (10 %, at most 5,000 images) where there is none.
     """
 

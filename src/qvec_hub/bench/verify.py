@@ -14,22 +14,22 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
+from ..artifact.schema import REPO_ID
 from ..errors import DataError, QVecError
-from ..evaluation import evaluate
-from ..evaluation.result import library_versions
-from ..loading import from_pretrained
-from ..schema import REPO_ID
-from ..vector import QuantizationVector
+from ..evaluation.runner import evaluate
+from ..loading.from_pretrained import from_pretrained
+from ..results.counts import library_versions
+from ..results.row import DonorUse, Row
+from ..vector.vector import QuantizationVector
 from .cells import cells, key_of_row
 from .context import Context
-from .donors import revision_of
-from .library import Library
-from .processes import processes
-from .row import DonorUse, Row
-from .seat import hash_of
+from .measure import BATCH, Workbench
+from .model_store import Library
+from .receiver import hash_of
+from .splits import ZOO, load_task_split
 from .suite import PROXIED, Images, Suite, TaskSpec
-from .tasks import ZOO, load_task_split
-from .workbench import BATCH, Workbench
+from .vector_cache import revision_of
+from .workers import processes
 
 __all__ = ["TOLERANCE", "Check", "verify"]
 

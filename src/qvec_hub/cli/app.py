@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..untrusted import printable
+from ..util.untrusted import printable
 from .ending import MAX_MESSAGE, ending_in_one_line
 
 __all__ = ["app", "console", "emit", "main", "note", "number_or_word", "print_table"]

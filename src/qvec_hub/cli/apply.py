@@ -58,11 +58,11 @@ def apply(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Add vectors to a model, quantize it and save it."""
-    from ..hub import model_card
-    from ..loading import from_pretrained, save_model
-    from ..model_folder import check_model_folder
-    from ..plugin import open_vector
-    from ..quanto import packed_layers
+    from ..hub.cards.model_card import model_card
+    from ..layers.packed_linear import packed_layers
+    from ..loading.config import open_vector
+    from ..loading.from_pretrained import from_pretrained, save_model
+    from ..loading.model_layout import check_model_folder
 
     check_model_folder(out, receiver, overwrite)
     opened = open_vector(vector[0] if vector and len(vector) == 1 else vector or None)
@@ -113,7 +113,7 @@ def _curve(points: list[list[float]] | None) -> str:
 
 def _pixels(images: str, receiver: str) -> Tensor:
     """Pictures as the receiver's processor makes them, evenly spread."""
-    from ..evaluation import load_processor, preprocess
+    from ..evaluation.images import load_processor, preprocess
     from .pictures import picture_dataset
 
     return preprocess(picture_dataset(images), load_processor(None, receiver), limit=MOST_IMAGES).pixel_values

@@ -12,7 +12,7 @@ from . import report, submit
 from .app import app, emit, note, print_table
 
 if TYPE_CHECKING:
-    from ..bench import Row
+    from ..results.row import Row
 
 __all__ = ["bench_app"]
 
@@ -44,9 +44,9 @@ def run(
     Models that are not there yet are trained first. Each row is on the disk before the next is begun: a run that was
     killed goes on where it was. Several processes (accelerate launch, torchrun) share the work.
     """
-    from ..bench.processes import processes
     from ..bench.runner import run_suite
     from ..bench.suite import load_suite
+    from ..bench.workers import processes
 
     whole = load_suite(suite)
     chosen = whole.narrowed(bases=base, receivers=receiver, donors=donor)
@@ -77,10 +77,10 @@ def verify(
     On the same software and device the counts must be equal; otherwise half a percent of the images may differ.
     Ends with exit code 1 when a row does not reproduce.
     """
-    from ..bench.library import Library
+    from ..bench.model_store import Library
     from ..bench.runner import open_run
     from ..bench.verify import verify as count_again
-    from ..progress import counting
+    from ..util.progress import counting
 
     if Path(rows).exists():
         found, context, suite = open_run(rows)

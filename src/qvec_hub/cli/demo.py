@@ -30,10 +30,10 @@ def demo(
     """
     import time
 
-    from ..demo import ROWS_FILE, DemoSettings, draw, remove_demo, run_demo, table
-    from ..demo.report import HEADER
+    from ..demo.report import HEADER, draw, table
+    from ..demo.run import ROWS_FILE, DemoSettings, remove_demo, run_demo
     from ..errors import QVecError
-    from ..folders import check_writable
+    from ..util.scratch import check_writable
 
     check_writable(out)
     settings = DemoSettings(weights=weights)

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ..errors import QVecError, first_line
-from ..untrusted import printable
+from ..util.untrusted import printable
 
 __all__ = ["MAX_MESSAGE", "ending_in_one_line"]
 

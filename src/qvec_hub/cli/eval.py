@@ -41,8 +41,7 @@ def eval_command(
     """
     from accelerate import PartialState
 
-    from ..evaluation import evaluate
-    from ..evaluation.models import resolve_model
+    from ..evaluation.runner import evaluate, resolve_model
 
     how = _how(vector, weights, scale)
     result = evaluate(

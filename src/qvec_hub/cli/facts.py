@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..untrusted import printable
+from ..util.untrusted import printable
 from .app import note
 
 __all__ = ["card_facts", "hub_facts", "shown", "summary", "tensor_rows", "verdict"]
@@ -42,7 +42,7 @@ def summary(where: object, vector: Any) -> dict[str, Any]:
 def hub_facts(place: Any, token: str | None) -> dict[str, Any]:
     """What only the Hub knows; nothing of a local folder, and the commit alone when the Hub cannot be asked."""
     from ..errors import HubError, first_line
-    from ..hub.listing import look_up
+    from ..hub.search.listing import look_up
 
     if place is None:
         return {"hub": None}
@@ -58,15 +58,15 @@ def hub_facts(place: Any, token: str | None) -> dict[str, Any]:
 
 def card_facts(where: str, place: Any, token: str | None = None) -> dict[str, Any]:
     """Licence and evidence, as the card beside the vector tells them; None where it does not."""
-    from ..artifact import CARD_FILE, MAX_CARD_BYTES
+    from ..artifact.config import CARD_FILE, MAX_CARD_BYTES
     from ..errors import QVecError
-    from ..hub.listing import summary as in_numbers
-    from ..hub.metadata import read_front
-    from ..hub.opening import fetch
-    from ..hub.results import read_evidence
-    from ..hub.sections import split_card
-    from ..hub.values import strings
-    from ..untrusted import read_file
+    from ..hub.cards.front_matter import read_front
+    from ..hub.cards.model_index import read_evidence
+    from ..hub.cards.sections import split_card
+    from ..hub.cards.values import strings
+    from ..hub.search.fetch import fetch
+    from ..hub.search.listing import summary as in_numbers
+    from ..util.untrusted import read_file
 
     try:
         path = fetch(place, CARD_FILE, token, MAX_CARD_BYTES) if place else Path(where).expanduser() / CARD_FILE
@@ -94,9 +94,9 @@ def verdict(vector: Any, receiver: str, token: str | None) -> dict[str, Any]:
     Raises:
         QVecError: when there is no such model, or it cannot be read.
     """
+    from ..apply.patch import refuse_unsuitable
     from ..errors import LineageError, MisfitError
-    from ..hub.claims import Origin
-    from ..patch import refuse_unsuitable
+    from ..hub.search.declared_base import Origin
 
     model = Origin(receiver, token).load()
     try:
@@ -120,7 +120,7 @@ def shown(facts: dict[str, Any]) -> list[list[str]]:
 
 
 def _measured(evidence: dict[str, Any] | None) -> dict[str, str]:
-    from ..hub.text import points
+    from ..hub.cards.markdown import points
 
     if evidence is None:
         return {"measured": "not yet, or its card does not say"}

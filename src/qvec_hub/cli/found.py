@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..untrusted import printable
+from ..util.untrusted import printable
 from .app import console, note, print_table
 
 __all__ = ["progress", "show"]
@@ -48,7 +48,7 @@ def show(found: Any) -> None:
 
 
 def _line(vector: Any) -> list[str]:
-    from ..hub.text import points, sized
+    from ..hub.cards.markdown import points, sized
 
     evidence = vector.evidence
     control = evidence.control if evidence else None

@@ -37,7 +37,7 @@ def push(
 
     What you wrote into the card by hand, here or on the Hub, stays.
     """
-    from ..artifact import CARD_FILE, CONFIG_FILE
+    from ..artifact.config import CARD_FILE, CONFIG_FILE
 
     card = folder / CARD_FILE
     options = {
@@ -62,9 +62,9 @@ def push(
 
 
 def _push_vector(folder: Path, repo: str, rows: Path | None, options: dict[str, Any]) -> Any:
-    from ..bench import read_rows
-    from ..hub import push_vector
-    from ..vector import QuantizationVector
+    from ..hub.publish.push import push_vector
+    from ..results.rows import read_rows
+    from ..vector.vector import QuantizationVector
 
     counted = None if rows is None else read_rows(rows)
     return push_vector(QuantizationVector.from_pretrained(folder), repo, rows=counted, **options)
@@ -72,8 +72,8 @@ def _push_vector(folder: Path, repo: str, rows: Path | None, options: dict[str, 
 
 def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[str]) -> Any:
     from ..errors import QVecError
-    from ..hub import push_model
-    from ..loading import from_pretrained
+    from ..hub.publish.push import push_model
+    from ..loading.from_pretrained import from_pretrained
 
     if unused:
         raise QVecError(f"{folder}: is a model, so {', '.join(unused)} mean nothing; leave them out")
@@ -106,7 +106,7 @@ def search(
 
     Without --for and --base: vectors of every base.
     """
-    from ..hub import search as find
+    from ..hub.search.search import search as find
 
     with progress("asking the Hub") as status:
         found = find(

@@ -33,9 +33,9 @@ def merge(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Merge vectors of one base and grid into one, tensor by tensor."""
-    from ..merge import merge as merged
-    from ..vector import QuantizationVector
-    from ..vector_folder import check_vector_folder
+    from ..artifact.vector_layout import check_vector_folder
+    from ..vector.merge import merge as merged
+    from ..vector.vector import QuantizationVector
     from .facts import summary
 
     check_vector_folder(out)

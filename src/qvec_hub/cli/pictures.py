@@ -6,10 +6,10 @@ from pathlib import Path
 
 from datasets import Dataset, Image
 
-from ..data import load_split
 from ..data.files import find_images, image_suffixes, left_out
+from ..data.images import load_split
 from ..errors import DataError
-from ..foreign import foreign_errors
+from ..util.foreign import foreign_errors
 
 __all__ = ["picture_dataset"]
 
@@ -17,7 +17,7 @@ SAVED = ("dataset_dict.json", "state.json")  # by the datasets library
 
 
 def picture_dataset(source: str) -> Dataset:
-    """The pictures anywhere in a folder, or a dataset as `qvec_hub.data.load_images` knows them.
+    """The pictures anywhere in a folder, or a dataset as `qvec_hub.data.images.load_images` knows them.
 
     Of a dataset with several splits the one called ``train``.
 

@@ -31,11 +31,11 @@ def report(
 
     What receivers and donors were trained on is read from the context.json beside the rows, where there is one.
     """
-    from ..bench import read_all
     from ..bench.context import read_context
-    from ..bench.report import write_report
+    from ..bench.report.write import write_report
     from ..errors import DataError
-    from ..folders import check_writable
+    from ..results.rows import read_all
+    from ..util.scratch import check_writable
 
     check_writable(out)
     if hub:

@@ -11,7 +11,8 @@ import typer
 from .app import emit, note
 
 if TYPE_CHECKING:
-    from ..hub.community import Gathered, Rejection
+    from ..bench.community.gather import Gathered
+    from ..bench.community.read_rows import Rejection
 
 __all__ = ["EPILOG", "from_hub", "submit"]
 
@@ -35,9 +36,9 @@ def submit(
 
     The rows are checked first; the pull request adds files below rows/YOUR-NAME/ and changes none.
     """
-    from ..bench import read_all
-    from ..hub.community import submit as propose
-    from ..hub.community import submit_results
+    from ..bench.community.submit import submit as propose
+    from ..bench.community.submit_card import submit_results
+    from ..results.rows import read_all
 
     if results is not None and not card:
         raise typer.BadParameter("goes only with --card", param_hint="--results")
@@ -57,7 +58,7 @@ def from_hub(repos: Collection[str] = (), token: str | None = None) -> Gathered:
     Args:
         repos: results datasets, ``org/name[@revision]``; none of them means every one that has the tag.
     """
-    from ..hub.community import gather
+    from ..bench.community.gather import gather
 
     found = gather(repos or None, token=token)
     for source in found.sources:

@@ -11,7 +11,7 @@ import typer
 from .app import app, emit, note
 
 if TYPE_CHECKING:
-    from ..training import Donor
+    from ..training.donor import Donor
 
 __all__ = ["train"]
 
@@ -72,10 +72,11 @@ def train(
     """
     if bf16 and fp16:
         raise typer.BadParameter("choose one of --bf16 and --fp16")
-    from ..folders import check_writable
+    from ..util.scratch import check_writable
 
     check_writable(out)
-    from ..training import TrainingRecipe, train_donor  # slow to import
+    from ..training.donor import train_donor  # slow to import
+    from ..training.recipe import TrainingRecipe
 
     recipe = TrainingRecipe(
         epochs=epochs,

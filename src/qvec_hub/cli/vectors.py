@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..untrusted import printable
+from ..util.untrusted import printable
 from .app import app, emit, note, print_table
 
 __all__ = ["extract", "info"]
@@ -37,8 +37,8 @@ def extract(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make a vector: QAT fine-tune minus plain fine-tune, head excluded."""
-    from ..vector import QuantizationVector
-    from ..vector_folder import check_vector_folder
+    from ..artifact.vector_layout import check_vector_folder
+    from ..vector.vector import QuantizationVector
     from .facts import summary
 
     check_vector_folder(out, images=images is not None)
@@ -47,8 +47,8 @@ def extract(
         finetuned, qat, base, donor={"task": task, "dataset": dataset}, grid=grid, scale=scale
     )
     if images is not None:
+        from ..artifact.images import side_of
         from ..training.pictures import pictures
-        from ..vector_images import side_of
         from .pictures import picture_dataset
 
         size = side_of(vector.config.architecture.get("image_size"))
@@ -70,7 +70,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a vector is, what was measured with it, its tensors, and whether it fits a model."""
-    from ..vector import QuantizationVector
+    from ..vector.vector import QuantizationVector
     from .facts import card_facts, hub_facts, shown, summary, tensor_rows, verdict
 
     opened = QuantizationVector.from_pretrained(vector, token=token)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ArtifactError, DataError
-from ..folders import write_file
+from ..util.atomic import write_file
 from .app import app, emit, note, print_table
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def build(
     What is finished is not trained again: a build that was interrupted goes on where it was, and a base, task or
     grid can be added later. `qvec bench run --models` takes the folder.
     """
-    from ..bench.build import build_library
-    from ..bench.library import Library
+    from ..bench.model_store import Library
     from ..bench.suite import load_suite
-    from ..grids import Grid
+    from ..bench.train_models import build_library
+    from ..grid.grid import Grid
 
     suite = load_suite("zoo-22").narrowed(bases=base or ["base-xs"], tasks=task)
     changes = {"seeds": (seed,), **({"grids": tuple(Grid.parse(name) for name in grid)} if grid else {})}

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, features
 
 from ..errors import DataError, first_line
-from ..untrusted import printable
+from ..util.untrusted import printable
 
 __all__ = ["find_images", "image_suffixes", "is_hidden", "left_out", "visible_folders"]
 

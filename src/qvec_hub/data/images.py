@@ -15,7 +15,7 @@ from datasets import Image as ImageFeature
 from PIL import ExifTags, Image, ImageOps
 
 from ..errors import DataError
-from ..untrusted import printable
+from ..util.untrusted import printable
 from .columns import LARGEST, find_column, to_image_and_label
 from .names import some
 from .shared import LABEL_MISSING, Classes, shared_classes

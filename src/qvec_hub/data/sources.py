@@ -17,7 +17,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from ..errors import DataError, QVecError
-from ..untrusted import printable
+from ..util.untrusted import printable
 from .files import find_images, image_suffixes, is_hidden, left_out, visible_folders
 from .names import unify
 
@@ -70,7 +70,7 @@ def open_source(
         )
     text = str(source)
     if isinstance(source, str) and text.startswith("zoo:") and not _exists(text):
-        from ..zoo import load_task  # the tasks are built on this room
+        from ..zoo.dataset import load_task  # the tasks are built on this room
 
         return load_task(text.removeprefix("zoo:"))
     with _plain_output(), as_data_error(repr(text)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..bench import Row
+from ..results.row import Row
 from .run import BEST, DemoSettings
 
 __all__ = ["HEADER", "draw", "table"]

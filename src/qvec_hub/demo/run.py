@@ -12,17 +12,20 @@ from typing import Any
 import torch
 
 from .. import zoo
-from ..bench import Row, append_row
-from ..checkpoint import known_origin
-from ..controls import random_like
+from ..backbone.checkpoint import known_origin
+from ..bench.baselines.controls import random_like
 from ..errors import QVecError
-from ..evaluation import evaluate, load_processor, preprocess
-from ..loading import from_pretrained, save_model
-from ..merge import merge
-from ..training import TrainingRecipe, train_donor
+from ..evaluation.images import load_processor, preprocess
+from ..evaluation.runner import evaluate
+from ..loading.from_pretrained import from_pretrained, save_model
+from ..results.row import Row
+from ..results.rows import append_row
+from ..training.donor import train_donor
 from ..training.folder import RECORD, remove_run
-from ..vector import QuantizationVector
-from .shelf import OpenDonor, Shelf
+from ..training.recipe import TrainingRecipe
+from ..vector.merge import merge
+from ..vector.vector import QuantizationVector
+from .hub_store import OpenDonor, Shelf
 
 __all__ = ["BEST", "ROWS_FILE", "SUITE", "DemoSettings", "remove_demo", "run_demo"]
 

@@ -1,10 +1,9 @@
 """How good is a model on a dataset, in exact counts."""
 
+from ..results.counts import EvalResult
 from .images import PreprocessedImages, image_backend, load_processor, preprocess
-from .local import count_correct
-from .metric import ImageClassificationMetric
-from .result import EvalResult
-from .runner import evaluate, predict
+from .runner import count_correct, evaluate, predict
+from .tally import ImageClassificationMetric
 
 __all__ = [
     "EvalResult",

@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from transformers import BaseImageProcessor
 
-from ..data import check_images, class_names, read_images
+from ..backbone.processor import load_processor as processor_in
+from ..backbone.processor import require_processor
+from ..data.classes import class_names
+from ..data.images import check_images, read_images
 from ..errors import DataError, QVecError
-from ..processor import load_processor as processor_in
-from ..processor import require_processor
 
 __all__ = ["ImageBatches", "PreprocessedImages", "image_backend", "load_processor", "preprocess", "rows_to_take"]
 
@@ -81,7 +82,7 @@ def preprocess(
     num_workers: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> PreprocessedImages:
-    """Decode and preprocess a dataset from `qvec_hub.data.load_images` into one tensor in memory.
+    """Decode and preprocess a dataset from `qvec_hub.data.images.load_images` into one tensor in memory.
 
     A 224 × 224 colour image takes 0.6 MB.
 

@@ -14,16 +14,18 @@ from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 
-from ..criterion import SINGLE_LABEL, problem_of
-from ..data import check_images, class_names, class_order, load_split, model_ids, model_names
+from ..apply.criterion import SINGLE_LABEL, problem_of
+from ..backbone.class_token import only_class_token
+from ..data.classes import class_names, class_order, model_ids, model_names
+from ..data.images import check_images, load_split
 from ..errors import DataError, QVecError
-from ..progress import counting
+from ..loading.from_pretrained import from_pretrained
+from ..results.counts import EvalResult, library_versions
+from ..util.progress import counting
 from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
-from .metric import ImageClassificationMetric, refuse_nan
-from .models import resolve_model
-from .result import EvalResult, library_versions
+from .tally import ImageClassificationMetric, refuse_nan
 
-__all__ = ["device_name", "evaluate", "forward", "labels_for", "predict"]
+__all__ = ["count_correct", "device_name", "evaluate", "forward", "labels_for", "predict", "resolve_model"]
 
 Images: TypeAlias = str | Path | Dataset | DatasetDict | PreprocessedImages
 
@@ -51,12 +53,12 @@ def evaluate(
     Args:
         model: an image classification model, or a folder or Hub id of one. It is put into evaluation mode
             and on `device`, and afterwards back to how and where it was.
-        dataset: a source as for `qvec_hub.data.load_images`, or images from `preprocess`.
+        dataset: a source as for `qvec_hub.data.images.load_images`, or images from `preprocess`.
         processor: turns PIL images into ``pixel_values``; by default the one saved with the model.
         reference: another model, which is shown the same pixels, or its predictions: label ids ``(n,)`` in
             the order of the rows evaluated, as `predict` returns them.
         split: by default ``test``, or the only split there is.
-        image_column, label_column, config, revision, token: as for `qvec_hub.data.load_images`; the last
+        image_column, label_column, config, revision, token: as for `qvec_hub.data.images.load_images`; the last
             two are the dataset's.
         limit: evaluate so many images, evenly spread over the split.
         device: by default the one accelerate chooses.
@@ -117,7 +119,7 @@ def predict(
 ) -> Tensor:
     """The predicted label ids, int64 ``(n,)`` on the CPU, in the dataset's order: a `reference` for `evaluate`.
 
-    `dataset` comes from `qvec_hub.data.load_images` or from `preprocess`. Arguments and errors as in `evaluate`.
+    `dataset` comes from `qvec_hub.data.images.load_images` or from `preprocess`. Arguments and errors as in `evaluate`.
     """
     accelerator = Accelerator()
     model = resolve_model(model)
@@ -305,3 +307,35 @@ def _device(name: str | torch.device) -> torch.device:
 def device_name(device: torch.device) -> str:
     """What rows and results call a device: a GPU by its model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+@torch.inference_mode()
+def count_correct(model: nn.Module, images: PreprocessedImages, batch_size: int = 250) -> int:
+    """How many images a model in evaluation mode, where it is, gets right: `evaluate`'s top-1 count.
+
+    Raises:
+        DataError: the images have other classes than the model's head.
+        QVecError: NaN among the logits, or images that the model does not take.
+    """
+    refuse_other_heads(model)
+    labels = labels_for(images, model)
+    correct = torch.zeros((), dtype=torch.long)
+    with only_class_token(model):
+        for start in range(0, len(images), batch_size):
+            logits = forward(model, images.pixel_values[start : start + batch_size]).float()
+            refuse_nan(logits)
+            correct += (logits.argmax(dim=1).cpu() == labels[start : start + batch_size]).sum()
+    return int(correct)
+
+
+def resolve_model(model: Any, **how: Any) -> nn.Module:
+    """The model itself, or the one at a folder or Hub id, loaded by `qvec_hub.from_pretrained` with `how`.
+
+    Raises:
+        QVecError: when it is neither, or cannot be loaded.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    if isinstance(model, (str, Path)):
+        return from_pretrained(model, **how)
+    raise QVecError(f"model: expected a model, or a folder or Hub id of one, found {type(model).__name__}")

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import QVecError
+from .dead_leaves import dead_leaves
 from .drawings import drawing, pattern
-from .leaves import dead_leaves
-from .noise import pink_noise
-from .photographs import crop
+from .photo_crops import crop
+from .pink_noise import pink_noise
 
 __all__ = ["MAX_SIZE", "proxy_images"]
 

@@ -7,8 +7,8 @@ One model, grid and set of images give the same codes and scales on one machine 
 images come out differently in their last bits elsewhere, and with them scales; a code differs where two are as good.
 """
 
-from .calibration import calibrate_
-from .feedback import gptq
-from .whole_model import ROUNDINGS, amount_of_work, known_rounding, round_linears_
+from ..bench.baselines.calibrate import calibrate_
+from .gptq import gptq
+from .round_model import ROUNDINGS, amount_of_work, known_rounding, round_linears_
 
 __all__ = ["ROUNDINGS", "amount_of_work", "calibrate_", "gptq", "known_rounding", "round_linears_"]

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..errors import QVecError, first_line
-from ..naming import backbone_linears
+from ..backbone.forward import evaluating, show
+from ..backbone.names import backbone_linears
+from ..errors import QVecError
 
-__all__ = ["Part", "Stop", "evaluating", "inputs_of", "show", "visit_blocks"]
+__all__ = ["Part", "Stop", "inputs_of", "visit_blocks"]
 
 Part = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of a block, for some of the images
 
@@ -166,18 +167,6 @@ def _joined(outputs: list[Any]) -> Any:
     return first
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; every module has its own mode again at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def _check(model: nn.Module, layers: Mapping[str, nn.Module], pixels: Tensor, batch_size: int) -> None:
     if batch_size < 1:
         raise QVecError(f"batch_size: expected at least 1, found {batch_size}")
@@ -195,21 +184,6 @@ def _check(model: nn.Module, layers: Mapping[str, nn.Module], pixels: Tensor, ba
                 f"layer '{name}': expected a plain float Linear, found {type(layer).__name__}; load the float model, "
                 "without quantization or adapters"
             )
-
-
-def show(model: PreTrainedModel, pixels: Tensor) -> Any:
-    """What a model makes of images.
-
-    Raises:
-        QVecError: when it does not take them.
-    """
-    try:
-        return model(pixel_values=pixels.to(device=model.device, dtype=model.dtype))
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise QVecError(
-            f"{type(model).__name__} refuses pixel_values of shape {tuple(pixels.shape)} "
-            f"({first_line(error)}); pass what the model's image processor makes of some images"
-        ) from error
 
 
 def _refuse_unused(model: PreTrainedModel, layers: Mapping[str, nn.Module], pixels: Tensor) -> None:

@@ -16,11 +16,13 @@ from datasets import Dataset, DatasetDict
 from numpy.typing import NDArray
 from transformers import AutoModelForImageClassification, PreTrainedModel, TrainerCallback
 
-from ..data import class_names, dataset_revision, load_image_splits
+from ..data.classes import class_names
+from ..data.images import load_image_splits
+from ..data.sources import dataset_revision
 from ..errors import DataError, QVecError
 from ..evaluation.images import load_processor
-from ..grids import Grid
-from ..vector import QuantizationVector
+from ..grid.grid import Grid
+from ..vector.vector import QuantizationVector
 from .folder import check_free, publish, read_record, remove_run, run_folder, start_record, write_record
 from .head import fit_head_
 from .lock import alone_in
@@ -87,7 +89,7 @@ def train_donor(
 
     Args:
         base: a transformers model folder, a Hub id (``id@revision`` pins it), or a model object (left untouched).
-        dataset: anything `qvec_hub.data.load_image_splits` takes.
+        dataset: anything `qvec_hub.data.images.load_image_splits` takes.
         out: a new folder, or an interrupted one with ``resume=True``.
         grid: what the QAT model is trained for, e.g. ``"int3"``.
         recipe: the hyper-parameters; the paper's by default.

@@ -13,7 +13,8 @@ from typing import Any
 from accelerate import PartialState
 
 from ..errors import ArtifactError, QVecError
-from ..folders import check_writable, new_folder, write_text
+from ..util.atomic import new_folder, write_text
+from ..util.scratch import check_writable
 
 __all__ = ["RECORD", "check_free", "publish", "read_record", "remove_run", "run_folder", "start_record", "write_record"]
 

@@ -7,9 +7,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data import read_images
+from ..artifact.images import MAX_SHIPPED, MAX_SIDE
+from ..data.images import read_images
 from ..errors import QVecError
-from ..vector_images import MAX_SHIPPED, MAX_SIDE
 
 __all__ = ["pictures"]
 

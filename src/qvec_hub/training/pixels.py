@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data import read_images
+from ..data.images import read_images
 from ..errors import QVecError, first_line
 
 __all__ = ["Pixels", "collate"]
@@ -27,7 +27,7 @@ class Pixels(Dataset):
     """Pixel values and labels of an image dataset; the same values whether kept or made on the fly.
 
     Args:
-        images: columns ``image`` and ``label``, as `qvec_hub.data.load_images` gives them.
+        images: columns ``image`` and ``label``, as `qvec_hub.data.images.load_images` gives them.
         processor: the base's image processor.
         name: what to call the dataset in messages.
         memory: bytes that may be spent on keeping all pixel values.

@@ -18,10 +18,10 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import AutoConfig, PreTrainedModel, TrainerCallback
 
+from ..artifact.images import side_of
 from ..errors import DataError, QVecError, first_line
-from ..grids import Grid
-from ..vector import QuantizationVector
-from ..vector_images import side_of
+from ..grid.grid import Grid
+from ..vector.vector import QuantizationVector
 from .pictures import pictures
 from .pixels import Pixels
 from .qat import prepare_qat_, strip_qat_

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..backbone.names import backbone_linears
 from ..errors import QVecError
-from ..grids import Grid, fake_quantize
-from ..naming import backbone_linears
+from ..grid.grid import Grid
+from ..grid.quantize import fake_quantize
 
 __all__ = ["QATLinear", "prepare_qat_", "strip_qat_"]
 

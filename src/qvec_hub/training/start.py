@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
-from ..checkpoint import config_of, find_checkpoint, load_reported
-from ..data import model_names
+from ..backbone.checkpoint import config_of, load_reported
+from ..backbone.checkpoint_files import find_checkpoint
+from ..backbone.leftovers import refuse_leftovers
+from ..backbone.names import ORIGIN_RECORD
+from ..backbone.processor import keep_processor_, processor_of
+from ..data.classes import model_names
 from ..data.names import match
 from ..errors import ArtifactError, DataError, QVecError
-from ..leftovers import refuse_leftovers
-from ..naming import ORIGIN_RECORD
-from ..processor import keep_processor_, processor_of
 
 __all__ = ["base_name", "starting_model"]
 

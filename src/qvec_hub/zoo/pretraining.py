@@ -18,13 +18,13 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import ViTForImageClassification
 
-from ..artifact import CARD_FILE
-from ..folders import check_save, new_folder
-from ..naming import backbone_linears
-from ..written import Layout
+from ..artifact.config import CARD_FILE
+from ..backbone.names import backbone_linears
+from ..util.atomic import check_save, new_folder
+from ..util.written import Layout
 from .base import BASES, WIDEST, base_config, base_processor
 from .card import base_card
-from .mixture import CLASSES, draw_mixture
+from .mixture.parts import CLASSES, draw_mixture
 
 __all__ = ["make_base", "save_base"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..stats import Summary
-from .lines import Line, Measured
+from ..stats.summary import Summary
 from .style import HATCHES, colour
 from .text import named, percent, sample
+from .treatments import Line, Measured
 
 __all__ = ["draw_bars", "error_bars"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .bars import error_bars
-from .lines import Line, Measured
 from .style import CONTROLS, MERGES, SINGLE, colour
 from .text import named, sample
+from .treatments import Line, Measured
 
 __all__ = ["draw_bits", "draw_scales"]
 

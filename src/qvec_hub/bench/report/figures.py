@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...progress import counting
+from ...util.progress import counting
 from .bars import draw_bars
 from .curves import draw_bits, draw_scales
 from .heatmap import draw_heatmap
-from .lines import Measured
 from .text import file_names
+from .treatments import Measured
 
 __all__ = ["draw_figures"]
 

@@ -7,9 +7,9 @@ from math import ceil, floor
 from statistics import fmean
 from typing import Any
 
-from .lines import Measured
 from .style import diverging, on_background
 from .text import named, sample
+from .treatments import Measured
 
 __all__ = ["draw_heatmap"]
 

@@ -12,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from .compact import compact
-from .lines import Line, Measured
+from .leaderboard_data import compact
+from .treatments import Line, Measured
 
 __all__ = ["leaderboard"]
 

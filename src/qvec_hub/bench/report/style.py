@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import cos, radians, sin
 from typing import Any
 
-from .lines import Line
+from .treatments import Line
 
 __all__ = ["CONTROLS", "HATCHES", "KIND_COLOURS", "MERGED", "MERGES", "SINGLE", "colour", "diverging", "on_background"]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...markdown import table
+from ...hub.cards.markdown import points, table
 from ..context import Context
-from ..stats import Summary, Transfer, by_similarity, gain_by_similarity
-from .lines import Line, Measured
-from .text import between, code, counted, maybe, percent, points
+from ..stats.permutation import gain_by_similarity
+from ..stats.splits import by_similarity
+from ..stats.summary import Summary
+from ..stats.transfer import Transfer
+from .text import between, code, counted, maybe, percent
+from .treatments import Line, Measured
 
 __all__ = ["ceilings_table", "donors_table", "failures_table", "methods_table", "scales_table", "similarity_table"]
 

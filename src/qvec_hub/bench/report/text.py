@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ...markdown import plain, points
-from ...untrusted import printable
-from ..stats import Interval, Transfer
+from ...hub.cards.markdown import plain, points
+from ...util.untrusted import printable
+from ..stats.bootstrap import Interval
+from ..stats.transfer import Transfer
 
 __all__ = ["between", "code", "counted", "file_names", "maybe", "named", "percent", "points", "sample"]
 

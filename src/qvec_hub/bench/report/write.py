@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ArtifactError, DataError
-from ...folders import check_writable, new_folder, write_text
+from ...results.row import Row
+from ...util.atomic import new_folder, write_text
+from ...util.scratch import check_writable
+from ...util.written import Layout
 from ...version import __version__
-from ...written import Layout
 from ..context import Context
-from ..row import Row
-from .document import FIGURES, dates, document
 from .figures import draw_figures
 from .leaderboard import leaderboard
-from .lines import donor_lines, measured
-from .prose import in_short
+from .markdown_report import FIGURES, dates, document
+from .sentences import in_short
 from .text import counted, named
+from .treatments import donor_lines, measured
 
 __all__ = ["Report", "write_report"]
 

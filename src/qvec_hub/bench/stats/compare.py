@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from ...errors import DataError
-from ..evidence import SETTING
-from ..row import Row
+from ...results.evidence import SETTING
+from ...results.row import Row
 from .bootstrap import Interval, mean_interval
 from .measurement import measurement, setting
 from .permutation import sign_flip

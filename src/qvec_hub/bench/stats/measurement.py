@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..evidence import SETTING
-from ..row import Row
+from ...results.evidence import SETTING
+from ...results.row import Row
 
 __all__ = ["fixed_scale", "latest", "measurement", "setting"]
 

@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from ...errors import DataError
-from ..row import Row
+from ...results.row import Row
 from .bootstrap import Interval, mean_interval
 from .measurement import latest
 from .transfer import Transfer

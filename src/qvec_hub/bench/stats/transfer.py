@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ...results.row import WITHOUT_VECTOR, Row
 from ..context import Context
-from ..row import WITHOUT_VECTOR, Row
 from .measurement import latest, setting
 
 __all__ = ["MIN_CEILING", "Transfer", "ceilings", "transfers"]

@@ -1,0 +1,150 @@
+"""A whole float receiver made ready for packing: scale chosen, vector added, codes found.
+
+What cannot be done tensor by tensor while a checkpoint arrives, because a layer's codes depend on what flows into it.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..backbone.conditions import on_copies, usual_settings
+from ..backbone.names import backbone_linears
+from ..grid.grid import Grid
+from ..grid.quantize import Quantized, quantize
+from ..proxies.model_inputs import enough_images, proxy_pixels
+from ..rounding.round_model import amount_of_work, known_rounding, round_linears_
+from ..util.progress import Stages, stages
+from ..vector.vector import QuantizationVector
+from .choose_scale import ScaleChoice, choose_scale
+from .own_images import checked_images, images_for
+from .patch import patch_, resolve_scale
+
+__all__ = ["Treatment", "codes_of", "prepare_"]
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How a receiver is patched and rounded.
+
+    scale: a number, ``"recommended"`` (what the vector's config says), ``"auto"`` (see `scale.choose_scale`), or None:
+        auto for a vector merged of several, else recommended.
+    rounding: ``"nearest"``, ``"gptq"``, ``"fitted"``, ``"tuned"`` (see `round_linears_`), or None: tuned where the
+        scale is not given and the vector is merged of several, else nearest.
+    images: pixel values to find codes and scale with; None takes proxy images.
+
+    Raises:
+        QVecError: when the rounding does not exist, or the images are none.
+    """
+
+    scale: float | str | None = None
+    rounding: str | None = None
+    images: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounding is not None:
+            known_rounding(self.rounding)
+        if self.images is not None:
+            object.__setattr__(self, "images", checked_images(self.images))
+
+    def resolved(self, vector: QuantizationVector | None) -> Treatment:
+        """With what is left open decided for a vector; a scale is then a number or ``"auto"``.
+
+        Raises:
+            QVecError: when the scale is neither a number nor one of the words.
+        """
+        several = vector is not None and len(vector.config.sources) > 1
+        open_scale = self.scale is None or self.scale == "auto"
+        rounding = self.rounding or ("tuned" if several and open_scale else "nearest")
+        scale: float | str = "auto" if self.scale == "auto" or (self.scale is None and several) else 0.0
+        if scale != "auto" and vector is not None:
+            scale = resolve_scale("recommended" if self.scale is None else self.scale, vector)
+        return replace(self, scale=scale if vector is not None else 1.0, rounding=rounding)
+
+    @property
+    def watches(self) -> bool:
+        """Whether images must flow through the whole model."""
+        return self.scale == "auto" or self.rounding != "nearest"
+
+
+def prepare_(
+    model: PreTrainedModel,
+    vector: QuantizationVector | None,
+    grid: Grid,
+    treatment: Treatment,
+    *,
+    check_lineage: bool = True,
+    progress: Stages | None = None,
+) -> tuple[dict[str, Quantized], ScaleChoice | None, float]:
+    """Patch a float receiver in place and find its codes.
+
+    Args:
+        treatment: a resolved one.
+
+    Returns:
+        Codes by the names of linear layers; how the scale was chosen, if it was; the scale.
+
+    Raises:
+        QVecError: when something does not fit, see `patch_`, `choose_scale` and `round_linears_`; the model may have
+            been changed by then.
+    """
+    scale, choice = treatment.scale, None
+    assert treatment.rounding is not None
+    if vector is not None and scale == "auto":
+        with _shown(progress) as show:
+            choice = choose_scale(
+                model,
+                vector,
+                grid,
+                rounding=treatment.rounding,
+                images=treatment.images,
+                check_lineage=check_lineage,
+                progress=show,
+            )
+        scale = choice.scale
+    assert scale is not None
+    if vector is not None:
+        patch_(model, vector, scale, check_lineage=check_lineage)
+    shipped = None if vector is None else vector.images(enough_images(model))
+    codes = codes_of(model, grid, treatment.rounding, treatment.images, progress, shipped=shipped)
+    return codes, choice, float(scale)
+
+
+@usual_settings()
+def codes_of(
+    model: PreTrainedModel,
+    grid: Grid,
+    rounding: str,
+    images: Tensor | None = None,
+    progress: Stages | None = None,
+    *,
+    shipped: Tensor | None = None,
+) -> dict[str, Quantized]:
+    """Codes and scales of a float model's linear layers; the model is the same afterwards.
+
+    Args:
+        images: pixel values of the caller's own. shipped: pictures that come with vectors, see `proxy_pixels`.
+
+    Raises:
+        GridError, QVecError: as `round_linears_`.
+    """
+    if rounding == "nearest":
+        return {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}
+    pixels = proxy_pixels(model, shipped=shipped) if images is None else images_for(model, images)
+    with on_copies(model), _shown(progress) as show:
+        done, total = 0, amount_of_work(model, rounding)
+
+        def step(more: int) -> None:
+            nonlocal done
+            done += more
+            show("rounding", done, total)
+
+        return round_linears_(model, grid, rounding, pixels, progress=step)
+
+
+def _shown(progress: Stages | None) -> AbstractContextManager[Stages]:
+    """The caller's own way to show progress, else bars where a terminal is there to show them."""
+    return stages() if progress is None else nullcontext(progress)

@@ -1,0 +1,244 @@
+"""The image processor of a checkpoint: found in one place, with the hub arguments that the model was loaded with.
+
+A processor is found when its model is loaded and stays with the model object, as no token stays there that would find
+it later. Proxy images, calibration images, evaluation and saved models all take it from here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
+from torch import nn
+from transformers import AutoImageProcessor, BaseImageProcessor
+
+from ..errors import HubError, QVecError
+from ..hub.transfer.client import LIBRARY, TransportError, hub_errors
+from ..hub.transfer.repo_path import Place, is_folder, parse_place
+from ..util.foreign import foreign_errors
+from .checkpoint import known_origin
+from .checkpoint_files import commit_in
+
+__all__ = [
+    "ADVICE",
+    "keep_processor_",
+    "kept_files",
+    "knows_processor",
+    "load_processor",
+    "processor_of",
+    "remember_processor_",
+    "remember_processor_beside_",
+    "require_processor",
+]
+
+# In transformers' order of precedence; the last one names the model's type, by which an untyped processor is known.
+FILES = ("processor_config.json", "preprocessor_config.json", "config.json")
+KEPT_FILES = "_qvec_image_processor_files"  # attribute of a model: the files it was read from, as bytes by name
+KEPT = "_qvec_image_processor"  # attribute of a model: its processor, or the text that says why there is none
+ADVICE = "; pass processor="  # the end of every message that says that there is none
+PATIENCE_S = 10.0  # for one question whether the Hub is there: its client would retry for half a minute
+
+
+def load_processor(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    subfolder: str = "",
+) -> Any:
+    """The image processor in a folder or Hub repository, on the Pillow backend.
+
+    Args:
+        source: a folder, ``"org/name[@revision]"`` or ``"hf://org/name[@revision]/subfolder"``.
+        revision, token, cache_dir, local_files_only, subfolder: as the model's; nothing is asked of the Hub when
+            `local_files_only` is set or the files of this commit are in the cache.
+
+    Raises:
+        QVecError: when there is none, or none that loads.
+    """
+    return _load(*_find(source, revision, token, cache_dir, local_files_only, subfolder))
+
+
+def _find(
+    source: str | Path,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    subfolder: str = "",
+) -> tuple[str, Path]:
+    """What to call a checkpoint, and the folder its processor lies in."""
+    if is_folder(source):
+        folder: Path | None = Path(source).expanduser() / subfolder
+    else:
+        place = parse_place(str(source), revision, subfolder or None)
+        folder = _fetch(place, token, cache_dir, local_files_only or constants.HF_HUB_OFFLINE)
+    if folder is None or not any((folder / name).is_file() for name in FILES[:2]):
+        raise QVecError(
+            f"model {str(source)!r}: expected an image processor (preprocessor_config.json) with it, found none{ADVICE}"
+        )
+    return str(source), folder
+
+
+def _load(said: str, folder: Path) -> Any:
+    with foreign_errors(
+        QVecError,
+        f"model {said!r}: expected an image processor (preprocessor_config.json) with it, found none that loads",
+        ADVICE.removeprefix("; "),
+    ):
+        return _from_folder(folder)
+
+
+def processor_of(model: Any) -> Any | None:
+    """The image processor that belongs to a model; None where there is none.
+
+    That is the one that was kept with the model; else the one that lies where the model was loaded from.
+    """
+    found = _kept(model)
+    return None if isinstance(found, str) else found
+
+
+def require_processor(model: Any) -> Any:
+    """As `processor_of`.
+
+    Raises:
+        QVecError: where there is none; says why.
+    """
+    found = _kept(model)
+    if isinstance(found, str):
+        raise QVecError(found)
+    return found
+
+
+def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> None:
+    """Find the processor of a model that was just loaded from `source`, and keep it with the model.
+
+    Where there is none, that is kept, so that nobody looks again. Never raises.
+
+    Args:
+        hub: as for `load_processor`; nothing of it stays with the model.
+    """
+    try:
+        said, folder = _find(source, **hub)
+        setattr(model, KEPT_FILES, {name: path.read_bytes() for name in FILES[:2] if (path := folder / name).is_file()})
+        found = _load(said, folder)
+    except (QVecError, OSError) as error:
+        found = str(error)
+    setattr(model, KEPT, found)
+
+
+def kept_files(model: Any) -> dict[str, bytes]:
+    """The files that a model's processor was read from, by name; none where there is no processor, or no such file."""
+    found = _kept(model)  # looks for them, if nobody has
+    return {} if isinstance(found, str) else dict(getattr(model, KEPT_FILES, {}))
+
+
+def remember_processor_beside_(model: Any, weights: str | Path, **hub: Any) -> None:
+    """As `remember_processor_`, of a model whose weights were read from this file, in a folder or in a Hub's cache."""
+    name, folder, commit = str(model.config.name_or_path), Path(weights).parent, commit_in(weights)
+    if commit is None or not name or Path(name).is_dir():
+        remember_processor_(model, folder)
+        return
+    snapshot = next(each for each in (folder, *folder.parents) if each.name == commit)
+    where = {"cache_dir": snapshot.parents[2], "subfolder": folder.relative_to(snapshot).as_posix().strip(".")}
+    remember_processor_(model, name, revision=commit, **{**hub, **where})
+
+
+def knows_processor(model: nn.Module) -> bool:
+    """Whether a model's processor was looked for already."""
+    return hasattr(model, KEPT)
+
+
+def keep_processor_(model: nn.Module, processor: Any) -> None:
+    """Keep a processor with a model, for `processor_of`."""
+    setattr(model, KEPT_FILES, {})
+    setattr(model, KEPT, processor)
+
+
+def _kept(model: Any) -> Any:
+    """The processor, or the text that says why there is none."""
+    found = getattr(model, KEPT, None)
+    if found is not None:
+        return found
+    name, origin = str(getattr(getattr(model, "config", None), "_name_or_path", "") or ""), known_origin(model)
+    if not name:
+        return "model: expected an image processor with it, found a model made in memory" + ADVICE
+    if origin.repo_id:
+        commits = _cached_commits(origin.repo_id) if origin.revision is None else [origin.revision]
+        commit = commits[0] if len(commits) == 1 else None  # transformers does not always tell which one it loaded
+        remember_processor_(model, origin.repo_id, revision=commit, subfolder=origin.subfolder or "")
+    elif Path(name).is_dir():
+        remember_processor_(model, name)
+    else:  # a path that moved, which is not to be taken for a repository
+        return (
+            f"model {name!r}: expected an image processor where it was loaded from, found neither a folder nor a "
+            f"cached repository; load it with qvec_hub.from_pretrained, or{ADVICE.removeprefix(';')}"
+        )
+    return getattr(model, KEPT)
+
+
+def _cached_commits(name: str) -> list[str]:
+    """The commits at which a repository's model lies in the cache."""
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "snapshots"
+    return sorted(path.parent.name for path in folder.glob(f"*/{FILES[-1]}"))
+
+
+def _fetch(place: Place, token: str | bool | None, cache_dir: str | Path | None, offline: bool) -> Path | None:
+    """The folder in the cache that holds a repository's processor; None when it has none."""
+    at: dict[str, Any] = {"cache_dir": cache_dir, "revision": place.revision}
+    pinned = bool(re.fullmatch("[0-9a-f]{40}", place.revision or ""))
+    known = pinned and all(try_to_load_from_cache(place.repo_id, place.inside(name), **at) for name in FILES)
+    found = None
+    with hub_errors(place, "its image processor could not be fetched"):
+        answers = known or offline or _reachable(place, token)
+        options = {**at, "token": token, "local_files_only": known or offline or not answers, **LIBRARY}
+        for name in FILES:
+            try:
+                path = hf_hub_download(place.repo_id, place.inside(name), **options)
+            except (EntryNotFoundError, LocalEntryNotFoundError):
+                continue
+            found = Path(path).parent if name != FILES[-1] else found
+    if found is None and not answers:
+        raise HubError(
+            f"model {str(place)!r}: expected an image processor with it, found none in the cache and no answer from "
+            f"{constants.ENDPOINT}{ADVICE}"
+        )
+    return found
+
+
+def _reachable(place: Place, token: str | bool | None) -> bool:
+    """One short question, without retries; what the Hub then refuses, it refuses again, and says why."""
+    try:
+        HfApi(token=token, **LIBRARY).model_info(place.repo_id, revision=place.revision, timeout=PATIENCE_S)
+    except HfHubHTTPError as error:
+        return error.response is not None and error.response.status_code < 500
+    except (OSError, ValueError, TransportError):
+        return False
+    return True
+
+
+def _from_folder(folder: Path) -> Any:
+    """Pillow everywhere: the pixels, and so the counts, must not depend on whether torchvision is installed."""
+    try:
+        return AutoImageProcessor.from_pretrained(str(folder), backend="pil", trust_remote_code=False)
+    except Exception:
+        processor = _by_its_old_name(folder)
+        if processor is None:
+            raise
+        return processor
+
+
+def _by_its_old_name(folder: Path) -> Any | None:
+    """Checkpoints of 2022 call their processor ``ViTFeatureExtractor``, which transformers 5 no longer knows."""
+    values, _ = BaseImageProcessor.get_image_processor_dict(str(folder))
+    if values.get("image_processor_type") != "ViTFeatureExtractor":
+        return None
+    from transformers import ViTImageProcessor  # warns at once where torchvision is missing, so not for everybody
+
+    return ViTImageProcessor.from_dict({**values, "image_processor_type": "ViTImageProcessor"})

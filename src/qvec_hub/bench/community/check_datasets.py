@@ -1,0 +1,132 @@
+"""Whether a row's images are images anybody can look at, and as many as it says.
+
+The zoo's are drawn here; a dataset of the Hub is asked for once per revision. None is downloaded, and nothing of it
+is executed: its card tells how many images a split has, where its author wrote it down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from huggingface_hub import get_session
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+from ...errors import HubError
+from ...hub.cards.front_matter import hub_id
+from ...hub.cards.values import as_count, short_text
+from ...hub.transfer.client import LIBRARY, hub_api, hub_errors
+from ...results.row import Row
+from ...util.untrusted import printable
+from ...zoo.dataset import split_size
+from ...zoo.registry import SPLITS, tasks
+
+__all__ = ["Datasets"]
+
+ZOO = "zoo:"
+MAX_ASKED = 500  # datasets and revisions; strangers' rows can name any number
+MAX_FAILED = 3  # questions that the Hub left open, after which no more is asked
+_COMMIT = re.compile("[0-9a-f]{40}")
+_VERSION = re.compile(r"\d+(\.\w+){1,4}", re.ASCII)
+
+
+class _Known(NamedTuple):
+    """What the Hub tells of a dataset at a commit: images by split, of each of its configurations."""
+
+    sizes: Mapping[str, set[int]]
+    refusal: str | None = None
+    unchecked: str | None = None
+
+
+class Datasets:
+    """Checks rows against their datasets. What could not be checked is in `unchecked`: dataset and split -> why."""
+
+    def __init__(self, token: str | bool | None = None) -> None:
+        self.token = token
+        self.unchecked: dict[str, str] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._failed = 0
+
+    def refusal(self, row: Row) -> str | None:
+        """Why a row cannot be right; None where nothing speaks against it."""
+        if row.dataset.startswith(ZOO):
+            return _refuse_zoo(row)
+        if not hub_id(row.dataset):
+            return f"dataset: expected zoo:NAME or a Hub id, which others can look at, found {_said(row.dataset)}"
+        if row.dataset_revision is None or not _COMMIT.fullmatch(row.dataset_revision):
+            return (
+                f"dataset_revision: expected the commit of {row.dataset}, 40 hex digits, found "
+                f"{_said(row.dataset_revision)}; a branch moves, so measure again at a commit"
+            )
+        known = self._look_up(row.dataset, row.dataset_revision)
+        if known.refusal:
+            return known.refusal
+        sizes = known.sizes.get(row.split)
+        if sizes is None:
+            why = known.unchecked or "its card does not say how many images the split has"
+            self.unchecked.setdefault(f"{row.dataset}@{row.dataset_revision[:12]} {printable(row.split, 60)}", why)
+        elif row.n not in sizes:
+            wanted = " or ".join(map(str, sorted(sizes)))
+            return f"n: expected {wanted}, the images in split {row.split} of {row.dataset}, found {row.n}"
+        return None
+
+    def _look_up(self, dataset: str, revision: str) -> _Known:
+        key = dataset, revision
+        if key not in self._known:
+            if len(self._known) >= MAX_ASKED or self._failed >= MAX_FAILED:
+                return _Known({}, unchecked="the Hub was not asked: too many questions, or too many without an answer")
+            self._known[key] = self._ask(dataset, revision)
+        return self._known[key]
+
+    def _ask(self, dataset: str, revision: str) -> _Known:
+        url = f"{hub_api().endpoint}/api/datasets/{dataset}/revision/{revision}"
+        headers = build_hf_headers(token=self.token, **LIBRARY)
+        try:
+            with hub_errors(dataset, "could not be looked up on the Hub"):
+                # Not the client's `dataset_info`, which parses the whole card and stops at a malformed one.
+                response = get_session().get(url, params={"expand": ["cardData"]}, headers=headers)
+                hf_raise_for_status(response)
+                answer = response.json()
+        except HubError as error:
+            if isinstance(error.__cause__, RevisionNotFoundError):
+                return _Known({}, refusal=f"dataset_revision: {dataset} has no commit {revision}")
+            if isinstance(error.__cause__, RepositoryNotFoundError):
+                return _Known({}, refusal=f"dataset: the Hub has no {dataset} that anybody may look at")
+            self._failed += 1
+            return _Known({}, unchecked=printable(error))
+        return _Known(_sizes(answer))
+
+
+def _refuse_zoo(row: Row) -> str | None:
+    task = row.dataset.removeprefix(ZOO)
+    if task not in tasks():
+        return f"dataset: the zoo has no task {_said(task)}; if it is new, upgrade qvec_hub"
+    if row.dataset_revision is not None and not _VERSION.fullmatch(row.dataset_revision):
+        return f"dataset_revision: expected none or a version of the zoo, found {_said(row.dataset_revision)}"
+    if row.split not in SPLITS:
+        return f"split: expected {', '.join(SPLITS)} of {row.dataset}, found {_said(row.split)}"
+    size = split_size(task, row.split)
+    if row.n != size:
+        return f"n: expected {size}, the images in split {row.split} of {row.dataset}, found {row.n}"
+    return None
+
+
+def _sizes(answer: Any) -> dict[str, set[int]]:
+    """The numbers of images in a card's ``dataset_info``, as far as they are of its form; a card may hold anything."""
+    card = answer.get("cardData") if isinstance(answer, Mapping) else None
+    info = card.get("dataset_info") if isinstance(card, Mapping) else None
+    found: dict[str, set[int]] = {}
+    for config in info if isinstance(info, list) else [info]:
+        splits = config.get("splits") if isinstance(config, Mapping) else None
+        for split in splits if isinstance(splits, list) else ():
+            name = short_text(split.get("name")) if isinstance(split, Mapping) else None
+            count = as_count(split.get("num_examples")) if name else None
+            if name and count is not None:
+                found.setdefault(name, set()).add(count)
+    return found
+
+
+def _said(value: str | None) -> str:
+    return "none" if value is None else repr(printable(value, 60))

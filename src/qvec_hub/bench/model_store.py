@@ -1,0 +1,63 @@
+"""Where a suite's models and vectors lie, and what rows call them.
+
+<root>/base-xs/seed-0/digits/fp                          a receiver
+<root>/base-xs/seed-0/digits/int2-channel-mse/qat        its quantization-aware twin
+<root>/base-xs/seed-0/digits/int2-channel-mse/vector     the vector between the two
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..grid.grid import Grid
+from ..zoo.base import BASES, base_path
+
+__all__ = ["Library", "donor_name", "receiver_name"]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A folder of trained models."""
+
+    root: Path
+
+    def base(self, base: str) -> str | Path:
+        """A base that was pretrained into the library, one that comes with the package, or a Hub id."""
+        if self.own_base(base).is_dir():
+            return self.own_base(base)
+        return base_path(base) if base in BASES else base
+
+    def own_base(self, base: str) -> Path:
+        return self.root / _short(base) / "base"
+
+    def similarity(self, base: str) -> Path:
+        """A file: how alike the tasks look to a base."""
+        return self.root / _short(base) / "similarity.json"
+
+    def task(self, base: str, seed: int, task: str) -> Path:
+        """Everything that was trained from a base on a task."""
+        return self.root / _short(base) / f"seed-{seed}" / task
+
+    def fp(self, base: str, seed: int, task: str) -> Path:
+        return self.task(base, seed, task) / "fp"
+
+    def qat(self, base: str, seed: int, task: str, grid: Grid) -> Path:
+        return self.task(base, seed, task) / grid.name / "qat"
+
+    def vector(self, base: str, seed: int, task: str, grid: Grid) -> Path:
+        return self.task(base, seed, task) / grid.name / "vector"
+
+
+def receiver_name(base: str, task: str) -> str:
+    """``zoo-xs-digits``: what a receiver would be called when published."""
+    return f"{_short(base).replace('base-', 'zoo-', 1)}-{task}"
+
+
+def donor_name(base: str, task: str, grid: Grid) -> str:
+    """``zoo-xs-digits-int2-channel-mse-qvec``"""
+    return f"{receiver_name(base, task)}-{grid.name}-qvec"
+
+
+def _short(base: str) -> str:
+    return base.rpartition("/")[2]

@@ -1,0 +1,132 @@
+"""Rows as the leaderboard carries them: a column an array, each text once.
+
+13,000 rows of names and versions take tens of megabytes as objects and under one like this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+from ...results.row import Row
+from ..stats.transfer import MIN_CEILING
+from .text import named
+from .treatments import Line, Measured
+
+__all__ = ["compact"]
+
+TEXTS = (
+    "suite",
+    "suite_version",
+    "receiver",
+    "receiver_revision",
+    "dataset",
+    "dataset_revision",
+    "split",
+    "merge",
+    "image_backend",
+    "device",
+)
+
+
+class _Numbered(list[Any]):
+    """Values and their numbers; the same value keeps its number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number: dict[Any, int] = {}
+
+    def number(self, value: Any) -> int:
+        """Of a value, new or old; −1 of None."""
+        if value is None:
+            return -1
+        if value not in self._number:
+            self._number[value] = len(self)
+            self.append(value)
+        return self._number[value]
+
+
+class _Words(_Numbered):
+    def number(self, value: Any) -> int:
+        return super().number(None if value is None else named(value))
+
+
+def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
+    """What ``leaderboard.js`` reads, ready for JSON.
+
+    Args:
+        donors: lines of single donors, shown apart from those of `found`.
+
+    Returns:
+        words: every text; elsewhere stands its number, or −1 for none. rows: arrays by column. lines: the numbers of
+        their rows, of plain rounding beside each, and of what own training had right; interval in shares;
+        extra: ceilings, and scales set by hand of what has another scale; the page shows them on demand.
+        donor_sets, versions: as in rows, each once.
+    """
+    words, donor_sets, versions = _Words(), _Numbered(), _Numbered()
+    rows: dict[int, Row] = {}
+    tasks: dict[int, str] = {}
+    lines = [line for line in found.lines if not line.other_grid]
+    for line in (*lines, *donors):
+        for transfer in line.transfers:
+            for row in (transfer.row, found.beside(transfer, line.grid)):
+                rows[id(row)], tasks[id(row)] = row, transfer.task
+    main = {id(line) for base, grid in found.settings for line in found.main(base, grid)}
+    place = {each: number for number, each in enumerate(rows)}
+
+    def packed(line: Line, is_donor: bool) -> dict[str, Any]:
+        return {
+            **{name: words.number(getattr(line, name)) for name in ("base", "grid", "kind", "method", "needs")},
+            "donor": is_donor,
+            "extra": not is_donor and id(line) not in main,
+            "plain": line.is_rtn,
+            "rows": [place[id(transfer.row)] for transfer in line.transfers],
+            "rtn": [place[id(found.beside(transfer, line.grid))] for transfer in line.transfers],
+            "own": [-1 if transfer.own_qat is None else transfer.own_qat for transfer in line.transfers],
+            "interval": _interval(line),
+        }
+
+    columns: dict[str, Callable[[Row], Any]] = {
+        **{name: partial(_text, words, name) for name in TEXTS},
+        "task": lambda row: words.number(tasks[id(row)]),
+        "policy": lambda row: words.number(row.scale_policy),
+        "donors": lambda row: donor_sets.number(_donors(row, words)),
+        "versions": lambda row: versions.number(_versions(row, words)),
+        "created": lambda row: _seconds(row.created),
+        **{name: attrgetter(name) for name in ("scale", "seed", "n", "correct")},
+    }
+    return {
+        "rows": {name: [value(row) for row in rows.values()] for name, value in columns.items()},
+        "lines": [packed(line, is_donor) for part, is_donor in ((lines, False), (donors, True)) for line in part],
+        "tasks": sorted({words.number(task) for task in tasks.values()}),
+        "least_ceiling": float(MIN_CEILING),
+        "donor_sets": list(donor_sets),
+        "versions": list(versions),
+        "words": list(words),
+    }
+
+
+def _text(words: _Words, name: str, row: Row) -> int:
+    return words.number(getattr(row, name))
+
+
+def _interval(line: Line) -> list[float] | None:
+    interval = None if line.is_rtn else line.summary.interval
+    return None if interval is None else [round(interval.low, 6), round(interval.high, 6)]
+
+
+def _donors(row: Row, words: _Words) -> tuple[Any, ...] | None:
+    return tuple((words.number(d.repo), words.number(d.revision), d.weight) for d in row.donors) or None
+
+
+def _versions(row: Row, words: _Words) -> tuple[Any, ...]:
+    return tuple((words.number(name), words.number(version)) for name, version in sorted(row.versions.items()))
+
+
+def _seconds(created: str) -> int:
+    # Before Python 3.11, fromisoformat does not know the Z that many write for UTC.
+    return int(datetime.fromisoformat(re.sub("Z$", "+00:00", created)).timestamp())

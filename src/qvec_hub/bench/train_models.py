@@ -1,0 +1,144 @@
+"""Train what a suite needs and its library does not hold yet: receivers, their twins, vectors; compare its tasks."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from datasets import DatasetDict
+
+from ..data.sources import dataset_revision
+from ..errors import DataError, QVecError
+from ..training.donor import train_donors
+from ..training.progress import quiet_transformers
+from ..util.atomic import write_text
+from ..util.progress import counting
+from ..util.scratch import check_writable, real_path
+from ..zoo.base import BASES
+from ..zoo.pretraining import make_base
+from .model_store import Library
+from .splits import ZOO, load_task_split
+from .suite import Suite
+from .task_similarity import Similarity, task_similarity
+from .workers import be_a_worker, processes, worthwhile_workers
+
+__all__ = ["build_library", "recorded_similarity"]
+
+Job = tuple[str, int, str]  # base, seed, task
+
+# The zoo's models are trained in seconds: checkpoints would take longer than they could save, and the bar is enough.
+SECONDS = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+SHARED = 64  # images of a zoo task that travel with its vector
+
+
+@quiet_transformers()
+def build_library(suite: Suite, library: Library, say: Callable[[str], None], pretrain: bool = False) -> int:
+    """Train and record everything that is missing; what is finished is not touched.
+
+    Args:
+        say: called with one line at each step.
+        pretrain: make the zoo's bases too, instead of taking those that come with the package.
+
+    Returns:
+        How many tasks something was trained for.
+
+    Raises:
+        DataError: a dataset cannot be read or has no such split.
+        QVecError: whatever `train_donors` raises.
+    """
+    show = processes().is_main_process
+    real_path(library.root)
+    jobs = _missing(suite, library)
+    if jobs or pretrain or any(recorded_similarity(suite, library, base) is None for base in suite.bases):
+        check_writable(library.root)
+    if pretrain:
+        _pretrain(suite, library, say)
+    if jobs:
+        say(f"training the models of {len(jobs)} tasks in {library.root}, once and for all")
+    with counting("training tasks", len(jobs), show and bool(jobs)) as advance, _mapping(suite) as mapping:
+        for _ in mapping(partial(_train, suite, library), jobs):
+            advance(1)
+    for base in suite.bases:
+        if show and recorded_similarity(suite, library, base) is None:
+            with counting(f"comparing tasks under {base}", len(suite.tasks)) as advance:
+                _record_similarity(suite, library, base, lambda task: advance(1))
+    return len(jobs)
+
+
+def recorded_similarity(suite: Suite, library: Library, base: str) -> Similarity | None:
+    """How alike the suite's tasks look to a base, if that has been recorded for all of them.
+
+    Raises:
+        DataError: a damaged file.
+    """
+    path = library.similarity(base)
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = [task.name for task in suite.tasks]
+        return {one: {two: float(found[one][two]) for two in names} for one in names}
+    except KeyError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: expected the tasks' similarity, found {error!r}; remove the file") from error
+
+
+@contextmanager
+def _mapping(suite: Suite) -> Iterator[Callable[..., Iterable[None]]]:
+    """How to go through jobs: one after the other, or side by side."""
+    workers = worthwhile_workers(suite)
+    if workers == 1:
+        yield map
+        return
+    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(workers, spawn, initializer=be_a_worker) as pool:
+        yield pool.map
+
+
+def _pretrain(suite: Suite, library: Library, say: Callable[[str], None]) -> None:
+    for base in suite.bases:
+        if base not in BASES:
+            raise QVecError(f"base {base!r}: expected one of the zoo's to pretrain, {', '.join(BASES)}")
+        if library.own_base(base).is_dir():
+            continue
+        if any(library.task(base, seed, "x").parent.is_dir() for seed in suite.seeds):
+            raise QVecError(
+                f"base {base!r}: expected none of its models in '{library.root}' yet, found some, trained from the "
+                "package's; name another folder with --out"
+            )
+        say(f"pretraining {base}")
+        make_base(library.own_base(base), base)
+
+
+def _missing(suite: Suite, library: Library) -> list[Job]:
+    """The tasks that something has yet to be trained for, in the suite's order."""
+    jobs = [(base, seed, task.name) for base in suite.bases for seed in suite.seeds for task in suite.tasks]
+    return [job for job in jobs if any(not library.vector(*job, grid).is_dir() for grid in suite.grids)]
+
+
+def _train(suite: Suite, library: Library, job: Job) -> None:
+    base, seed, name = job
+    spec = suite.task(name)
+    train = load_task_split(spec, "train", suite.images)
+    train_donors(
+        library.base(base),
+        DatasetDict({"train": train}),
+        library.task(*job),
+        grids=suite.grids,
+        recipe=replace(suite.recipe, seed=seed, epochs=spec.epochs or suite.recipe.epochs),
+        about={"task": name, "dataset": spec.dataset, "dataset_revision": dataset_revision(train)},
+        arguments=SECONDS if base in BASES else None,
+        share_images=SHARED if spec.dataset.startswith(ZOO) else 0,  # others' images are not ours to publish
+    )
+
+
+def _record_similarity(suite: Suite, library: Library, base: str, done: Callable[[str], None]) -> None:
+    path = library.similarity(base)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(task_similarity(suite, library, base, done), indent=1) + "\n")

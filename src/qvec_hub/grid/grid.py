@@ -1,0 +1,150 @@
+"""NODOC"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..errors import GridError
+from ..util.scalars import integer_in
+from ..util.untrusted import printable
+from .scale_rules import RANGE_RULES
+
+__all__ = ["GRANULARITIES", "Grid", "MAX_GROUP_SIZE"]
+
+
+GRANULARITIES = ("tensor", "channel", "group")
+
+
+MAX_GROUP_SIZE = 1 << 16  # rows are filled up to whole groups, and no linear layer of a ViT has rows this long
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The set of representable values.
+
+    Args:
+        bits: width of a code, 2 to 8.
+        granularity: what shares a scale: ``"tensor"``, ``"channel"`` (an output row) or ``"group"``.
+        range: the rule that picks the scale: ``"absmax"`` (the paper's), ``"mse"`` or ``"hqq"``.
+        symmetric: codes ``-2**(bits-1) … 2**(bits-1)-1`` times the scale; otherwise ``0 … 2**bits-1``
+            times the scale minus a shift.
+        group_size: inputs per scale; only with ``granularity="group"``. A last, shorter group is fine.
+
+    Raises:
+        GridError: when the combination does not exist.
+    """
+
+    bits: int = 3
+    granularity: str = "channel"
+    range: str = "absmax"
+    symmetric: bool = True
+    group_size: int | None = None
+
+    def __post_init__(self) -> None:
+        bits = integer_in(self.bits)
+        if bits is None or not 2 <= bits <= 8:
+            raise GridError(f"grid: bits must be an integer from 2 to 8, found {_shown(self.bits)}")
+        if self.granularity not in list(GRANULARITIES):
+            raise GridError(
+                f"grid: granularity must be one of {_listed(GRANULARITIES)}, found {_shown(self.granularity)}"
+            )
+        if self.range not in list(RANGE_RULES):  # a list, since what is found may have no hash
+            raise GridError(f"grid: range must be one of {_listed(RANGE_RULES)}, found {_shown(self.range)}")
+        if not isinstance(self.symmetric, bool):
+            raise GridError(f"grid: symmetric must be true or false, found {_shown(self.symmetric)}")
+        if self.granularity == "group":
+            size = integer_in(self.group_size)
+            if size is None or not 1 <= size <= MAX_GROUP_SIZE:
+                raise GridError(
+                    f"grid: granularity 'group' needs a group_size from 1 to {MAX_GROUP_SIZE}, found "
+                    f"{_shown(self.group_size)}"
+                )
+            object.__setattr__(self, "group_size", size)
+        elif self.group_size is not None:
+            raise GridError(
+                f"grid: group_size={_shown(self.group_size)} goes only with granularity='group', "
+                f"found {self.granularity!r}"
+            )
+        object.__setattr__(self, "bits", bits)  # a plain integer, whatever library it came from
+        if self.range == "hqq" and self.symmetric:
+            raise GridError("grid: range 'hqq' optimizes the shift of an affine grid; pass symmetric=False")
+
+    @property
+    def qmin(self) -> int:
+        return -(2 ** (self.bits - 1)) if self.symmetric else 0
+
+    @property
+    def qmax(self) -> int:
+        return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
+
+    @property
+    def name(self) -> str:
+        """For people and tags, e.g. ``int3-channel-absmax``; `Grid.parse` reads it back."""
+        granularity = f"group{self.group_size}" if self.granularity == "group" else self.granularity
+        return f"int{self.bits}-{granularity}-{self.range}" + ("" if self.symmetric else "-affine")
+
+    @classmethod
+    def parse(cls, spec: Grid | str | dict[str, Any]) -> Grid:
+        """A grid from ``"int3"`` (the default grid of that width), a full `name`, a dict, or a grid.
+
+        Raises:
+            GridError: when `spec` names no grid.
+        """
+        if isinstance(spec, Grid):
+            return spec
+        if isinstance(spec, dict):
+            return cls.from_dict(spec)
+        match = isinstance(spec, str) and _NAME.fullmatch(spec)
+        if not match:
+            raise GridError(
+                f"grid: expected a name such as 'int3' or 'int2-channel-mse', or a Grid, found {_shown(spec)}; "
+                "widths are int2 to int8"
+            )
+        size = match["size"]
+        return cls(
+            bits=int(match["bits"]),
+            granularity="group" if size else match["granularity"] or "channel",
+            range=match["range"] or "absmax",
+            symmetric=match["affine"] is None,
+            group_size=int(size) if size else None,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Grid:
+        """A grid from the values `to_dict` gives; those left out take their defaults.
+
+        Raises:
+            GridError: when a key is unknown or the values name no grid.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(str(key) for key in values if key not in known)
+        if unknown:
+            shown = ", ".join(printable(key, 60) for key in unknown[:8])
+            raise GridError(f"grid: unknown keys {shown}; known are {_listed(sorted(known))}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_NAME = re.compile(
+    r"int(?P<bits>\d{1,9})"
+    r"(?:-(?:(?P<granularity>tensor|channel)|group(?P<size>\d{1,9})))?"
+    r"(?:-(?P<range>(?!affine)[a-z]+))?(?P<affine>-affine)?"
+)
+
+
+def _shown(value: object) -> str:
+    try:
+        return printable(repr(value), 60)
+    except ValueError:  # an integer with more digits than Python prints
+        return f"a {type(value).__name__} beyond printing"
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(repr(name) for name in names)

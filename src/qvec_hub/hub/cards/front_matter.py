@@ -1,0 +1,123 @@
+"""The YAML of a card: typed data of this package, written over and beside what the author put there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCardData
+from huggingface_hub.utils import yaml_dump
+
+from ...artifact.config import VectorConfig
+from ...artifact.schema import REPO_ID
+from ...errors import ArtifactError, first_line
+from ...grid.grid import Grid
+from ...results.evidence import Evidence
+from .model_index import RESULTS, TASK, evidence_table, headline_results
+from .values import grid_name
+
+__all__ = [
+    "BLOCK",
+    "TAG",
+    "drop_results",
+    "dump_front",
+    "hub_id",
+    "merge_front",
+    "model_data",
+    "read_front",
+    "vector_data",
+]
+
+TAG = "quantization-vector"
+BLOCK = "quantization_vector"  # our own key in the YAML: what a search wants to know and no standard key says
+
+
+def vector_data(
+    config: VectorConfig, repo_id: str, size: int, evidence: Evidence | None, license: str | None
+) -> dict[str, Any]:
+    """The metadata of a vector's card; ``size`` is that of its tensor files in bytes."""
+    assert config.tensors is not None
+    dataset = hub_id(config.donor.dataset)
+    data = ModelCardData(
+        library_name="qvec_hub",
+        pipeline_tag=TASK,
+        license=license,
+        base_model=hub_id(config.base_model.repo_id),
+        datasets=[dataset] if dataset else None,
+        metrics=["accuracy"],
+        tags=[TAG, config.grid.name, f"int{config.grid.bits}", config.model_type],
+        model_name=repo_id.split("/")[-1] if evidence else None,
+        eval_results=headline_results(evidence) if evidence else None,
+        base_model_relation="adapter" if hub_id(config.base_model.repo_id) else None,
+    ).to_dict()
+    data[BLOCK] = {
+        "task": config.donor.task,
+        "grid": config.grid.name,
+        "scale": config.scale,
+        "encoding": config.encoding.name,
+        "parameters": config.tensors.parameters,
+        "bytes": size,
+        "sha256": config.tensors.sha256,
+    }
+    if evidence is not None:
+        data[RESULTS] = evidence_table(evidence)
+    return data
+
+
+def model_data(grid: Grid, base: str | None, datasets: list[str] | None, license: str | None) -> dict[str, Any]:
+    """The metadata of a quantized model's card; `base` is the float model it was made from."""
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag=TASK,
+        license=license,
+        base_model=hub_id(base),
+        datasets=datasets,
+        tags=["qvec", grid.name, f"int{grid.bits}"],
+        base_model_relation="quantized" if hub_id(base) else None,
+    ).to_dict()
+
+
+def read_front(front: str, where: str) -> dict[str, Any]:
+    """Parse a card's YAML.
+
+    Raises:
+        ArtifactError: when it is no YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(front) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: its metadata is not YAML ({first_line(error)}); correct or remove it") from error
+    if not isinstance(values, dict):
+        raise ArtifactError(f"{where}: its metadata is not a YAML mapping; correct or remove it")
+    return values
+
+
+def drop_results(values: dict[str, Any]) -> None:
+    """Remove what a card's metadata says was measured: with other tensors it is no longer true."""
+    for key in ("model-index", RESULTS):
+        values.pop(key, None)
+
+
+def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str, Any]:
+    """Generated keys win; the author's other keys and tags stay."""
+    merged = {**existing, **generated}
+    theirs = existing.get("tags")
+    kept = [tag for tag in theirs if isinstance(tag, str)] if isinstance(theirs, list) else []
+    ours = [*generated.get("tags", [])]
+    merged["tags"] = ours + [tag for tag in kept if tag not in ours and grid_name(tag) is None]
+    return merged
+
+
+def dump_front(values: Mapping[str, Any]) -> str:
+    """A card's YAML; the table of results stands last, a line for each pair."""
+    text = str(yaml_dump({key: value for key, value in values.items() if key != RESULTS}, sort_keys=False))
+    if RESULTS in values:
+        table = {RESULTS: values[RESULTS]}
+        text += str(yaml_dump(table, sort_keys=False, default_flow_style=None, width=float("inf")))
+    return text
+
+
+def hub_id(name: str | None) -> str | None:
+    """The name, if it can be one in the Hub: ``org/name``; else None."""
+    return name if name is not None and REPO_ID.accepts(name) else None

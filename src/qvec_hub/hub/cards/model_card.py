@@ -1,0 +1,112 @@
+"""The card of a quantized model: what it was made from, how, and the import a reader needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...artifact.model_record import OWN_IMAGES, PROXIES
+from ...grid.grid import Grid
+from .front_matter import hub_id, model_data, read_front
+from .markdown import linked, plain, table
+from .render import UNKNOWN_LICENSE, fill_template, merge_card
+from .sections import split_card
+
+__all__ = ["model_card"]
+
+ROUNDINGS = {
+    "nearest": "to nearest",
+    "gptq": "by GPTQ's error feedback",
+    "fitted": "by GPTQ's error feedback, with scales fitted to the outputs",
+    "tuned": "by GPTQ's error feedback, with scales fitted to the outputs and tuned together",
+}
+WATCHED = {PROXIES: "proxy images that come with qvec_hub", OWN_IMAGES: "images that its maker chose"}
+CALIBRATED = "Images that its maker chose were shown to it: it is calibrated, not zero-shot."
+
+
+def model_card(config: Any, repo_id: str, *, tags: list[str] | None = None, existing: str = "") -> str:
+    """A quantized model's ``README.md``.
+
+    Args:
+        config: the transformers config of a model quantized by this package.
+        tags: more tags for the metadata.
+        existing: the card as it is; what its author wrote there is kept.
+
+    Raises:
+        ArtifactError: when the existing card's metadata cannot be read.
+    """
+    saved = config.quantization_config
+    record = saved if isinstance(saved, dict) else saved.to_dict()
+    grid = Grid.parse(record["grid"])
+    receiver, base = (_repo(record.get(role)) for role in ("receiver", "base_model"))
+    known = read_front(split_card(existing)[0], "README.md")
+    data = model_data(grid, receiver[0] or base[0], None, known.get("license") or UNKNOWN_LICENSE)
+    data["tags"] += [tag for tag in tags or [] if tag not in data["tags"]]
+    text = fill_template("model.md", _context(config, record, grid, receiver, base, repo_id))
+    return merge_card(existing, data, text)
+
+
+def _context(
+    config: Any, record: dict[str, Any], grid: Grid, receiver: tuple[Any, Any], base: tuple[Any, Any], repo_id: str
+) -> dict[str, Any]:
+    vectors = record.get("vector") or []
+    rows = [
+        ["receiver", linked(*receiver) or "a model that is not on the Hub"],
+        ["base model", linked(*base) or "not known"],
+        *([f"vector {i}" if len(vectors) > 1 else "vector", _vector(source)] for i, source in enumerate(vectors, 1)),
+        ["grid", f"`{grid.name}`"],
+        ["scale λ", _scale(record) if vectors else "none (no vector was added)"],
+        ["rounding", _rounding(record)],
+        ["classes", f"{config.num_labels}"],
+        ["made with", f"qvec_hub {plain(record.get('qvec_hub_version', ''))}"],
+    ]
+    several = f"{len(vectors)} quantization vectors" if len(vectors) > 1 else "a quantization vector"
+    return {
+        "title": repo_id.split("/")[-1],
+        "bits": grid.bits,
+        "repo_id": repo_id,
+        "receiver_text": linked(*receiver) or "An image classifier",
+        "with_text": f"after {several} of the same base had been added" if vectors else "without a vector",
+        "data_text": CALIBRATED if record.get("watched") == OWN_IMAGES else "No image of its task was used for that.",
+        "facts": table(["", ""], rows),
+        "made": _made(grid, bool(vectors), record.get("rounding") or "nearest"),
+    }
+
+
+def _scale(record: dict[str, Any]) -> str:
+    """The scale and, where it was chosen, what by: how far the answers were from the float model's."""
+    points = record.get("scale_curve") or []
+    if not points:
+        return f"{record['scale']:g}"
+    curve = ", ".join(f"{divergence:.3g} at {scale:g}" for scale, divergence in points)
+    return f"{record['scale']:g}, chosen by the divergence from the float model's answers: {curve} (0 adds no vector)"
+
+
+def _rounding(record: dict[str, Any]) -> str:
+    how = ROUNDINGS.get(record.get("rounding") or "nearest", "to nearest")
+    return how if record.get("watched") is None else f"{how}, with {WATCHED.get(record['watched'], 'images')}"
+
+
+def _made(grid: Grid, with_vector: bool, rounding: str) -> str:
+    rounded = f"the weight of every linear layer of the backbone was rounded to the grid `{grid.name}` and packed"
+    if rounding != "nearest":
+        rounded += ", layer after layer, so that each layer's outputs change least on the images that were shown"
+    if not with_vector:
+        return f"Post-training quantization without a vector: {rounded}."
+    return (
+        "The vector, the difference of a quantization-aware and a plain fine-tune of the same base on another task, "
+        f"was multiplied by λ and added to the float weights; then {rounded}. Head, biases, norms and embeddings were "
+        "not rounded. `config.json` records the same, with the commit of every vector."
+    )
+
+
+def _vector(source: dict[str, Any]) -> str:
+    task = f" (task {plain(source['task'])})" if source.get("task") else ""
+    name = linked(source.get("repo_id"), source.get("revision")) or "a vector that is not on the Hub"
+    inner = f", folder `{plain(source['subfolder'])}`" if source.get("subfolder") else ""
+    return f"{source.get('weight', 1.0):g} × {name}{inner}{task}"
+
+
+def _repo(value: Any) -> tuple[str | None, str | None]:
+    if not isinstance(value, dict) or not hub_id(value.get("repo_id")):
+        return None, None
+    return value["repo_id"], value.get("revision")

@@ -1,0 +1,123 @@
+"""What a quantized weight is: packed codes and scales, and a quanto tensor that shows them as float values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from optimum.quanto import QTensor, qtypes
+from optimum.quanto.tensor.qtype import qint
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from ..grid.grid import Grid
+from ..grid.packing import pack, unpack
+from ..grid.quantize import quantize
+from .frozen import Values, is_view, refuse_change, written_to
+
+__all__ = ["Packed", "PackedWeight", "pack_weight", "unpack_weight"]
+
+for _bits in (3, 5, 6, 7):
+    qtypes.setdefault(f"qint{_bits}", qint(_bits))
+
+
+class Packed(NamedTuple):
+    """What a frozen layer keeps: dense codes (uint8), scales and shifts (float32, see `grids.Quantized`)."""
+
+    data: Tensor
+    scale: Tensor
+    shift: Tensor | None
+
+
+def pack_weight(weight: Tensor, grid: Grid, overwrite: bool = False) -> Packed:
+    """Round a weight to the grid and pack its codes; with `overwrite` the weight's memory serves as scratch.
+
+    Raises:
+        GridError: when the weight holds NaN or infinity.
+    """
+    codes, scale, shift = quantize(weight, grid, overwrite)
+    return Packed(pack(codes, grid.bits, overwrite=True), scale, shift)
+
+
+class PackedWeight(QTensor):
+    """A weight ``(out, in)`` as packed codes and scales: quanto's quantized tensor for any grid.
+
+    Args:
+        data: uint8, `packed_size(out * in, bits)` bytes.
+        scale: float32 ``(rows, groups)``; see `grids.Quantized`.
+        shift: like `scale`, or None on a symmetric grid.
+    """
+
+    @staticmethod
+    def __new__(
+        cls: type, grid: Grid, size: torch.Size, data: Tensor, scale: Tensor, shift: Tensor | None, dtype: torch.dtype
+    ) -> Any:
+        stride = (size[1], 1)
+        return torch.Tensor._make_wrapper_subclass(cls, size, strides=stride, dtype=dtype, device=data.device)
+
+    def __init__(
+        self, grid: Grid, size: torch.Size, data: Tensor, scale: Tensor, shift: Tensor | None, dtype: torch.dtype
+    ) -> None:
+        super().__init__(qtypes[f"qint{grid.bits}"], 0)
+        self.grid, self._data, self._scale, self._shift = grid, data, scale, shift
+
+    @property
+    def data(self) -> Tensor:
+        return self
+
+    @data.setter
+    def data(self, values: Tensor) -> None:
+        refuse_change(self._shown())
+
+    def __setitem__(self, place: Any, values: Any) -> None:
+        refuse_change(self._shown())
+
+    def dequantize(self) -> Tensor:
+        """The float weight ``(out, in)`` in this tensor's dtype."""
+        return unpack_weight(self._data, self._scale, self._shift, self.grid, self.shape, self.dtype)
+
+    def __repr__(self, *, tensor_contents: object = None) -> str:
+        return f"PackedWeight({tuple(self.shape)}, {self.grid.name}, {self._data.numel()} bytes of codes)"
+
+    def __tensor_flatten__(self) -> tuple[list[str], tuple[Any, ...]]:
+        inner = ["_data", "_scale"] + ([] if self._shift is None else ["_shift"])
+        return inner, (self.grid, self.dtype)
+
+    @staticmethod
+    def __tensor_unflatten__(inner: dict[str, Tensor], meta: tuple[Any, ...], size: Any, stride: Any) -> PackedWeight:
+        grid, dtype = meta
+        return PackedWeight(grid, torch.Size(size), inner["_data"], inner["_scale"], inner.get("_shift"), dtype)
+
+    @classmethod
+    def __torch_dispatch__(cls, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if op.overloadpacket is torch.ops.aten.detach:
+            return args[0]
+        changed = written_to(op, args, kwargs or {}, PackedWeight)
+        if changed is not None:
+            refuse_change(changed._shown())
+        # Whatever else is asked of a quantized weight is asked of its float values.
+        args, kwargs = tree_map_only(PackedWeight, lambda t: t.dequantize(), (args, kwargs or {}))
+        result = op(*args, **kwargs)
+        if not is_view(op) or torch.compiler.is_compiling():
+            return result
+        return tree_map_only(Tensor, lambda t: t.as_subclass(Values), result)
+
+    def _shown(self) -> str:
+        return f"a weight {tuple(self.shape)} on {self.grid.name}"
+
+
+def unpack_weight(
+    packed: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, size: torch.Size, dtype: torch.dtype
+) -> Tensor:
+    """Packed codes -> the float weight ``size``: ``q * scale`` or ``q * scale - shift``, formed in float32."""
+    values = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
+    if grid.group_size is None:
+        values.mul_(scale)
+        if shift is not None:
+            values.sub_(shift)
+    else:
+        per_weight = scale.repeat_interleave(grid.group_size, dim=1)[:, : size[1]]  # (out, in)
+        values.mul_(per_weight)
+        if shift is not None:
+            values.sub_(shift.repeat_interleave(grid.group_size, dim=1)[:, : size[1]])
+    return values.to(dtype)

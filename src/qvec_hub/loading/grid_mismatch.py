@@ -1,0 +1,38 @@
+"""What to say where a vector is used on another grid than its donor was trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..grid.grid import Grid
+from ..results.reference import quoted
+
+__all__ = ["other_grid"]
+
+
+def other_grid(trained: Grid, used: Grid) -> str:
+    """A warning, with what such a use was measured to cost where it was measured.
+
+    The measurement is of 2 bits and one scale a row; it is quoted for all grids with the same range rules.
+    """
+    said = f"the vector was trained on {trained.name} and is used on {used.name}"
+    table = quoted("other_grid")
+    across, within = (_gain(table, grid, used) for grid in (trained, used))
+    if across is None or within is None or _kind(trained) == _kind(used):
+        return f"{said}; what it gains there has not been measured. Take donors of that grid where there are any"
+    return (
+        f"{said}. On the zoo (2 bits, {table['base']}, {table['receivers']} receivers, mean of the others' "
+        f"vectors, plain rounding) vectors from there gained {across:+.1f} points, those trained on the grid itself "
+        f"{within:+.1f}; take donors of that grid where there are any"
+    )
+
+
+def _gain(table: dict[str, Any], trained: Grid, used: Grid) -> float | None:
+    for entry in table["gains"]:
+        if (_kind(Grid.parse(entry["trained"])), _kind(Grid.parse(entry["used"]))) == (_kind(trained), _kind(used)):
+            return float(entry["gain"])
+    return None
+
+
+def _kind(grid: Grid) -> tuple[str, bool]:
+    return grid.range, grid.symmetric

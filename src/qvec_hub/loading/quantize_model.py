@@ -1,0 +1,96 @@
+"""`quantize_`: a float model in memory, rounded and packed in place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..apply.treatment import Treatment, codes_of
+from ..artifact.model_record import OWN_IMAGES, PROXIES
+from ..backbone.names import backbone_linears
+from ..errors import GridError
+from ..grid.grid import Grid
+from ..grid.packing import pack
+from ..layers.packed_linear import PackedLinear, put_layers_, refuse_packed
+from ..layers.packed_weight import Packed, pack_weight
+from ..util.progress import Stages
+from .record import remember_
+
+__all__ = ["quantize_"]
+
+
+def quantize_(
+    model: PreTrainedModel,
+    grid: Grid | str,
+    *,
+    rounding: str = "nearest",
+    images: Tensor | None = None,
+    progress: Stages | None = None,
+) -> PreTrainedModel:
+    """Round the weight of every linear layer of the backbone to the grid and pack it, in place.
+
+    The head, biases, norms, embeddings and the patch convolution stay as they are.
+
+    Args:
+        rounding, images, progress: as for `QVecConfig`.
+
+    Raises:
+        GridError: when the grid does not exist or a weight holds NaN or infinity; nothing is changed then.
+        MisfitError: when the model is quantized already, or has no linear layer to quantize.
+        QVecError: when the rounding does not exist, or the model does not take the images; nothing is changed then.
+    """
+    grid = Grid.parse(grid)
+    Treatment(rounding=rounding, images=images)
+    refuse_packed(model)
+    if rounding == "nearest":
+        packed, watched = _rounded(model, grid), None
+    else:
+        codes = codes_of(model, grid, rounding, images, progress)
+        packed = {
+            name: Packed(pack(found.codes, grid.bits, overwrite=True), found.scale, found.shift)
+            for name, found in codes.items()
+        }
+        watched = PROXIES if images is None else OWN_IMAGES
+    layers = {name: PackedLinear.from_linear(linear, grid) for name, linear in backbone_linears(model)}
+    for name, layer in layers.items():
+        layer.hold(packed[name])
+    _pack_linears_(model, layers)
+    _own_config(model)
+    remember_(model, grid, rounding, watched)
+    return model
+
+
+@torch.no_grad()
+def _rounded(model: PreTrainedModel, grid: Grid) -> dict[str, Packed]:
+    packed = {}
+    for name, layer in backbone_linears(model):
+        try:
+            packed[name] = pack_weight(layer.weight.detach(), grid)
+        except GridError as error:
+            raise GridError(f"{name}: {error}") from error
+    return packed
+
+
+def _pack_linears_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> None:
+    """Put packed layers in the place of the linear ones: all of them, or none when this is interrupted."""
+    before = list(model.named_modules(remove_duplicate=False))
+    try:
+        put_layers_(model, layers)
+    except BaseException:
+        for name, module in before:
+            if name and model.get_submodule(name) is not module:
+                model.set_submodule(name, module)
+        raise
+
+
+def _own_config(model: PreTrainedModel) -> None:
+    """Put a copy of the model's config in its place: models built from one config must not share what follows."""
+    shared = model.config
+    config = copy.deepcopy(shared)
+    for module in model.modules():
+        if getattr(module, "config", None) is shared:
+            module.config = config  # type: ignore[assignment]

@@ -1,0 +1,231 @@
+"""The transformers plugin: `QVecConfig` and its quantizer. Importing this module registers both.
+
+While a float checkpoint is loaded, every backbone tensor passes through `_PatchAndPack`: the vector's tensor
+is added in float32, a linear weight is then rounded and packed, and the float one dropped. At no time is
+there a second float model. A scale or codes that depend on what flows through the whole model are found when all of
+it has arrived. A saved model holds plain buffers, which transformers loads by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers import HfQuantizer, register_quantizer
+
+from ..apply.patch import refuse_misfit, refuse_stranger
+from ..apply.treatment import Treatment
+from ..artifact.model_record import METHOD, OWN_IMAGES, PROXIES
+from ..backbone.checkpoint import keep_folder_, known_origin, refuse_absent, refuse_mismatched
+from ..backbone.checkpoint_files import commit_in, place_in_cache
+from ..backbone.leftovers import Report, refuse_leftovers
+from ..backbone.names import ORIGIN_RECORD, canonical_names
+from ..backbone.processor import remember_processor_beside_
+from ..errors import ArtifactError, QVecError
+from ..layers.packed_linear import PackedLinear, swap_linears_
+from .config import QVecConfig, open_vector
+from .deferred import Gathered
+from .grid_mismatch import other_grid
+from .record import push_with_card_
+from .streaming import WeightStream
+
+__all__ = ["METHOD", "QVecQuantizer"]
+
+
+@register_quantizer(METHOD)
+class QVecQuantizer(HfQuantizer):
+    """Swaps the linear layers, feeds every tensor through patch and pack, and checks the lineage at the end."""
+
+    quantization_config: QVecConfig
+
+    def __init__(self, quantization_config: QVecConfig, **kwargs: Any) -> None:
+        super().__init__(copy.copy(quantization_config), **kwargs)  # the caller may use the same config again
+        self.stream: WeightStream | Gathered | None = None
+        self.canonical: dict[str, str] = {}  # run-time name -> canonical name, of tensors the vector changes
+        self.layers: dict[str, PackedLinear] = {}
+        self.pending: set[str] = set()
+        self.report: Report | None = None
+        self.failure: Exception | None = None
+        self.commit: str | None = None  # of the receiver, where it comes from the Hub
+        self.weights_file: str | None = None  # its first
+        self.hub: dict[str, Any] = {}  # while it is loaded
+
+    def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
+        placed = device_map.values() if isinstance(device_map, dict) else ()
+        if "disk" in placed:
+            raise QVecError("device_map: a layer is placed on 'disk'; packed weights are small, place it on 'cpu'")
+
+    def _process_model_before_weight_loading(
+        self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **kwargs: Any
+    ) -> PreTrainedModel:
+        self.weights_file = checkpoint_files[0] if checkpoint_files else None
+        self.commit = commit_in(self.weights_file) if self.weights_file else None
+        self.report = Report(model)
+        if not self.pre_quantized:
+            with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
+                self.stream = self._open_stream(model, checkpoint_files or [])
+            self.quantization_config.images = None  # neither tensors nor callables have a place in a config
+            self.quantization_config.progress = None
+        self.layers = swap_linears_(model, self.quantization_config.grid)
+        for layer in self.layers.values():
+            layer._is_hf_initialized = True  # nothing to draw at random: a weight that does not arrive is an error
+        if self.pre_quantized:
+            for layer in self.layers.values():
+                layer.reserve()
+        self.pending = {f"{name}.weight" for name in self.layers} | set(self.canonical)
+        return model
+
+    def _open_stream(self, model: PreTrainedModel, files: list[str]) -> WeightStream | Gathered:
+        config = self.quantization_config
+        self.hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
+        vector = open_vector(config.vector, **self.hub)
+        treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector)
+        config.rounding = treatment.rounding
+        if vector is not None:
+            self.canonical = canonical_names(model)
+            state = model.state_dict()
+            refuse_misfit(vector, model, {new: tuple(state[name].shape) for name, new in self.canonical.items()})
+            if config.grid_is_open and vector.config.grid.bits == config.grid.bits:
+                config.grid = vector.config.grid
+            if vector.config.grid != config.grid:
+                warnings.warn(other_grid(vector.config.grid, config.grid), stacklevel=2)
+        if treatment.watches:
+            return Gathered(vector, treatment, config.progress)
+        # A state dict of the caller's comes without checkpoint files, and a vector of the caller's is in use elsewhere.
+        ours = [*files, *(vector.files() if vector is not None and config.opened_here else ())]
+        return WeightStream(vector, float(treatment.scale or 0.0), ours)
+
+    def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
+        # Only the tensors this plugin changes: for these transformers leaves the shape check to us.
+        return not self.pre_quantized and (
+            param_name in self.canonical or param_name.removesuffix(".weight") in self.layers
+        )
+
+    def get_quantize_ops(self) -> ConversionOps:
+        return _PatchAndPack(self)
+
+    def convert(self, name: str, tensor: Tensor, model: PreTrainedModel) -> dict[str, Any]:
+        """Patch one arriving tensor and, if a linear layer's weight, pack it into its layer."""
+        self.pending.discard(name)
+        expected = model.get_parameter_or_buffer(name)
+        if tuple(tensor.shape) != tuple(expected.shape):
+            raise ArtifactError(
+                f"{name}: the checkpoint holds shape {tuple(tensor.shape)}, its config.json asks for "
+                f"{tuple(expected.shape)}; the receiver's files do not belong together"
+            )
+        layer = self.layers.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
+        assert self.stream is not None
+        if isinstance(self.stream, Gathered):
+            return self.stream.take(name, tensor, layer)
+        canonical = self.canonical.get(name, name)
+        if layer is None:
+            return {name: self.stream.patched(canonical, tensor, expected.dtype)}
+        self.stream.put(layer, canonical, tensor, expected.dtype)
+        return {}
+
+    def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        self._remember_origin(model)
+        push_with_card_(model)
+        if self.stream is None:
+            self._refuse_other_weights(model)
+            return model
+        stream, layers, hub = self.stream, self.layers, self.hub
+        self.stream, self.layers, self.canonical, self.hub = None, {}, {}, {}
+        if self.failure is not None:
+            stream.close()
+            raise self.failure
+        if isinstance(stream, WeightStream):
+            stream.finish()
+        self._refuse_other_weights(model)
+        if self.pending:
+            some = ", ".join(sorted(self.pending)[:4])
+            raise ArtifactError(
+                f"{len(self.pending)} backbone weights are not in the receiver's checkpoint ({some}, …) and would be "
+                "random; expected a complete checkpoint"
+            )
+        config = self.quantization_config
+        config.receiver = known_origin(model).to_dict()
+        if isinstance(stream, Gathered):
+            if self.weights_file is not None:
+                remember_processor_beside_(model, self.weights_file, **hub)
+            choice, config.scale = stream.prepare_(model, layers, config.grid, config.check_lineage)
+            config.scale_curve = None if choice is None else [list(point) for point in choice.curve]
+            config.watched = PROXIES if stream.treatment.images is None else OWN_IMAGES
+        else:
+            config.scale = stream.scale
+        if stream.vector is not None:
+            if config.check_lineage and isinstance(stream, WeightStream):
+                refuse_stranger(stream.vector, stream.probes)
+            config.vector = stream.vector.provenance()
+            config.base_model = stream.vector.config.base_model.to_dict()
+        for parameter in model.parameters():  # the few tensors that still pin the checkpoint's memory mapping
+            if parameter.device.type == "cpu":
+                parameter.data = parameter.data.clone()
+        return model
+
+    def _refuse_other_weights(self, model: PreTrainedModel) -> None:
+        """Raise where the model's backbone is not all and only what the checkpoint holds."""
+        report, self.report = self.report, None
+        assert report is not None
+        report.close(model)
+        source, prefix = model.config._name_or_path, f"{model.base_model_prefix}."
+        refuse_leftovers(source, model, report.unexpected)
+        if self.pre_quantized:  # its packed weights were never drawn at random: what is missing is any memory's content
+            refuse_mismatched(source, [each for each in report.mismatched if each[0].startswith(prefix)])
+            refuse_absent(source, model, sorted(name for name in report.missing if name.startswith(prefix)))
+
+    def _remember_origin(self, model: PreTrainedModel) -> None:
+        """Note the commit and subfolder in the Hub, or the absolute folder: the working directory may change."""
+        model.config._commit_hash = self.commit
+        place = place_in_cache(self.weights_file)
+        if place is not None:
+            model.config._name_or_path = place.repo_id
+            setattr(model, ORIGIN_RECORD, {"subfolder": place.subfolder})
+        keep_folder_(model)
+
+    def is_serializable(self) -> bool:
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        return False
+
+    @property
+    def is_compileable(self) -> bool:
+        return True
+
+
+class _PatchAndPack(ConversionOps):
+    """The conversion transformers runs on each arriving tensor."""
+
+    def __init__(self, quantizer: QVecQuantizer) -> None:
+        self.quantizer = quantizer
+
+    @torch.no_grad()
+    def convert(  # type: ignore[override]
+        self,
+        input_dict: dict[str, Any],
+        full_layer_name: str,
+        model: PreTrainedModel,
+        missing_keys: set[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        # More than one where transformers cuts a checkpoint's tensor into several of the model's, as of a SwiGLU.
+        names = list(input_dict) if len(input_dict) > 1 else [full_layer_name]
+        left: dict[str, Any] = {}
+        for name, value in zip(names, input_dict.values(), strict=True):
+            if missing_keys is not None:
+                missing_keys.discard(name)
+            if self.quantizer.failure is not None:
+                return {}
+            try:
+                left |= self.quantizer.convert(name, value[0] if isinstance(value, list) else value, model)
+            except Exception as error:  # transformers would log it and go on; it is raised when the load ends
+                self.quantizer.failure = error
+                return {}
+        return left

@@ -1,0 +1,120 @@
+"""Proxy images as a given model's image processor would hand them over."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..backbone.processor import ADVICE, require_processor
+from ..errors import QVecError
+from ..util.foreign import foreign_errors
+from .draw import proxy_images
+
+__all__ = ["enough_images", "proxy_pixels"]
+
+TOKENS = 56_000  # in all images together: where more of them no longer helped on the zoo
+LEAST, MOST = 128, 1536  # images
+CHUNK = 64  # images a processor is given at a time
+# Proxy images have the model's size already; for its weights only what happens to the values of pixels matters.
+GEOMETRY = ("do_resize", "do_center_crop", "do_pad")
+
+
+def proxy_pixels(
+    model: PreTrainedModel, count: int | None = None, seed: int = 0, shipped: Tensor | None = None
+) -> Tensor:
+    """Proxy images in the size, channels and normalization that a classifier expects.
+
+    They go through the checkpoint's own image processor (see `qvec_hub.backbone.processor`), without its resizing and cropping.
+    Where there is none that takes them, a warning says so, and they are normalized as transformers' ViTs do by default
+    (to values from -1 to 1).
+
+    Args:
+        count: images; by default `enough_images`.
+        shipped: pictures of other tasks, uint8 ``(n, height, width, 3)``, that come first; those of the package make
+            up the number.
+
+    Returns:
+        float32 ``(count, channels, height, width)``.
+
+    Raises:
+        QVecError: when the model's config does not say how large its images are.
+    """
+    size = getattr(model.config, "image_size", None)
+    height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
+    if not height or not width:
+        raise QVecError(f"{type(model).__name__}: expected an image_size in its config, found none; pass images=")
+    count = enough_images(model) if count is None else count
+    images = torch.empty(0, height, width, 3, dtype=torch.uint8) if shipped is None else shipped[:count]
+    if images.shape[1:3] != (height, width):
+        raise QVecError(f"images: expected {height} × {width} pixels, found {tuple(images.shape)}")
+    if len(images) < count:
+        images = torch.cat([images, torch.tensor(proxy_images(count - len(images), (height, width), seed))])
+    channels = int(getattr(model.config, "num_channels", 3))
+    try:
+        return _processed(images.numpy(), require_processor(model), channels)
+    except QVecError as error:
+        warnings.warn(
+            "proxy images: normalized to values from -1 to 1, the default of transformers' ViTs, and codes and scales "
+            f"are found with these ({str(error).removesuffix(ADVICE)}); save the model's image processor with it, or "
+            "pass images=",
+            stacklevel=2,
+        )
+    return torch.stack([torch.tensor(_in_channels(image, channels)) for image in images.numpy()]).div(127.5).sub(1)
+
+
+def enough_images(model: PreTrainedModel) -> int:
+    """How many images to watch a model on: fewer of those that it cuts into more tokens."""
+    size, patch = (getattr(model.config, key, None) for key in ("image_size", "patch_size"))
+    if not isinstance(size, int) or not isinstance(patch, int):
+        return LEAST
+    return min(MOST, max(LEAST, TOKENS // ((size // patch) ** 2 + 1)))
+
+
+def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tensor:
+    """Images ``(n, height, width, 3)`` as a processor makes them: float32 ``(n, channels, height, width)``.
+
+    Raises:
+        QVecError: when it does not take them, or makes something else of them.
+    """
+    changes: dict[str, Any] = {name: False for name in GEOMETRY if hasattr(processor, name)}
+    for name in ("image_mean", "image_std"):
+        value = getattr(processor, name, None)
+        if isinstance(value, (list, tuple)) and len(value) == 1:  # of a processor for grey images: each channel's
+            changes[name] = list(value) * channels
+    parts = []
+    name = type(processor).__name__
+    for start in range(0, len(images), CHUNK):
+        shown = [_as_picture(image, channels) for image in images[start : start + CHUNK]]
+        what = f"image processor {name}: expected to take images of {channels} channels"
+        with foreign_errors(QVecError, what), np.errstate(all="ignore"):
+            made = processor(images=shown, return_tensors="pt", **changes)["pixel_values"]
+            parts.append(torch.as_tensor(made).float())
+    pixels = torch.cat(parts) if parts else torch.empty(0, channels, *images.shape[1:3])
+    expected = (len(images), channels, *images.shape[1:3])
+    if tuple(pixels.shape) != expected or not bool(pixels.isfinite().all()):
+        raise QVecError(
+            f"image processor {name}: expected finite pixel values of shape {expected}, found {tuple(pixels.shape)}"
+            f"{', not finite' if tuple(pixels.shape) == expected else ''}"
+        )
+    return pixels.contiguous()
+
+
+def _as_picture(image: NDArray[np.uint8], channels: int) -> Any:
+    if channels in (1, 3):
+        return Image.fromarray(image).convert("L" if channels == 1 else "RGB")
+    return _in_channels(image, channels)
+
+
+def _in_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """An image ``(height, width, 3)`` as ``(channels, height, width)``, in grey unless there are three of them."""
+    if channels == 3:
+        return image.transpose(2, 0, 1).astype(np.float32)
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    return np.broadcast_to(grey, (channels, *grey.shape)).copy()

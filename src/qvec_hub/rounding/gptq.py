@@ -1,0 +1,187 @@
+"""Rounding a weight matrix so that its outputs change least, not its weights: GPTQ.
+
+The *Hessian* of a linear layer is ``H = 2/N Σ x xᵀ`` over its inputs ``x``: to second order, and for a linear
+layer exactly, replacing a row ``w`` by ``ŵ`` changes its squared output by ``½ (w − ŵ) H (w − ŵ)ᵀ``. All functions
+are pure and know nothing of models or of where a Hessian comes from.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import QVecError
+from ..grid.grid import Grid
+from ..grid.quantize import Quantized, dequantize, quantize, spread_units
+from ..grid.scale_rules import nearest_codes
+
+__all__ = ["check_hessian", "gptq", "output_errors", "polish"]
+
+ORDERS = ("activation", "natural")
+BLOCK = 128  # columns rounded before the rest of the matrix hears of it; speed alone depends on it
+LEAST_DAMPING = 1e-9  # what damping grows from where 0 is too little
+POLISH_DAMPING = 0.01
+ATTEMPTS = 12  # at factorizing, each with ten times the damping of the one before
+
+
+def gptq(
+    weight: Tensor,
+    hessian: Tensor,
+    grid: Grid,
+    *,
+    damping: float = 0.01,
+    order: str = "activation",
+    start: Quantized | None = None,
+) -> Quantized:
+    """Round a weight ``(out, in)`` column by column, each column's error made good by those still to come.
+
+    GPTQ (Frantar et al., 2023, arXiv 2210.17323), on the scales and shifts that `quantize` gives the same weight.
+    A row that plain rounding to nearest serves better (by `output_errors`) is rounded to nearest, so no row ends
+    with a larger output error. Inputs that were always zero say nothing: their columns are rounded to nearest.
+    Computed in float64.
+
+    Args:
+        hessian: ``(in, in)``, symmetric and positive semi-definite; a factor does not matter.
+        damping: added to its diagonal, as a share of the diagonal's mean; raised where it is too little to
+            factorize the Hessian.
+        order: ``"activation"`` rounds the columns with the largest inputs first, ``"natural"`` from the left.
+        start: takes the place of the weight rounded to nearest: its scales and shifts are used, and a row keeps its
+            codes where they are better.
+
+    Raises:
+        GridError: when the weight holds NaN or infinity.
+        QVecError: when the Hessian is not of this weight, damping is negative or the order unknown.
+    """
+    _check(weight, hessian, damping, order)
+    nearest = quantize(weight, grid) if start is None else start
+    hessian = hessian.double()
+    diagonal = hessian.diagonal()
+    if not bool(diagonal.any()):
+        return nearest
+    columns = (
+        torch.argsort(diagonal, descending=True, stable=True)
+        if order == "activation"
+        else torch.arange(len(diagonal), device=hessian.device)
+    )
+    factor = _inverse_factor(hessian[columns][:, columns], damping)
+    scale = spread_units(nearest.scale, weight.shape, grid)[:, columns]
+    shift = None if nearest.shift is None else spread_units(nearest.shift, weight.shape, grid)[:, columns]
+    ordered = _codes(weight.double()[:, columns], factor, scale, shift, grid)
+    codes = torch.empty_like(nearest.codes)
+    codes[:, columns] = (ordered - grid.qmin).to(torch.uint8)
+    errors = [
+        output_errors(weight, dequantize(each, nearest.scale, nearest.shift, grid), hessian)
+        for each in (codes, nearest.codes)
+    ]
+    better = (errors[0] < errors[1]).unsqueeze(1)
+    return nearest._replace(codes=torch.where(better, codes, nearest.codes))
+
+
+def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *, sweeps: int = 5) -> Quantized:
+    """Better codes for given scales: each weight in turn takes the code that is best for all others as they are.
+
+    Coordinate descent on the output error, column after column and all rows at once, which GPTQ's single pass leaves
+    to be done. Ends early where a sweep changes nothing. Computed in float64.
+
+    Args:
+        weight: ``(out, in)``. hessian: ``(in, in)``, see `gptq`.
+    """
+    check_hessian(weight, hessian)
+    hessian = hessian.double().clone()
+    diagonal = hessian.diagonal()
+    diagonal.add_(POLISH_DAMPING * diagonal.mean())
+    scale = spread_units(quantized.scale, weight.shape, grid).double()
+    shift = None if quantized.shift is None else spread_units(quantized.shift, weight.shape, grid).double()
+    values = dequantize(*quantized, grid).double()
+    codes = quantized.codes.double() + grid.qmin
+    pull = (weight.double() - values) @ hessian  # minus the error's gradient, kept up to date
+    for _ in range(sweeps if bool(diagonal.all()) else 0):
+        before = codes.clone()
+        for start in range(0, weight.shape[1], BLOCK):
+            stop = min(start + BLOCK, weight.shape[1])
+            part = slice(start, stop)
+            old, local = values[:, part].clone(), pull[:, part].clone()
+            for column in range(start, stop):
+                wanted = values[:, column] + local[:, column - start] / diagonal[column]
+                at = scale[:, column]
+                code = ((wanted if shift is None else wanted + shift[:, column]) / at).round_()
+                codes[:, column] = code.clamp_(grid.qmin, grid.qmax)
+                value = code * at if shift is None else code * at - shift[:, column]
+                local -= (value - values[:, column]).unsqueeze(1) * hessian[column, part]
+                values[:, column] = value
+            pull -= (values[:, part] - old) @ hessian[part]
+        if torch.equal(codes, before):
+            break
+    return quantized._replace(codes=(codes - grid.qmin).to(torch.uint8))
+
+
+def output_errors(weight: Tensor, rounded: Tensor, hessian: Tensor) -> Tensor:
+    """What rounding does to each row's outputs: ``(w − ŵ) H (w − ŵ)ᵀ``, float64 ``(out,)``.
+
+    Their sum is ``tr((W − Ŵ) H (W − Ŵ)ᵀ)``, twice the mean squared change of the layer's output vector.
+    """
+    delta = weight.double() - rounded.double()
+    return ((delta @ hessian.double()) * delta).sum(dim=1)
+
+
+def check_hessian(weight: Tensor, hessian: Tensor) -> None:
+    """Raise QVecError unless a finite ``(in, in)`` Hessian belongs to the inputs of an ``(out, in)`` weight."""
+    if weight.ndim != 2:
+        raise QVecError(f"weight: expected a matrix (out, in), found shape {tuple(weight.shape)}")
+    if tuple(hessian.shape) != (weight.shape[1], weight.shape[1]):
+        raise QVecError(
+            f"hessian: expected shape {(weight.shape[1], weight.shape[1])} for a weight of shape "
+            f"{tuple(weight.shape)}, found {tuple(hessian.shape)}; collect it from this layer's inputs"
+        )
+    if not bool(torch.isfinite(hessian).all()) or bool((hessian.diagonal() < 0).any()):
+        raise QVecError("hessian: expected sums of squares, found NaN, infinity or a negative number on its diagonal")
+
+
+def _codes(weight: Tensor, factor: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
+    """GPTQ's loop: float64 weights ``(out, in)``, spent as scratch -> codes qmin…qmax as float32.
+
+    Rounding itself happens in float32, as `quantize` does it, so that without anything to make good both agree.
+    """
+    codes = torch.empty_like(weight, dtype=torch.float32)
+    for start in range(0, weight.shape[1], BLOCK):
+        stop = min(start + BLOCK, weight.shape[1])
+        errors = torch.empty_like(weight[:, start:stop])
+        for column in range(start, stop):
+            at = slice(column, column + 1)
+            moved = None if shift is None else shift[:, at]
+            codes[:, at] = nearest_codes(weight[:, at].float(), scale[:, at], moved, grid)
+            value = codes[:, at] * scale[:, at] if moved is None else codes[:, at] * scale[:, at] - moved
+            error = (weight[:, at] - value) / factor[column, column]
+            weight[:, column:stop] -= error * factor[column, column:stop]
+            errors[:, column - start] = error[:, 0]
+        weight[:, stop:] -= errors @ factor[start:stop, stop:]
+    return codes
+
+
+def _inverse_factor(hessian: Tensor, damping: float) -> Tensor:
+    """Upper triangular ``U`` with ``UᵀU = (H + damping)⁻¹``, the Cholesky factor that GPTQ's updates need.
+
+    With the rows and columns of H in reverse order, ``L Lᵀ`` in reverse order is ``R Rᵀ`` with an upper triangular
+    R, and ``U = R⁻¹``: one factorization, and no inverse of H that would have to be factorized again.
+    """
+    diagonal = hessian.diagonal()
+    dead = diagonal == 0
+    mean = diagonal[~dead].mean()
+    matrix = hessian / mean
+    matrix.diagonal()[dead] = 1.0
+    for amount in (damping, *(max(damping, LEAST_DAMPING) * 10**attempt for attempt in range(1, ATTEMPTS))):
+        damped = matrix.clone()
+        damped.diagonal().add_(amount)
+        lower, failed = torch.linalg.cholesky_ex(damped.flip(0, 1))
+        if not bool(failed):
+            identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+            return torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
+    raise QVecError("hessian: expected a positive semi-definite matrix, found one that no damping makes definite")
+
+
+def _check(weight: Tensor, hessian: Tensor, damping: float, order: str) -> None:
+    check_hessian(weight, hessian)
+    if not damping >= 0:
+        raise QVecError(f"damping: expected a share of 0 or more, found {damping}")
+    if order not in ORDERS:
+        raise QVecError(f"order: expected one of {', '.join(map(repr, ORDERS))}, found {order!r}")

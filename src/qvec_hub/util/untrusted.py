@@ -1,0 +1,126 @@
+"""What a stranger wrote: files that may not be files, JSON that may be anything, text that may drive a terminal.
+
+Everything read from an artifact comes through here. A file is looked at before it is opened, because opening
+a pipe or a device can block for ever; a symbolic link is followed, since the Hub's cache consists of them, and
+what it leads to is checked like any other file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArtifactError
+
+__all__ = ["parse_json", "printable", "read_file", "size_of"]
+
+MAX_DEPTH = 32  # of nested JSON; a config has five levels
+MAX_DIGITS = 20  # of a JSON integer; those of a 64-bit one
+_AGAIN = "fetch or extract the vector again"
+
+# Control characters (they move the cursor, set colours and titles), line and paragraph separators, overrides of
+# the writing direction (they show a name backwards), and halves of surrogate pairs (they cannot be printed at all).
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """A stranger's text on one line for a message: unsafe characters escaped, cut to `limit` characters."""
+    shown = str(text)
+    shown = shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), shown)
+
+
+def size_of(path: Path, limit: int | None = None) -> int:
+    """Bytes of a file that is safe to open: a regular one, not empty, not over `limit`.
+
+    An empty file is none of ours; refusing it also keeps out the endless ones that claim to be empty, as in /proc.
+
+    Raises:
+        ArtifactError: when it is missing or anything else.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: is missing; {_AGAIN}") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+        raise ArtifactError(f"{path}: is {kind}, expected a regular file; {_AGAIN}")
+    if status.st_size == 0:
+        raise ArtifactError(f"{path}: is empty, so truncated; {_AGAIN}")
+    if limit is not None and status.st_size > limit:
+        raise ArtifactError(f"{path}: has {status.st_size} bytes, expected at most {limit}; {_AGAIN}")
+    return status.st_size
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The content of a small file.
+
+    Raises:
+        ArtifactError: as `size_of`, or when it cannot be read.
+    """
+    size = size_of(path, limit)
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
+
+
+def parse_json(data: bytes, where: object, advice: str = _AGAIN) -> Any:
+    """JSON that means one thing: no key twice, no NaN, no infinity, no numbers or nesting without bounds.
+
+    Raises:
+        ArtifactError: when it is not, or a text in it holds control characters.
+    """
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_number,
+        )
+        _refuse_unsafe(value, MAX_DEPTH)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: not readable as JSON ({printable(error)}); {advice}") from error
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"key '{printable(key, 60)}' stands there twice")
+        values[key] = value
+    return values
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits, expected at most {MAX_DIGITS}")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"expected finite numbers, found {digits}")
+    return number
+
+
+def _refuse_unsafe(value: Any, depth: int) -> None:
+    if depth < 0:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str) and _UNSAFE.search(value):
+        raise ValueError(f"control characters in the text '{printable(value, 60)}'")
+    if isinstance(value, dict):
+        for key in value:
+            _refuse_unsafe(key, depth)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_unsafe(item, depth - 1)

@@ -1,0 +1,147 @@
+"""What a vector is made of: two fine-tunes as plain float tensors, or a clear no."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+from transformers import PreTrainedModel
+
+from ..artifact.lineage import MIN_SIMILARITY, similarity, sketch
+from ..backbone.checkpoint import load_classifier
+from ..backbone.names import architecture, backbone_linears, backbone_tensors
+from ..errors import ArtifactError, LineageError, MisfitError, QVecError
+from .shapes import refuse_other_shapes
+
+__all__ = ["difference", "open_plain", "refuse_unlike", "unwrapped"]
+
+Source = PreTrainedModel | str | Path
+
+
+def unwrapped(model: Any) -> Any:
+    """The model inside DataParallel, DistributedDataParallel and torch.compile; anything else as it is."""
+    while isinstance(model, nn.Module) and not isinstance(model, PreTrainedModel):
+        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    return model
+
+
+def open_plain(source: Any, role: str) -> PreTrainedModel:
+    """A float model whose state dict holds its very weights.
+
+    Args:
+        source: a transformers model, a folder or a Hub id. role: what to call it in messages.
+
+    Raises:
+        QVecError: it is none of these, is quantized, or carries adapters or parametrizations.
+        ArtifactError: it does not load, or has NaN, infinity or no data in its backbone.
+    """
+    adapter = f"{role}: has adapters (LoRA), which no vector can hold; merge them (merge_and_unload) and pass that"
+    if hasattr(source, "merge_and_unload") or (isinstance(source, str | Path) and _is_adapter(source)):
+        raise QVecError(adapter)
+    if not isinstance(source, str | Path | PreTrainedModel):
+        advice = "; load a state dict into its model first" if isinstance(source, Mapping) else ""
+        raise QVecError(
+            f"{role}: expected a transformers model, a folder or a Hub id, found {type(source).__name__}{advice}"
+        )
+    model = load_classifier(source, head_required=False)
+    if any(hasattr(module, "base_layer") for module in model.modules()):
+        raise QVecError(adapter)
+    for name, module in model.named_modules():
+        if is_parametrized(module):
+            raise QVecError(
+                f"{role}: expected plain weights, found a parametrization of '{name}'; remove it first "
+                "(torch.nn.utils.parametrize.remove_parametrizations)"
+            )
+    for name, layer in backbone_linears(model):
+        weight = layer._parameters.get("weight")
+        if weight is None or not weight.is_floating_point():
+            raise QVecError(
+                f"{role}: expected float weights, found the quantized layer '{name}' ({type(layer).__name__}); pass "
+                "the model as it was before it was quantized"
+            )
+    for name, tensor in backbone_tensors(model).items():
+        if tensor.is_meta:
+            raise ArtifactError(f"{role}: {name} is on the meta device, so it has no data; load the weights first")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(f"{role}: {name} holds NaN or infinity; that model is broken")
+    return model
+
+
+def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTrainedModel | None) -> None:
+    """Refuse models that are not two fine-tunes of one base, as far as it can be seen.
+
+    Raises:
+        MisfitError: their tensors or the sizes in their configs differ.
+        LineageError: one of them does not descend from `base`.
+    """
+    tensors = backbone_tensors(qat)
+    others = {"finetuned": finetuned} if base is None else {"finetuned": finetuned, "base": base}
+    known = {"model_type": qat.config.model_type, **architecture(qat.config)}
+    for role, model in others.items():
+        refuse_other_shapes(backbone_tensors(model), tensors, role, "qat")
+        found = {"model_type": model.config.model_type, **architecture(model.config)}
+        for key in known.keys() & found.keys():
+            if _one(known[key]) != _one(found[key]):
+                raise MisfitError(
+                    f"{role} does not fit qat: its config says {key} {found[key]!r}, that of qat {known[key]!r}; pass "
+                    "models of one architecture"
+                )
+    if base is None:  # two that drifted apart and two strangers cannot be told apart without it
+        return
+    ancestor = sketch(backbone_tensors(base))
+    for role, model in (("finetuned", finetuned), ("qat", qat)):
+        alike = similarity(ancestor, sketch(backbone_tensors(model)))
+        if alike is not None and not alike >= MIN_SIMILARITY:
+            raise LineageError(
+                f"{role} does not descend from base: their weights agree at {alike:.2f}, expected at least "
+                f"{MIN_SIMILARITY}; pass two fine-tunes of one pretrained model, and that model as base"
+            )
+
+
+def difference(qat: PreTrainedModel, finetuned: PreTrainedModel) -> dict[str, Tensor]:
+    """``θ_QAT − θ_FP`` in float32 on the CPU, by canonical name.
+
+    Raises:
+        ArtifactError: it is zero, or leaves the numbers.
+    """
+    dtypes = {role: {tensor.dtype for tensor in backbone_tensors(model).values()} for role, model in
+              (("qat", qat), ("finetuned", finetuned))}  # fmt: skip
+    if dtypes["qat"] != dtypes["finetuned"]:
+        listed = {role: ", ".join(sorted(str(dtype) for dtype in found)) for role, found in dtypes.items()}
+        warnings.warn(
+            f"qat is in {listed['qat']} and finetuned in {listed['finetuned']}: their difference holds the rounding of "
+            "one of them; pass both as they were trained",
+            stacklevel=3,
+        )
+    plain = backbone_tensors(finetuned)
+    tensors = {
+        name: tensor.detach().float().cpu() - plain[name].detach().float().cpu()
+        for name, tensor in backbone_tensors(qat).items()
+    }
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(f"{name}: the difference holds NaN or infinity; one of the two models is broken")
+    if not any(bool(tensor.any()) for tensor in tensors.values()):
+        raise ArtifactError("the two models are identical, so their vector is zero; pass the QAT model as `qat`")
+    return tensors
+
+
+def _is_adapter(source: str | Path) -> bool:
+    try:
+        folder = Path(source).expanduser()
+        return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _one(value: Any) -> Any:
+    """``[224, 224]`` is 224."""
+    return value[0] if isinstance(value, list) and len(value) == 2 and value[0] == value[1] else value

@@ -1,0 +1,377 @@
+"""`QuantizationVector`: the difference ``θ_QAT − θ_FP`` of two fine-tunes of one base, head excluded.
+
+Knows tensors, arithmetic and files; nothing of quantization. Tensors of a loaded vector are read from
+memory-mapped files when asked for; sums and multiples are computed tensor by tensor, when asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..artifact import folder as storage
+from ..artifact import schema
+from ..artifact.config import CARD_FILE, FORMAT_VERSION, IMAGES_FILE, Donor, Encoding, Source, VectorConfig
+from ..artifact.images import MAX_SHIPPED, as_images, interleaved, read_images, side_of
+from ..artifact.lineage import sketch
+from ..artifact.sizes import differing_sizes
+from ..backbone.checkpoint import known_origin
+from ..backbone.names import architecture, backbone_tensors
+from ..errors import ArtifactError, MisfitError, QVecError
+from ..grid.grid import Grid
+from ..hub.publish import push as publishing
+from ..hub.transfer.download import locate, way_out
+from ..hub.transfer.repo_path import Place, is_local
+from ..util.scalars import number_in
+from ..util.untrusted import printable
+from ..version import __version__
+from .extraction import difference, open_plain, refuse_unlike, unwrapped
+from .shapes import refuse_other_shapes
+
+__all__ = ["QuantizationVector"]
+
+
+class QuantizationVector:
+    """A quantization vector: `config`, and one float32 tensor per backbone tensor, by canonical name.
+
+    Immutable. Make one with `extract` or `from_pretrained`; ``vec[name]`` reads a tensor; ``0.5 * vec``,
+    ``vec + other``, ``-vec`` are vectors again.
+    """
+
+    __array_ufunc__ = None  # NumPy's numbers leave the multiplication to us
+
+    def __init__(
+        self,
+        config: VectorConfig,
+        tensors: Mapping[str, Tensor],
+        lineage: Mapping[str, Tensor] | None = None,
+        origin: Place | None = None,
+        folder: Path | None = None,
+        images: Callable[[int], Tensor | None] | None = None,
+    ) -> None:
+        self.config = config
+        self.lineage = lineage
+        self.origin = origin  # where in the Hub it was loaded from, if it was
+        self.folder = folder  # the same for a local folder
+        self._tensors = tensors
+        self._images = images  # read when asked for
+
+    @classmethod
+    def extract(
+        cls,
+        finetuned: PreTrainedModel | str | Path,
+        qat: PreTrainedModel | str | Path,
+        base: PreTrainedModel | str | Path | None = None,
+        *,
+        donor: Donor | Mapping[str, Any] | None = None,
+        recipe: Mapping[str, Any] | Any = None,
+        grid: Grid | str = "int3",
+        scale: float = 1.0,
+        images: object = None,
+    ) -> QuantizationVector:
+        """``ρ = θ_QAT − θ_FP`` (arXiv 2604.03420), over all floating tensors of the backbone.
+
+        Args:
+            finetuned: the plain fine-tune: a model, a folder, ``"org/name[@revision]"`` or
+                ``"hf://org/name[@revision]/subfolder"``; so are qat and base. Models may be compiled or wrapped in
+                DataParallel; quantized ones and such with adapters are refused.
+            qat: the quantization-aware fine-tune of the same base on the same task, as plain float weights.
+            base: the common base; with it the vector can tell receivers that do not descend from it.
+            donor: task, dataset and where the two models come from.
+            recipe: how the QAT model was trained, ``{"name": "ste", …}``.
+            grid: the grid it was trained on.
+            scale: the scale to recommend.
+            images: pictures of the donor's task to ship with the vector, see `with_images`.
+
+        Raises:
+            ArtifactError: when a checkpoint cannot be read, holds NaN, or both models are the same.
+            LineageError: when one of the models does not descend from `base`.
+            MisfitError: when the models are not of one architecture.
+            QVecError: when a model is quantized, or carries adapters or parametrizations.
+        """
+        finetuned, qat, base = unwrapped(finetuned), unwrapped(qat), unwrapped(base)
+        models = {"finetuned": finetuned, "qat": qat, **({} if base is None else {"base": base})}
+        loaded = {role: open_plain(model, role) for role, model in models.items()}
+        refuse_unlike(loaded["finetuned"], loaded["qat"], loaded.get("base"))
+        config = VectorConfig(
+            format_version=FORMAT_VERSION,
+            qvec_hub_version=__version__,
+            model_type=loaded["qat"].config.model_type,
+            architecture=architecture(loaded["qat"].config),
+            base_model=known_origin(loaded.get("base")),
+            donor=_donor(donor, loaded["finetuned"], loaded["qat"]),
+            recipe=_recipe(recipe),
+            grid=Grid.parse(grid),
+            scale=_number(scale),
+            encoding=Encoding(),
+            tensors=None,
+            sources=[],
+        )
+        tensors = difference(loaded["qat"], loaded["finetuned"])
+        lineage = sketch(backbone_tensors(loaded["base"])) if base is not None else None
+        vector = cls(config, tensors, lineage)
+        return vector if images is None else vector.with_images(images)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        subfolder: str | None = None,
+    ) -> QuantizationVector:
+        """Open a vector from a folder or the Hub.
+
+        The tensors' hash is checked once per file; they are read later, one by one, as they are used.
+
+        Args:
+            source: a folder, ``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"``.
+            subfolder: where in the repository or folder the vector lies, if not at its root.
+
+        Raises:
+            ArtifactError: when there is no such vector, or it is not exactly what the format says.
+            HubError: when the Hub refuses or cannot be reached, and the vector is not in the cache.
+        """
+        folder, origin = locate(source, revision, token, cache_dir, local_files_only, subfolder)
+        try:
+            config, tensors, lineage, pictured = storage.read(folder)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}{way_out(origin, cache_dir)}") from error
+        size = config.architecture.get("image_size")
+        images = partial(read_images, folder / IMAGES_FILE, size) if pictured else None
+        return cls(config, tensors, lineage, origin, folder if origin is None else None, images)
+
+    def save_pretrained(self, folder: str | Path, *, encoding: str | None = None) -> None:
+        """Write the artifact and its card; the folder holds either its old vector or the complete new one.
+
+        Sections that somebody wrote into the card by hand stay, and so does every file that is not of an earlier save.
+
+        Args:
+            encoding: how matrices are written: ``"float32"``, ``"bf16"``, ``"int8"``, ``"int4"`` or ``"int2"``; by
+                default as the vector was loaded, or float32. The config records what was lost.
+
+        Raises:
+            ArtifactError: when the folder cannot be written or holds a model, or a tensor holds NaN or infinity.
+        """
+        pictures = self.images()
+        storage.write(
+            folder, self.config, self._tensors, self.shapes(), self.lineage, pictures, encoding, publishing.write_card
+        )
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> CommitInfo:
+        """Publish the vector with its card, in one commit; see `qvec_hub.hub.publish.push.push_vector` for the options.
+
+        Args:
+            options: private, token, revision, create_pr, commit_message, subfolder, rows, license, card, replace.
+
+        Returns:
+            The commit's URL.
+
+        Raises:
+            HubError: when the Hub refuses or the connection breaks; the repository is then as it was.
+            MisfitError: when the repository holds a vector of another base, or a model.
+        """
+        done: CommitInfo = publishing.push_vector(self, repo_id, **options)
+        return done
+
+    def with_config(self, **changes: Any) -> QuantizationVector:
+        """The same tensors under another config: ``vec.with_config(scale=0.5)``.
+
+        Raises:
+            QVecError: when the scale is not a finite number.
+        """
+        if "scale" in changes:
+            changes["scale"] = _number(changes["scale"])
+        return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage, images=self._images)
+
+    def images(self, most: int = MAX_SHIPPED) -> Tensor | None:
+        """The first pictures that come with the vector, uint8 ``(n, size, size, 3)``; of a merged one donor by donor.
+
+        Raises:
+            ArtifactError: when their file is damaged.
+        """
+        return None if self._images is None else self._images(most)
+
+    def with_images(self, images: object) -> QuantizationVector:
+        """The same vector with pictures of its donor's task: uint8 ``(n, height, width, 3)``, unlabelled.
+
+        They are published with it and serve receivers of other tasks as proxy images (see `QVecConfig`), which makes
+        their codes better. Ship only what you may publish; a few dozen are enough.
+
+        Raises:
+            QVecError: when they are no such pictures, or too many.
+        """
+        kept = as_images(images, side_of(self.config.architecture.get("image_size")))
+        return QuantizationVector(
+            self.config, self._tensors, self.lineage, self.origin, self.folder, images=lambda most: kept[:most]
+        )
+
+    def card(self) -> str:
+        """The card in the local folder that the vector was loaded from; empty where there is none."""
+        path = self.folder / CARD_FILE if self.folder else None
+        return path.read_text(encoding="utf-8", errors="replace") if path and path.is_file() else ""
+
+    def names(self) -> list[str]:
+        """Canonical tensor names."""
+        return list(self._tensors)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name -> shape, without reading the tensors."""
+        return {name: storage.shape_of(self._tensors, name) for name in self._tensors}
+
+    def files(self) -> list[Path]:
+        """The files that its tensors are mapped from; none where they are computed or lie in memory."""
+        return storage.files_of(self._tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            raise MisfitError(f"no tensor {name!r} in this vector; names() lists the {len(self)} it has")
+        return self._tensors[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def norm(self) -> float:
+        """Euclidean norm over all tensors."""
+        return math.sqrt(sum(float(self[name].double().square().sum()) for name in self))
+
+    def cosine(self, other: QuantizationVector) -> float:
+        """Cosine with another vector of the same architecture.
+
+        Raises:
+            MisfitError: when the two differ in tensors.
+        """
+        self.refuse_unlike(other)
+        dot = sum(float((self[name].double() * other[name].double()).sum()) for name in self)
+        norms = self.norm() * other.norm()
+        return dot / norms if norms else 0.0
+
+    def __add__(self, other: QuantizationVector) -> QuantizationVector:
+        if not isinstance(other, QuantizationVector):
+            return NotImplemented
+        self.refuse_unlike(other)
+        return self.combined([(1.0, self), (1.0, other)], lambda name: self[name] + other[name])
+
+    def __mul__(self, factor: float) -> QuantizationVector:
+        number = _number(factor)
+        return self.combined([(number, self)], lambda name: self[name] * number)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> QuantizationVector:
+        return self * -1.0
+
+    def __sub__(self, other: QuantizationVector) -> QuantizationVector:
+        return self + -other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> QuantizationVector:
+        return self  # immutable; transformers deep-copies the configs that hold vectors
+
+    def __repr__(self) -> str:
+        task = self.config.donor.task or "unnamed task"
+        return f"QuantizationVector({task}, {self.config.model_type}, {self.config.grid.name}, {len(self)} tensors)"
+
+    def sources(self) -> list[Source]:
+        """What the vector is made of: itself, if it is in the Hub, or the ingredients of a sum with their weights."""
+        place = self.origin
+        if place is not None:
+            return [Source(place.repo_id, place.revision, 1.0, place.subfolder)]
+        return self.config.sources or [Source(None, None, 1.0)]
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
+        listed = [source.to_dict() for source in self.sources()]
+        if (self.origin or not self.config.sources) and self.config.tensors is not None:
+            listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
+        return listed
+
+    def combined(
+        self, terms: Sequence[tuple[float, QuantizationVector]], tensor: Callable[[str], Tensor]
+    ) -> QuantizationVector:
+        """A vector of tensors that are computed from weighted others, which become its sources."""
+        sources = [replace(s, weight=s.weight * weight) for weight, vector in terms for s in vector.sources()]
+        donors = {vector.config.donor for _, vector in terms}
+        config = replace(
+            self.config,
+            donor=donors.pop() if len(donors) == 1 else Donor(),
+            scale=1.0,
+            encoding=Encoding(),
+            tensors=None,
+            sources=sources,
+        )
+        vectors = {id(vector): vector for _, vector in terms}.values()
+
+        def images(most: int) -> Tensor | None:
+            found = [vector.images(most) for vector in vectors]
+            return interleaved([each for each in found if each is not None], most)
+
+        return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage, images=images)
+
+    def refuse_unlike(self, other: QuantizationVector) -> None:
+        """Raise MisfitError, saying in what they differ, unless both are of one architecture and base.
+
+        ArtifactError where one of them contradicts itself.
+        """
+        for vector, name in ((self, "this vector"), (other, "other vector")):
+            storage.refuse_contradictions(vector.config, vector.shapes(), name)
+        refuse_other_shapes(other.shapes(), self.shapes(), "other vector", "this vector")
+        types = self.config.model_type, other.config.model_type
+        differing = differing_sizes(self.config.architecture, other.config.architecture)
+        if types[0] != types[1] or differing:
+            said = ", ".join([f"model_type {types[0]!r} ≠ {types[1]!r}"] * (types[0] != types[1]) + differing)
+            raise MisfitError(f"vectors of different architectures do not add up: {said}")
+        bases = self.config.base_model, other.config.base_model
+        if all(base.repo_id for base in bases) and bases[0] != bases[1]:
+            raise MisfitError(f"vectors of different bases do not add up: {bases[0].repo_id} and {bases[1].repo_id}")
+
+
+def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:
+    known = Donor(finetuned=known_origin(finetuned), qat=known_origin(qat))
+    if donor is None or isinstance(donor, Donor):
+        return donor or known
+    if not isinstance(donor, Mapping):
+        raise QVecError(f"donor: expected a Donor or a mapping such as {{'task': 'EuroSAT'}}, found {donor!r}")
+    made: Donor = VectorConfig.part(Donor, {**schema.to_json(known), **donor}, "donor")
+    if made.dataset is not None and is_local(made.dataset):
+        warnings.warn(
+            f"donor: dataset {printable(made.dataset, 80)!r} is a path of this machine and means nothing elsewhere, so "
+            "it is left out; name its repository on the Hub, if it has one",
+            stacklevel=3,
+        )
+        made = replace(made, dataset=None)
+    return made
+
+
+def _recipe(recipe: Any) -> dict[str, Any]:
+    if recipe is None:
+        return {}
+    if is_dataclass(recipe) and not isinstance(recipe, type):
+        return asdict(recipe)
+    if not isinstance(recipe, Mapping):
+        raise QVecError(f"recipe: expected a mapping such as {{'name': 'ste'}} or a dataclass, found {recipe!r}")
+    return dict(recipe)
+
+
+def _number(value: Any) -> float:
+    number = number_in(value)
+    if number is None:
+        raise QVecError(f"scale: expected a finite number, found {printable(repr(value), 60)}")
+    return number
