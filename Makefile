@@ -1,7 +1,7 @@
-# make demo   the whole method on this machine, published to and loaded from a Hub of its own; a table, a picture, cards
+# make demo   the whole method on this machine, published to and loaded from a Hub of its own; a table, a figure, cards
 # make test   the tests
 # make test-numerics   those about numbers once more, as on a processor without AVX, with two threads
-# make lint   ruff and mypy
+# make lint   ruff, mypy and import-linter
 # make bench  speed and memory of ViT-B at 3 bits, and of a search among 2,000 vectors (minutes)
 
 PYTHON ?= python3
@@ -11,9 +11,8 @@ READY := $(VENV)/.ready
 
 # What must hold on every processor. PyTorch's own kernels then run as on one without AVX, or with
 # ATEN_CPU_CAPABILITY=avx2 as on one without AVX-512.
-NUMERICS := tests/test_grids.py tests/test_grids_blocks.py tests/test_grids_edges.py tests/test_together.py \
-	tests/test_packing.py tests/test_quanto.py tests/test_conditions.py tests/test_criterion.py tests/test_scale.py \
-	tests/test_plugin.py tests/training/test_qat.py tests/rounding
+NUMERICS := tests/grid tests/rounding tests/layers/test_packed_linear.py tests/backbone/test_conditions.py \
+	tests/apply/test_criterion.py tests/apply/test_scale.py tests/loading/test_plugin.py tests/training/test_qat.py
 
 .PHONY: demo test test-numerics lint bench clean
 
@@ -33,6 +32,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: $(READY)
 	$(BIN)/python benchmarks/vit_b.py

@@ -12,7 +12,7 @@ import qvec_hub
 from _machine import environment, write_result
 from qvec_hub import Grid
 from qvec_hub.bench.model_store import Library
-from qvec_hub.bench.receiver import Seat, Vector
+from qvec_hub.bench.receiver import LoadedReceiver, Vector
 from qvec_hub.bench.suite import load_suite
 
 BATCH = 250
@@ -31,25 +31,27 @@ def arguments(description: str | None) -> argparse.Namespace:
     return args
 
 
-def receivers(library: Library, base: str, name: str) -> dict[str, Seat]:
+def receivers(library: Library, base: str, name: str) -> dict[str, LoadedReceiver]:
     """The library's receivers of a base for a suite's tasks, by task."""
     suite = load_suite(name)
     return {
-        task.name: Seat(library.fp(base, 0, task.name), suite.task(task.name), suite.images, torch.device("cpu"), BATCH)
+        task.name: LoadedReceiver(
+            library.fp(base, 0, task.name), suite.task(task.name), suite.images, torch.device("cpu"), BATCH
+        )
         for task in suite.tasks
     }
 
 
-def accuracy(seat: Seat, grid: Grid, vector: Vector | None = None) -> float:
+def accuracy(loaded: LoadedReceiver, grid: Grid, vector: Vector | None = None) -> float:
     """Top-1 in percent of a receiver with a vector added at λ = 1, rounded to nearest."""
-    seat.receiver.treat(vector, 1.0, grid)
-    images = seat.images("test")
-    return 100 * seat.receiver.correct(images) / len(images)
+    loaded.receiver.treat(vector, 1.0, grid)
+    images = loaded.images("test")
+    return 100 * loaded.receiver.correct(images) / len(images)
 
 
-def write(name: str, quoted: str, result: dict[str, object], args: argparse.Namespace) -> None:
+def write(name: str, reference_table: str, result: dict[str, object], args: argparse.Namespace) -> None:
     """Into the benchmark's results for this base and, to be kept, among the numbers that the package quotes."""
     write_result(f"{name}_{args.base}", result | environment())
     if args.keep:
-        path = Path(qvec_hub.__file__).parent / "results" / f"{quoted}.json"
+        path = Path(qvec_hub.__file__).parent / "results" / f"{reference_table}.json"
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

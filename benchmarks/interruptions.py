@@ -131,9 +131,9 @@ def make_inputs(root: Path) -> dict[str, str]:
     for scale in (1, 2):
         qv.QuantizationVector.from_pretrained(root / "a").with_config(scale=scale).save_pretrained(root / f"v{scale}")
     for number in range(32):
-        picture = root / "pictures" / "train" / f"class{number % 2}" / f"{number}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((24, 24), 20 + number).convert("RGB").save(picture)
+        image = root / "pictures" / "train" / f"class{number % 2}" / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((24, 24), 20 + number).convert("RGB").save(image)
     (root / "suites").mkdir()
     (root / "suites" / "zoo-22.yaml").write_text(SUITE, encoding="utf-8")
     suite.SUITES = root / "suites"  # for `qvec zoo build`, which knows no other

@@ -20,21 +20,21 @@ from qvec_hub.bench.vector_cache import Donors
 def main() -> None:
     args = arguments(__doc__)
     library, grids = Library(args.models), {name: Grid.parse(name) for name in args.grid}
-    donors, seats = Donors(library), receivers(library, args.base, args.suite)
+    donors, loaded_by_task = Donors(library), receivers(library, args.base, args.suite)
     gains: dict[tuple[str, str], list[float]] = {(trained, used): [] for trained in grids for used in grids}
-    for task, seat in seats.items():
-        others = tuple(name for name in seats if name != task)
-        plain = {used: accuracy(seat, grids[used]) for used in grids}
+    for task, loaded in loaded_by_task.items():
+        others = tuple(name for name in loaded_by_task if name != task)
+        plain = {used: accuracy(loaded, grids[used]) for used in grids}
         for trained in grids:
             vector = donors.vector(Cell(args.base, 0, task, "qvec", grids[trained], others, "mean"))
             tensors = donors.tensors(vector)
             for used in grids:
-                gains[trained, used].append(accuracy(seat, grids[used], tensors) - plain[used])
+                gains[trained, used].append(accuracy(loaded, grids[used], tensors) - plain[used])
         print(task, {f"{a} on {b}": round(found[-1], 1) for (a, b), found in gains.items()}, flush=True)
     table = [
         {"trained": trained, "used": used, "gain": round(fmean(found), 2)} for (trained, used), found in gains.items()
     ]
-    result = {"base": args.base, "receivers": len(seats), "scale": 1.0, "gains": table}
+    result = {"base": args.base, "receivers": len(loaded_by_task), "scale": 1.0, "gains": table}
     write("other_grid", "other_grid", result, args)
 
 

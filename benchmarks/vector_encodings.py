@@ -20,37 +20,37 @@ from _zoo import accuracy, arguments, receivers, write
 from qvec_hub import Grid, QuantizationVector
 from qvec_hub.artifact.encoding import ENCODINGS
 from qvec_hub.bench.model_store import Library
-from qvec_hub.bench.receiver import Seat
+from qvec_hub.bench.receiver import LoadedReceiver
 
 
 def main() -> None:
     args = arguments(__doc__)
     library = Library(args.models)
-    seats = receivers(library, args.base, args.suite)
+    loaded_by_task = receivers(library, args.base, args.suite)
     table = []
     for grid in map(Grid.parse, args.grid):
-        folders = {task: library.vector(args.base, 0, task, grid) for task in seats}
+        folders = {task: library.vector(args.base, 0, task, grid) for task in loaded_by_task}
         vectors = {task: QuantizationVector.from_pretrained(folder) for task, folder in folders.items()}
-        found = {encoding: accuracies(seats, vectors, encoding, grid) for encoding in ENCODINGS}
+        found = {encoding: accuracies(loaded_by_task, vectors, encoding, grid) for encoding in ENCODINGS}
         for encoding in ENCODINGS[1:]:
             lost = [whole - own for whole, own in zip(found["float32"], found[encoding], strict=True)]
             table.append({"grid": grid.name, "encoding": encoding, "lost": round(fmean(lost), 3)})
             print(table[-1], f"worst {max(lost):.1f}", flush=True)
-    result = {"base": args.base, "receivers": len(seats), "scale": 1.0, "points": table}
+    result = {"base": args.base, "receivers": len(loaded_by_task), "scale": 1.0, "points": table}
     write("vector_encodings", "encodings", result, args)
 
 
 def accuracies(
-    seats: dict[str, Seat], vectors: dict[str, QuantizationVector], encoding: str, grid: Grid
+    loaded_by_task: dict[str, LoadedReceiver], vectors: dict[str, QuantizationVector], encoding: str, grid: Grid
 ) -> list[float]:
     """Top-1 in percent of each receiver with the mean of the others' vectors, as an encoding holds them."""
     held = {task: stored(vector, encoding) for task, vector in vectors.items()}
     names = next(iter(held.values()))
     total = {name: torch.stack([tensors[name] for tensors in held.values()]).sum(0) for name in names}
     found = []
-    for task, seat in seats.items():
+    for task, loaded in loaded_by_task.items():
         mean = {name: (total[name] - held[task][name]) / (len(held) - 1) for name in names}
-        found.append(accuracy(seat, grid, mean))
+        found.append(accuracy(loaded, grid, mean))
     return found
 
 

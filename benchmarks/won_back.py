@@ -26,18 +26,18 @@ BEST = "channel-mse-affine"
 Method = tuple[str, str | None, str | float | None, str | None]  # its name, merge, scale or what chose it, control
 OWN: Method = ("gptq", None, None, None)
 DEFAULT: Method = ("proxy_tuned", "mean", "auto", None)
-SAME_PICTURES: Method = ("proxy_tuned", "mean", 0.0, None)
+SAME_IMAGES: Method = ("proxy_tuned", "mean", 0.0, None)
 RECIPE: Method = ("qvec", None, 1.0, None)
 METHODS: dict[str, Method] = {
     "the published recipe: one donor, λ = 1, on the published grid": RECIPE,
     "plain rounding on this grid": ("ptq", None, None, None),
-    "+ mean of the others, λ chosen on proxies": ("qvec", "mean", "auto", None),
-    "+ a random vector in its place, λ chosen on proxies": ("qvec", "mean", "auto", "random"),
-    "GPTQ on the package's proxies": ("proxy_gptq", None, None, None),
-    "fitted on the package's proxies": ("proxy_fitted", None, None, None),
-    "tuned on the package's proxies": ("proxy_tuned", None, None, None),
-    "fitted on donors' pictures": ("proxy_fitted", "mean", 0.0, None),
-    "tuned on donors' pictures: several vectors and nothing else": DEFAULT,
+    "+ mean of the others, λ chosen on proxy images": ("qvec", "mean", "auto", None),
+    "+ a random vector in its place, λ chosen on proxy images": ("qvec", "mean", "auto", "random"),
+    "GPTQ on the package's proxy images": ("proxy_gptq", None, None, None),
+    "fitted on the package's proxy images": ("proxy_fitted", None, None, None),
+    "tuned on the package's proxy images": ("proxy_tuned", None, None, None),
+    "fitted on donors' images": ("proxy_fitted", "mean", 0.0, None),
+    "tuned on donors' images: several vectors and nothing else": DEFAULT,
     "the same with the mean of the others at λ = 0.5": ("proxy_tuned", "mean", 0.5, None),
     "the same with a random vector at λ = 0.5": ("proxy_tuned", "mean", 0.5, "random"),
     "GPTQ, 256 images": OWN,
@@ -111,8 +111,8 @@ class Run:
 
 
 def against_plain(run: Run, tasks: list[str]) -> dict[str, float]:
-    """The default beside the same rounding with the same pictures and no vector, and beside its best scale."""
-    default, plain = (run.accuracy(method, tasks) for method in (DEFAULT, SAME_PICTURES))
+    """The default beside the same rounding with the same images and no vector, and beside its best scale."""
+    default, plain = (run.accuracy(method, tasks) for method in (DEFAULT, SAME_IMAGES))
     best = np.maximum(plain, run.accuracy(("proxy_tuned", "mean", 0.5, None), tasks))
     bundled = run.accuracy(("proxy_tuned", None, None, None), tasks)
     return {

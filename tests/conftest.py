@@ -8,6 +8,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="qvec-tests-")
 os.environ.update(HF_HOME=_HOME.name, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
 
 import copy  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -16,6 +18,7 @@ import transformers  # noqa: E402
 from transformers import ViTConfig, ViTForImageClassification  # noqa: E402
 
 import qvec_hub as qv  # noqa: E402
+from qvec_hub.rounding.registry import ROUNDINGS  # noqa: E402
 
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(int(os.environ.get("QVEC_TEST_THREADS", "1")))  # what holds with one must hold with several
@@ -95,10 +98,15 @@ pytest_plugins = ["tests.cli_fixture", "tests.hub_server.fixtures", "tests.hub.l
 
 
 @pytest.fixture
-def quick_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_rounding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few proxy images, scales and steps of tuning, where the test is not about what these find."""
-    monkeypatch.setitem(qv.scale.SCALES, "tuned", (0.0, 0.5))
+    tuned = ROUNDINGS.get("tuned")
+    ROUNDINGS.remove("tuned")
+    ROUNDINGS.add(replace(tuned, scales=(0.0, 0.5)))
     monkeypatch.setattr("qvec_hub.proxies.model_inputs.MOST", 64)
     monkeypatch.setattr("qvec_hub.rounding.tune_scales.STEPS", 5)
     monkeypatch.setattr("qvec_hub.rounding.fit_scales.ROUNDS", 0)
     monkeypatch.setattr("qvec_hub.rounding.fit_scales.SWEEPS", 1)
+    yield
+    ROUNDINGS.remove("tuned")
+    ROUNDINGS.add(tuned)

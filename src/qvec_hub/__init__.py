@@ -1,28 +1,32 @@
-"""Quantization vectors on the Hugging Face Hub. Importing this package registers its transformers plugin."""
+"""Quantization vectors on the Hugging Face Hub. Importing this package registers its transformers plugin.
+
+The public names are listed here. Each is imported, together with torch and its other dependencies, on first use.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .apply.choose_scale import ScaleChoice, choose_scale, rank_donors
-from .apply.layer_scales import scale_layers
-from .apply.patch import patch_
 from .errors import ArtifactError, DataError, GridError, HubError, LineageError, MisfitError, QVecError
-from .grid.grid import Grid
-from .grid.quantize import fake_quantize
-from .loading.config import QVecConfig
-from .loading.from_pretrained import from_pretrained
-from .loading.quantize_model import quantize_
-from .training.qat import prepare_qat_, strip_qat_
-from .vector.merge import merge
-from .vector.vector import QuantizationVector
+from .loading.register import register_plugin
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .apply.choose_scale import ScaleChoice, choose_scale, rank_donors
+    from .apply.layer_scales import scale_layers
+    from .apply.patch import patch_
     from .evaluation.runner import evaluate
-    from .hub.search.search import search
+    from .grid.grid import Grid
+    from .grid.quantize import fake_quantize
+    from .hub_search.search import search
+    from .loading.config import QVecConfig
+    from .loading.from_pretrained import from_pretrained
+    from .loading.quantize_model import quantize_
     from .results.counts import EvalResult
     from .training.donor import train_donor
+    from .training.qat import prepare_qat_, strip_qat_
     from .training.recipe import TrainingRecipe
+    from .vector.merge import merge
+    from .vector.vector import QuantizationVector
 
 __all__ = [
     "ArtifactError",
@@ -54,17 +58,38 @@ __all__ = [
     "train_donor",
 ]
 
-# What stands on datasets and the Trainer, both slow to import, is imported when first used.
-_LAZY = {
-    "EvalResult": ".evaluation",
-    "evaluate": ".evaluation",
-    "search": ".hub",
-    "TrainingRecipe": ".training",
-    "train_donor": ".training",
+_HOMES = {
+    "EvalResult": "results.counts",
+    "Grid": "grid.grid",
+    "QVecConfig": "loading.config",
+    "QuantizationVector": "vector.vector",
+    "ScaleChoice": "apply.choose_scale",
+    "TrainingRecipe": "training.recipe",
+    "choose_scale": "apply.choose_scale",
+    "evaluate": "evaluation.runner",
+    "fake_quantize": "grid.quantize",
+    "from_pretrained": "loading.from_pretrained",
+    "merge": "vector.merge",
+    "patch_": "apply.patch",
+    "prepare_qat_": "training.qat",
+    "quantize_": "loading.quantize_model",
+    "rank_donors": "apply.choose_scale",
+    "scale_layers": "apply.layer_scales",
+    "search": "hub_search.search",
+    "strip_qat_": "training.qat",
+    "train_donor": "training.donor",
 }
+
+register_plugin()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name], __name__), name)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

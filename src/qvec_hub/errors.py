@@ -21,15 +21,15 @@ class QVecError(Exception):
 
 
 class ArtifactError(QVecError):
-    """A vector or model folder is not what its format promises: missing, truncated, foreign, tampered with."""
+    """A vector or model folder breaks its format: files are missing, truncated, of another kind or changed."""
 
 
 class GridError(QVecError):
-    """A grid that does not exist, or a weight that no grid can represent (NaN, infinity)."""
+    """The grid does not exist, or no grid can represent the weight (NaN, infinity)."""
 
 
 class HubError(QVecError):
-    """The Hub refused, was not reached, or broke off: no such repository, no right, no network."""
+    """The Hub refused the request or was not reached: no such repository, no access, no network."""
 
 
 class MisfitError(QVecError):
@@ -41,10 +41,10 @@ class LineageError(QVecError):
 
 
 class DataError(QVecError):
-    """A dataset that cannot be found or read, or does not match the model: no labels, other classes."""
+    """A dataset cannot be found or read, or does not match the model: no labels, other classes."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message that says something."""
+    """The first line of another library's message that is not empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

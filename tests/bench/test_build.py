@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import qvec_hub.bench.build as building
 import torch
 from transformers import ViTForImageClassification, ViTImageProcessor
 
+import qvec_hub.bench.train_models as building
 from qvec_hub import QuantizationVector, zoo
 from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.suite import Suite
@@ -89,9 +89,9 @@ def test_similarity_is_the_mean_best_cosine_of_prototypes(built: Library) -> Non
     processor = ViTImageProcessor.from_pretrained(zoo.base_path(BASE))
     found = {}
     for task in ("shapes", "counting"):
-        pictures, labels = zoo.arrays(task, "validation", 10)
+        images, labels = zoo.arrays(task, "validation", 10)
         with torch.no_grad():
-            pixels = processor(list(pictures), return_tensors="pt")["pixel_values"]
+            pixels = processor(list(images), return_tensors="pt")["pixel_values"]
             embedded = model(pixels).last_hidden_state[:, 0].numpy()
         found[task] = np.stack([embedded[labels == label].mean(axis=0) for label in sorted(set(labels))])
     centre = (found["shapes"].mean(axis=0) + found["counting"].mean(axis=0)) / 2

@@ -1,4 +1,4 @@
-"""Rows of methods that watch proxy images: counted on the bench as by loading, and named for what they need."""
+"""Rows of methods that use proxy images: counted on the bench as by loading, and named for what they need."""
 
 from pathlib import Path
 
@@ -61,16 +61,16 @@ def test_rows_and_what_they_say(tmp_path: Path) -> None:
     assert by_hand.rounding == "tuned"
 
     labels = {protocol.label: protocol for protocol in group(transfers(rows, context))}
-    assert labels["fitted on proxies"].is_zero_shot
-    assert labels["mean of others, automatic λ, then tuned on proxies"].is_zero_shot
+    assert labels["fitted on proxy images"].is_zero_shot
+    assert labels["mean of others, automatic λ, then tuned on proxy images"].is_zero_shot
     assert labels["mean of others, automatic λ"].is_zero_shot
     assert not labels["fitted (receiver's images)"].is_zero_shot
     kinds = {line.method: (line.kind, line.needs) for line in measured(rows, context).lines}
-    assert kinds["fitted on proxies"] == ("proxy images", "none")
+    assert kinds["fitted on proxy images"] == ("proxy images", "none")
     assert kinds["fitted (receiver's images)"] == ("calibrated", "images")
-    assert kinds["mean of others, λ = 0.5, then tuned on proxies"] == ("vector", "none")
+    assert kinds["mean of others, λ = 0.5, then tuned on proxy images"] == ("vector", "none")
     report = write_report(rows, context, tmp_path / "report")
-    assert "| fitted on proxies | none |" in report.markdown.read_text()
+    assert "| fitted on proxy images | none |" in report.markdown.read_text()
     assert (tmp_path / "report" / "figures" / f"methods-{BASE}.png").is_file()
 
 

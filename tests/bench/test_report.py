@@ -1,4 +1,4 @@
-"""The report's numbers against numbers counted here, and what strangers' names do to it."""
+"""The report's numbers against numbers counted here, and what untrusted names do to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qvec_hub.bench.report.markdown_report import document
 from qvec_hub.bench.report.style import KIND_COLOURS
 from qvec_hub.bench.report.text import file_names, percent
 from qvec_hub.bench.report.treatments import KINDS, donor_lines, measured
-from qvec_hub.bench.report.write import Report, write_report
+from qvec_hub.bench.report.write import WrittenReport, write_report
 from qvec_hub.errors import DataError
 from qvec_hub.grid.grid import Grid
 from qvec_hub.results.row import DonorUse, Row
@@ -37,12 +37,12 @@ def rows_and_context() -> tuple[list[Row], Context]:
 
 
 @pytest.fixture(scope="module")
-def report(rows_and_context: tuple[list[Row], Context], tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(rows_and_context: tuple[list[Row], Context], tmp_path_factory: pytest.TempPathFactory) -> WrittenReport:
     return write_report(*rows_and_context, tmp_path_factory.mktemp("report"))
 
 
 def text_of(rows: list[Row], context: Context, title: str = "Title") -> str:
-    """``report.md`` without its pictures, which take seconds to draw."""
+    """``report.md`` without its figures, which take seconds to draw."""
     found = measured(rows, context)
     return document(rows, context, found, donor_lines(found), title, {})
 
@@ -196,20 +196,20 @@ def test_a_curve_for_every_way_of_treating_receivers(rows_and_context):
     lone = [replace(row, method="proxy_tuned") for row in rows if row.merge and row.scale == 0.5]
     figure = draw_scales(measured([*rows, *fitted, *lone], context), "base-xs")
     named = {text.get_text() for text in figure.legends[0].texts}
-    assert {"one donor", "mean of others", "mean of others, then fitted on proxies"} <= named
-    assert "mean of others, then tuned on proxies" not in named
+    assert {"one donor", "mean of others", "mean of others, then fitted on proxy images"} <= named
+    assert "mean of others, then tuned on proxy images" not in named
     plt.close(figure)
 
 
-def test_pictures_of_an_earlier_report_go_and_other_files_stay(rows_and_context, tmp_path):
+def test_figures_of_an_earlier_report_go_and_other_files_stay(rows_and_context, tmp_path):
     rows, context = rows_and_context
     figures = tmp_path / "figures"
     figures.mkdir()
     (figures / "gains-base-xs-int8-channel-absmax.png").write_bytes(b"of an earlier report")
     (figures / "notes.txt").write_text("mine")
     written = write_report(rows, context, tmp_path)
-    pictures = {path.with_suffix(end) for path in written.figures for end in (".png", ".svg")}
-    assert {*figures.iterdir()} == pictures | {figures / "notes.txt"}
+    drawn = {path.with_suffix(end) for path in written.figures for end in (".png", ".svg")}
+    assert {*figures.iterdir()} == drawn | {figures / "notes.txt"}
 
 
 def test_a_grid_without_vectors_is_a_line_of_the_others(rows_and_context):

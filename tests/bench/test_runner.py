@@ -97,9 +97,9 @@ def by_the_paper(row: Row, library: Library) -> int:
             module = model.get_submodule(name.rpartition(".")[0])
             if isinstance(module, torch.nn.Linear) and name.endswith("weight"):
                 parameter.copy_(absmax(parameter, row.grid.bits))
-        pictures, labels = zoo.arrays(task, "test", 25)
+        images, labels = zoo.arrays(task, "test", 25)
         processor = ViTImageProcessor.from_pretrained(library.fp(BASE, 0, task))
-        pixels = processor(list(pictures), return_tensors="pt")["pixel_values"]
+        pixels = processor(list(images), return_tensors="pt")["pixel_values"]
         return int((model(pixels).logits.argmax(-1).numpy() == labels).sum())
 
 

@@ -87,7 +87,7 @@ def test_gaps_seeds_and_several_donors_of_a_task() -> None:
     assert expected is not None
     assert gain_by_similarity(whole[::-1] * 2, context) == expected
     own = [Transfer(whole[0].row, "b", whole[0].task, "own", whole[0].task, ptq=0)]
-    unknown = [Transfer(whole[0].row, "b", whole[0].task, "stranger", None, ptq=0)]
+    unknown = [Transfer(whole[0].row, "b", whole[0].task, "unrelated", None, ptq=0)]
     merged = [Transfer(whole[0].row, "b", whole[0].task, None, None, ptq=0)]
     assert gain_by_similarity(whole + own + unknown + merged, context) == expected
     part = gain_by_similarity(whole[:12], context)  # three receivers, each with all four donors

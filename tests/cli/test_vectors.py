@@ -61,13 +61,13 @@ def test_apply_with_images_flowing_through(
     assert torch.equal(qv.from_pretrained(tmp_path / "out")(pixels).logits, expected(pixels).logits)
 
     ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(receiver_folder)
-    (tmp_path / "pictures").mkdir()
-    empty = qvec(*how, "--rounding", "gptq", "--images", "pictures")
+    (tmp_path / "photos").mkdir()
+    empty = qvec(*how, "--rounding", "gptq", "--images", "photos")
     assert empty.returncode == 1
-    assert "expected pictures" in empty.stderr
+    assert "expected images" in empty.stderr
     for number in range(5):
-        Image.fromarray(proxy_images(5, 20)[number]).save(tmp_path / "pictures" / f"{number}.png")
-    done = qvec(*how, "--scale", "auto", "--rounding", "gptq", "--images", "pictures")
+        Image.fromarray(proxy_images(5, 20)[number]).save(tmp_path / "photos" / f"{number}.png")
+    done = qvec(*how, "--scale", "auto", "--rounding", "gptq", "--images", "photos")
     assert done.returncode == 0, done.stderr
     assert "not zero-shot" in done.stdout
     assert "divergence" in done.stdout

@@ -1,4 +1,4 @@
-"""The demo at its smallest: it runs to the end, its rows add up, its table and picture come out."""
+"""The demo at its smallest: it runs to the end, its rows add up, its table and figure come out."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from huggingface_hub import HfApi, ModelCard
 
 import qvec_hub as qv
 from qvec_hub.artifact.config import Revision
-from qvec_hub.bench.baselines.controls import random_like
+from qvec_hub.bench.controls.random_vector import random_like
 from qvec_hub.demo.report import draw, table
 from qvec_hub.demo.run import ROWS_FILE, DemoSettings, run_demo
 from qvec_hub.results.row import Row
@@ -50,8 +50,8 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert [line[0] for line in lines_of_table] == ["digits", "counting", "mean"]
     cells = [rows[i] for i in (0, 1, 3, 5, 8, 7, 2)]
     assert lines_of_table[0][1:] == [f"{row.top1:.3f} ({row.correct}/{row.n})" for row in cells]
-    draw(rows, settings, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    draw(rows, settings, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
     assert "identical logits" in lines[-1]
     counted = qv.evaluate(tmp_path / "out" / "counting" / "fp", "zoo:counting", progress=False)
     (fp,) = (row for row in rows if (row.receiver, row.method) == ("counting", "fp"))
@@ -75,7 +75,8 @@ def test_a_published_demo_loads_everything_from_the_hub(hub, tmp_path: Path) -> 
     assert vector.config.donor.finetuned.repo_id == "lab/zoo-s-counting"
     card = ModelCard.load(name)
     copied = tmp_path / "out" / "cards" / "counting"
-    assert card.content == (copied / "README.md").read_text()
+    published = Path(HfApi().hf_hub_download(name, "README.md")).read_text()
+    assert published == (copied / "README.md").read_text()
     shared = HfApi().hf_hub_download(name, "images.png")
     assert (copied / "images.png").read_bytes() == Path(shared).read_bytes()
     card.validate()
@@ -101,5 +102,5 @@ def test_the_demo_writes_over_its_own_folder_only(qvec, tmp_path: Path) -> None:
     (tmp_path / "mine" / "thesis.txt").write_text(json.dumps("precious"))
     done = qvec("demo", "--out", "mine")
     assert done.returncode == 1
-    assert "no earlier demo" in done.stderr
+    assert "not of an earlier demo" in done.stderr
     assert (tmp_path / "mine" / "thesis.txt").exists()

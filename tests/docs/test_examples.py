@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from typer.main import get_command
 
 from qvec_hub.bench.suite import load_suite
 from qvec_hub.cli.app import app
+from qvec_hub.grid.scale_rules.registry import SCALE_RULES
+from qvec_hub.util.registry import Registry
 
 from .page import NOT_RUN, PAGES, ROOT, SAVED_AS, Block, Command, Page
 from .props import Props
@@ -42,10 +46,22 @@ def test_examples_run(page: Page, published: Props, qvec, tmp_path) -> None:
         if block.not_run:
             continue
         if block.kind == "python":
-            run_python(block, namespace)
+            with as_before(SCALE_RULES):
+                run_python(block, namespace)
         elif block.kind == "bash":
             for command in block.commands():
                 run_command(command, qvec)
+
+
+@contextmanager
+def as_before(registry: Registry) -> Iterator[None]:
+    """What an example registers is gone after it."""
+    before = registry.names()
+    try:
+        yield
+    finally:
+        for name in set(registry.names()) - set(before):
+            registry.remove(name)
 
 
 def run_python(block: Block, namespace: dict[str, object]) -> None:

@@ -11,9 +11,10 @@ from datasets import Dataset, concatenate_datasets
 from PIL import Image
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from qvec_hub.backbone.processor import load_processor, require_processor
 from qvec_hub.data.images import load_images, read_images
 from qvec_hub.errors import DataError, QVecError
-from qvec_hub.evaluation.images import image_backend, load_processor, preprocess, rows_to_take
+from qvec_hub.evaluation.images import image_backend, preprocess, rows_to_take
 
 
 def test_preprocess_equals_one_image_at_a_time(photos, processor):
@@ -53,8 +54,8 @@ def test_images_that_keep_their_sizes(photos):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_undecodable_image_is_named_also_by_workers(processor, num_workers):
-    picture = Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8))
-    dataset = load_images(Dataset.from_dict({"image": [picture] * 3, "label": [0, 1, 2]}))
+    image = Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8))
+    dataset = load_images(Dataset.from_dict({"image": [image] * 3, "label": [0, 1, 2]}))
     bad = Dataset.from_dict({"image": [b"nonsense"], "label": [3]}, features=dataset.features)
     with pytest.raises(DataError, match="expected an image in row 3") as caught:
         preprocess(concatenate_datasets([dataset, bad]), processor, num_workers=num_workers)
@@ -62,7 +63,7 @@ def test_undecodable_image_is_named_also_by_workers(processor, num_workers):
 
 
 def test_processor_of_a_checkpoint(checkpoint, vit):
-    found = load_processor(vit, checkpoint)
+    found = load_processor(checkpoint)
     assert (found.size["height"], image_backend(found)) == (16, "pil")
     assert image_backend(lambda images, return_tensors: {}) == "custom"
 
@@ -71,12 +72,12 @@ def test_processor_under_its_old_name(tmp_path, vit):
     old = {"image_processor_type": "ViTFeatureExtractor", "size": {"height": 16, "width": 16}, "image_mean": [0.1] * 3}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(old))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
-    found = load_processor(vit, tmp_path)
+    found = load_processor(tmp_path)
     assert (found.size["height"], list(found.image_mean), image_backend(found)) == (16, [0.1] * 3, "pil")
 
 
 def test_no_processor(tmp_path, vit):
     with pytest.raises(QVecError, match="found a model made in memory; pass processor="):
-        load_processor(vit)
+        require_processor(vit)
     with pytest.raises(QVecError, match=r"expected an image processor \(preprocessor_config.json\).*pass processor="):
-        load_processor(vit, tmp_path)
+        load_processor(tmp_path)

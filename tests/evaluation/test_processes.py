@@ -19,13 +19,15 @@ SCRIPT = """
 import json, sys
 import torch
 from accelerate import PartialState
-from qvec_hub.data import load_images
-from qvec_hub.evaluation import evaluate, load_processor, predict, preprocess
-from qvec_hub.loading import from_pretrained
+from qvec_hub.data.images import load_images
+from qvec_hub.backbone.processor import load_processor
+from qvec_hub.evaluation.images import preprocess
+from qvec_hub.evaluation.runner import evaluate, predict
+from qvec_hub import from_pretrained
 
 checkpoint, photos, out = sys.argv[1:]
 model = from_pretrained(checkpoint)
-processor = load_processor(model, checkpoint)
+processor = load_processor(checkpoint)
 dataset = load_images(photos)
 images = preprocess(dataset, processor)
 state = torch.random.get_rng_state()

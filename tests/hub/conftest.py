@@ -28,7 +28,7 @@ def named(vector: qv.QuantizationVector, base: str | None) -> qv.QuantizationVec
 
 
 @pytest.fixture(scope="session")
-def stranger() -> qv.QuantizationVector:
+def unrelated() -> qv.QuantizationVector:
     """A vector of the same architecture on another base."""
     torch.manual_seed(77)
     base = ViTForImageClassification(tiny_config())

@@ -20,7 +20,7 @@ from qvec_hub.hub.cards.sections import MARK, split_card
 from qvec_hub.hub.cards.values import grid_name
 from qvec_hub.hub.cards.vector_card import combine_cards, vector_card
 from qvec_hub.results.evidence import Evidence, Pair
-from qvec_hub.results.reference import quoted
+from qvec_hub.results.reference import reference_table
 
 GRID = qv.Grid.parse("int2-channel-mse")
 PAIRS = (
@@ -270,7 +270,7 @@ def test_the_card_says_how_codes_and_scale_were_found(watched: str | None, vecto
     expected = {
         None: "to nearest",
         "proxies": "scales fitted to the outputs, with proxy images that come with qvec_hub",
-        "own_images": "scales fitted to the outputs, with images that its maker chose",
+        "own_images": "scales fitted to the outputs, with calibration images that its author chose",
     }
     assert expected[watched] in card
 
@@ -282,7 +282,7 @@ def test_images_and_what_the_encoding_cost_are_shown(config: VectorConfig, vecto
     small = replace(config, encoding=replace(config.encoding, name="int2", relative_error=0.34))
     card = vector_card(small, "me/eurosat", 4900, images=True)
     assert "![Images of the donor's task](images.png)" in card
-    (point,) = (e for e in quoted("encodings")["points"] if (e["grid"], e["encoding"]) == (GRID.name, "int2"))
+    (point,) = (e for e in reference_table("encodings")["points"] if (e["grid"], e["encoding"]) == (GRID.name, "int2"))
     assert f"off by 34.0% of the vector's norm, which cost {point['lost']:.2f} points" in card
     unmeasured = replace(small, grid=qv.Grid.parse("int5"))
     assert "off by 34.0% of the vector's norm)" in vector_card(unmeasured, "me/eurosat", 4900)

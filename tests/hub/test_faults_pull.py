@@ -42,7 +42,7 @@ def refused(hub, vector, said: str, cache: str = "cache", seconds: float = 10) -
 
 
 REFUSALS = {
-    401: "does not accept your token; log in anew",
+    401: "does not accept your token; log in again",
     403: "may not do this",
     409: "at the same time",
     412: "at the same time",

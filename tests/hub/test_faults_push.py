@@ -44,7 +44,7 @@ def whole(hub, old, new, before: dict[str, bytes]) -> None:
 
 
 REFUSALS = {
-    401: "does not accept your token; log in anew|log in with",
+    401: "does not accept your token; log in again|log in with",
     403: "may not do this",
     404: "HTTP 404|no such|missing",
     409: "somebody else changed the repository at the same time; look at it and try again",
@@ -168,15 +168,15 @@ def test_connections_cut_while_sending(pushed, vector, asked, step: str, method:
         assert same(load(REPO), new)
 
 
-def test_what_was_uploaded_before_a_failure_is_not_uploaded_again(pushed, vector, stranger, asked) -> None:
+def test_what_was_uploaded_before_a_failure_is_not_uploaded_again(pushed, vector, unrelated, asked) -> None:
     pushed.inject(Fault("commit_rejected", code=503, times=None))
     with pytest.raises(qv.HubError, match="try again later"):
-        stranger.push_to_hub(REPO, replace=True)
+        unrelated.push_to_hub(REPO, replace=True)
     assert len(asked("PUT", "/lfs-upload/")) == 2  # tensors and sketch, once in all attempts
     pushed.clear_faults()
-    stranger.push_to_hub(REPO, replace=True)
+    unrelated.push_to_hub(REPO, replace=True)
     assert len(asked("PUT", "/lfs-upload/")) == 2
-    assert same(load(REPO), stranger)
+    assert same(load(REPO), unrelated)
 
 
 def test_a_card_that_cannot_be_read_is_not_overwritten(pushed, vector) -> None:

@@ -1,4 +1,4 @@
-"""Rows of many submitters over HTTP: what comes together, what is left out and named, what strangers cannot do."""
+"""Rows of many submitters over HTTP: what is gathered, what is left out, what untrusted rows cannot do."""
 
 import json
 from importlib import import_module

@@ -130,9 +130,9 @@ def test_does_it_fit(library, qvec, receiver_folder: Path, tmp_path: Path) -> No
     files = {path.name: path.read_bytes() for path in receiver_folder.iterdir()}
     old = library.hub.seed("bob/flowers", files, private=True)
     torch.manual_seed(3)
-    for name, changes in {"wide": {"hidden_size": 48}, "stranger": {}, "other": {}}.items():
+    for name, changes in {"wide": {"hidden_size": 48}, "unrelated": {}, "other": {}}.items():
         ViTForImageClassification(tiny_config(**changes)).save_pretrained(tmp_path / name)
-    library.hub.seed("bob/flowers", {"model.safetensors": (tmp_path / "stranger" / "model.safetensors").read_bytes()})
+    library.hub.seed("bob/flowers", {"model.safetensors": (tmp_path / "unrelated" / "model.safetensors").read_bytes()})
 
     said = info(qvec, "a/v", "--receiver", receiver_folder)["receiver"]
     assert (said["fits"], said["reason"]) == (True, None)

@@ -30,7 +30,7 @@ def files(receiver_folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in receiver_folder.iterdir()}
 
 
-def pictures() -> Dataset:
+def images() -> Dataset:
     shown = [Image.fromarray(pixels) for pixels in proxy_images(4, 20)]
     return Dataset.from_dict({"image": shown, "label": [0, 1, 2, 3]})
 
@@ -53,7 +53,7 @@ LOADS = pytest.mark.parametrize("load", [load_plain, load_watched, load_by_trans
 
 def check(model) -> None:
     assert torch.allclose(proxy_pixels(model, 3), EXPECTED, atol=1e-6)
-    assert evaluate(model, pictures(), progress=False).n == 4
+    assert evaluate(model, images(), progress=False).n == 4
 
 
 @LOADS
@@ -100,7 +100,7 @@ def test_without_the_hub_nobody_waits_for_a_processor(how, hub, files, quick_rou
     with pytest.warns(UserWarning, match=f"normalized to values from -1 to 1.*{REPO}.*expected an image processor"):
         proxy_pixels(model, 3)
     with pytest.raises(qv.QVecError, match=r"expected an image processor .*pass processor="):
-        evaluate(model, pictures())
+        evaluate(model, images())
     assert time.perf_counter() - start < 10
     assert how == "gone" or hub.requests == []
 
@@ -111,7 +111,7 @@ def test_a_hub_that_is_down_is_not_a_missing_file(hub, files) -> None:
     model = AutoModelForImageClassification.from_pretrained(REPO)
     hub.stop()
     with pytest.raises(qv.QVecError, match=f"{REPO}.*found none in the cache and no answer from http"):
-        evaluate(model, pictures())
+        evaluate(model, images())
 
 
 def test_the_processor_is_of_the_models_commit(hub, files) -> None:
@@ -154,7 +154,7 @@ def test_a_folder_that_moved_is_not_taken_for_a_repository(hub, files, tmp_path,
     monkeypatch.chdir(tmp_path / "elsewhere")
     hub.clear_requests()
     with pytest.raises(qv.QVecError, match=r"'models/vit': expected an image processor where it was loaded from"):
-        evaluate(plain, pictures())
+        evaluate(plain, images())
     check(ours)
     assert hub.requests == []
 
@@ -162,7 +162,7 @@ def test_a_folder_that_moved_is_not_taken_for_a_repository(hub, files, tmp_path,
 def test_counts_are_those_of_the_real_processor(hub, files) -> None:
     hub.seed(REPO, files, private=True)
     model = qv.from_pretrained(REPO, token="hf_alice")
-    pixels = np.stack([np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)) for image in pictures()["image"]])
+    pixels = np.stack([np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)) for image in images()["image"]])
     with torch.no_grad():
         logits = model(torch.tensor(pixels).permute(0, 3, 1, 2) / 255).logits
-    assert evaluate(model, pictures(), progress=False).correct == int((logits.argmax(1) == torch.arange(4)).sum())
+    assert evaluate(model, images(), progress=False).correct == int((logits.argmax(1) == torch.arange(4)).sum())

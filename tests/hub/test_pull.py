@@ -42,7 +42,7 @@ def test_private_and_gated(hub, vector_files, vector) -> None:
     for repo, token, said in [
         ("alice/private", "hf_bob", "no such repository .* or a private one your token may not see.*hf auth login"),
         ("alice/private", False, "no such repository .* log in with `hf auth login` or pass a token"),
-        ("alice/private", "hf_expired", "does not accept your token; log in anew with `hf auth login`"),
+        ("alice/private", "hf_expired", "does not accept your token; log in again with `hf auth login`"),
         ("alice/gated", "hf_bob", "access must be granted first; ask for it on the repository's page"),
         ("alice/gated", False, "access must be granted first.*log in with `hf auth login`"),
         ("alice/none", None, "no such repository"),

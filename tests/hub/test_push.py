@@ -7,7 +7,6 @@ from huggingface_hub import CommitInfo, HfApi, ModelCard, constants
 
 import qvec_hub as qv
 from qvec_hub.artifact import folder as storage
-from qvec_hub.hub.publish.push import push_vector
 
 from .conftest import named, same
 
@@ -100,7 +99,7 @@ def test_without_the_right_to_write(hub, vector) -> None:
     for repo, token, said in [
         (REPO, "hf_bob", "may not do this; use one with write access, or ask the owner"),
         ("alice/new", "hf_bob", "may not do this"),
-        (REPO, "hf_expired", "does not accept your token; log in anew with `hf auth login`"),
+        (REPO, "hf_expired", "does not accept your token; log in again with `hf auth login`"),
         (REPO, False, "log in"),
     ]:
         with pytest.raises(qv.HubError, match=said) as caught:
@@ -137,7 +136,7 @@ def test_shards_give_way_to_a_single_file_and_back(hub, vector, asked, monkeypat
     assert hub.files(REPO).keys() == shards | mine | FILES - {"qvec.safetensors"} | {"qvec.safetensors.index.json"}
 
 
-def test_a_vector_of_another_base_is_refused(hub, vector, stranger) -> None:
+def test_a_vector_of_another_base_is_refused(hub, vector, unrelated) -> None:
     named(vector, "lab/base").push_to_hub(REPO)
     before = hub.files(REPO)
     other_shape = qv.QuantizationVector(
@@ -147,16 +146,16 @@ def test_a_vector_of_another_base_is_refused(hub, vector, stranger) -> None:
     for other, said in [
         (named(vector, "lab/other"), "holds a vector of base lab/base, this one is of lab/other"),
         (other_shape, "holds a vector of architecture"),
-        (stranger, r"another base: similarity -?0\.\d+ .* at least 0.5"),
-        (named(stranger, "lab/base"), "another base: similarity"),
+        (unrelated, r"another base: similarity -?0\.\d+ .* at least 0.5"),
+        (named(unrelated, "lab/base"), "another base: similarity"),
         (qv.QuantizationVector(vector.config, {n: vector[n] for n in vector}), "lab/base, this one is of unknown"),
     ]:
         with pytest.raises(qv.MisfitError, match=f"{REPO}: .*{said}.*nothing was uploaded.*replace=True"):
             other.push_to_hub(REPO)
         assert hub.files(REPO) == before
     vector.push_to_hub(REPO)  # its name is unknown, but its base is the same
-    stranger.push_to_hub(REPO, replace=True)
-    assert same(qv.QuantizationVector.from_pretrained(REPO), stranger)
+    unrelated.push_to_hub(REPO, replace=True)
+    assert same(qv.QuantizationVector.from_pretrained(REPO), unrelated)
 
 
 def test_a_model_or_a_newer_vector_is_not_replaced(hub, vector, vector_files) -> None:
@@ -229,9 +228,9 @@ def test_a_hub_without_chunk_storage(hub, vector, asked, capfd, monkeypatch, cre
 def test_scratch_files_are_gone(hub, vector, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
-    push_vector(vector, REPO)
+    vector.push_to_hub(REPO)
     with pytest.raises(qv.HubError):
-        push_vector(2 * vector, REPO, token="hf_bob")
+        (2 * vector).push_to_hub(REPO, token="hf_bob")
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

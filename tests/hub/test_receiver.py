@@ -9,8 +9,8 @@ from safetensors.torch import load, save
 from transformers import ViTForImageClassification
 
 import qvec_hub as qv
-from qvec_hub.hub.search.base_of import MAX_UNNAMED
-from qvec_hub.hub.search.declared_base import Origin
+from qvec_hub.hub_search.base_of import MAX_UNNAMED
+from qvec_hub.hub_search.declared_base import DeclaredBase
 from tests.conftest import fine_tuned, tiny_config
 from tests.hub_server import Fault
 
@@ -19,7 +19,7 @@ from .test_search import names
 
 
 @pytest.fixture
-def stranger() -> ViTForImageClassification:
+def unrelated() -> ViTForImageClassification:
     """Of the same sizes, but of another pretraining."""
     torch.manual_seed(77)
     return ViTForImageClassification(tiny_config()).eval()
@@ -101,11 +101,11 @@ def test_a_model_loaded_from_the_hub_has_a_card_there(library, receiver_folder: 
         qv.search(model)
 
 
-def test_a_private_receiver_at_a_revision(library, receiver_folder: Path, stranger, tmp_path: Path) -> None:
+def test_a_private_receiver_at_a_revision(library, receiver_folder: Path, unrelated, tmp_path: Path) -> None:
     library.put("a/v")
     old = library.hub.seed("bob/flowers", files_of(receiver_folder), private=True)
-    stranger.save_pretrained(tmp_path / "stranger")
-    library.hub.seed("bob/flowers", files_of(tmp_path / "stranger"))
+    unrelated.save_pretrained(tmp_path / "unrelated")
+    library.hub.seed("bob/flowers", files_of(tmp_path / "unrelated"))
     library.hub.tag("bob/flowers", "v1", old)
     for revision in ("v1", old):
         assert names(qv.search(f"bob/flowers@{revision}", token="hf_bob")) == ["a/v"]
@@ -160,12 +160,12 @@ def test_a_base_whose_first_vector_has_no_readable_sketch(library, receiver_fold
     assert library.sketches() == ["a/closed", "a/garbage", "a/good"]
 
 
-def test_nothing_fits(library, stranger, base, tmp_path: Path) -> None:
+def test_nothing_fits(library, unrelated, base, tmp_path: Path) -> None:
     library.put("a/v")
     library.put("a/unnamed", None)
-    stranger.save_pretrained(tmp_path / "stranger")
+    unrelated.save_pretrained(tmp_path / "unrelated")
     with pytest.raises(qv.LineageError, match=r"closest is .* with similarity") as raised:
-        qv.search(tmp_path / "stranger")
+        qv.search(tmp_path / "unrelated")
     message = str(raised.value)
     assert "neither its card nor its config names a base" in message
     assert "compared with 2 of 1 published bases and 1 vectors of unpublished ones" in message
@@ -179,11 +179,11 @@ def test_nothing_fits(library, stranger, base, tmp_path: Path) -> None:
     assert library.sketches() == []
 
 
-def test_a_claim_nobody_has_a_vector_of_is_named(library, stranger) -> None:
+def test_a_claim_nobody_has_a_vector_of_is_named(library, unrelated) -> None:
     library.put("a/v")
-    stranger.config._name_or_path = "org/unheard-of"
+    unrelated.config._name_or_path = "org/unheard-of"
     with pytest.raises(qv.LineageError, match="its own name names org/unheard-of"):
-        qv.search(stranger)
+        qv.search(unrelated)
 
 
 def test_a_receiver_that_is_none(library, vector_folder: Path, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_receiver_that_is_none(library, vector_folder: Path, tmp_path: Path) -
 def test_claims_are_ids_only(receiver_folder: Path) -> None:
     (receiver_folder / "README.md").write_text('---\nbase_model: ["../../etc", "a/b", "\\e[1m/x", "noorg"]\n---\n')
     edit_config(receiver_folder, _name_or_path="/home/me/model", base_model_name_or_path="c/d")
-    assert Origin(receiver_folder, None).claims() == [("a/b", "its card"), ("c/d", "its config")]
+    assert DeclaredBase(receiver_folder, None).named_bases() == [("a/b", "its card"), ("c/d", "its config")]
 
 
 def test_fine_tunes_of_one_base_agree(library, base) -> None:

@@ -11,11 +11,13 @@ import PIL.Image
 import pytest
 import torch
 from datasets import Dataset, Image
-from huggingface_hub import constants
+from huggingface_hub import CommitOperationAdd, constants
 from transformers import AutoModelForImageClassification, ViTImageProcessor
 
 import qvec_hub as qv
-from qvec_hub.hub.search.declared_base import Origin
+from qvec_hub.hub.transfer.client import hub_api
+from qvec_hub.hub_search.declared_base import DeclaredBase
+from qvec_hub.proxies.model_inputs import proxy_pixels
 from qvec_hub.training.start import starting_model
 
 from ..conftest import fine_tuned
@@ -26,8 +28,8 @@ REPO, DONOR = "alice/vit", "lab/toys-qvec"
 
 
 def images() -> Dataset:
-    pictures = [PIL.Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
-    return Dataset.from_dict({"image": pictures, "label": [0, 1]}).cast_column("image", Image())
+    drawn = [PIL.Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    return Dataset.from_dict({"image": drawn, "label": [0, 1]}).cast_column("image", Image())
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -48,11 +50,11 @@ def placed(hub, base, receiver, vector_files, tmp_path: Path) -> SimpleNamespace
         ViTImageProcessor(size={"height": 16, "width": 16}, image_mean=[0.1 * (seed + 1)] * 3).save_pretrained(folder)
         weights[place], files[place] = model.classifier.weight.detach().clone(), files_of(folder)
     commits = {"tag": hub.seed(REPO, files["tag"])}
-    api = qv.hub.publish.hub_api()
+    api = hub_api()
     api.create_tag(REPO, tag="v1", revision=commits["tag"])
     pull = api.create_commit(
         REPO,
-        [qv.hub.commit.CommitOperationAdd(name, content) for name, content in files["pr"].items()],
+        [CommitOperationAdd(name, content) for name, content in files["pr"].items()],
         commit_message="Another",
         create_pr=True,
     )
@@ -98,7 +100,7 @@ def test_and_everywhere_else(placed, place: str, qvec, tmp_path: Path) -> None:
     assert vector.config.base_model.to_dict() == expected
     start = starting_model(source, [str(i) for i in range(5)], 0)
     assert torch.equal(start.classifier.weight, placed.weights[place])
-    assert torch.equal(Origin(source, None).load().classifier.weight, placed.weights[place])
+    assert torch.equal(DeclaredBase(source, None).load().classifier.weight, placed.weights[place])
     assert qv.evaluate(source, images(), progress=False).n == 2
     facts = json.loads(qvec("info", DONOR, "--receiver", source, "--json").stdout)
     assert facts["receiver"]["fits"] is True
@@ -132,7 +134,7 @@ def test_offline_nothing_is_asked(placed, how: str, monkeypatch, tmp_path: Path,
     for source in sources:
         model = qv.from_pretrained(source, vector=DONOR, weights="int3", **offline)
         model.save_pretrained(tmp_path / source.replace("/", "-"))
-        qv.proxies.proxy_pixels(model, 2)
+        proxy_pixels(model, 2)
         qv.evaluate(model, images(), progress=False)
     for missing in ("alice/other", f"{REPO}@v2", f"hf://{REPO}/elsewhere"):
         with pytest.raises(

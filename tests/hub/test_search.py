@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import qvec_hub as qv
-from qvec_hub.hub.search.search import VERIFIED
+from qvec_hub.hub_search.search import VERIFIED
 from tests.hub_server import Fault
 
 from .library import BASE

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import qvec_hub as qv
-from qvec_hub.hub.search.fetch import BATCH
-from qvec_hub.hub.search.search import ROUNDS, VERIFIED
+from qvec_hub.hub_search.fetch import BATCH
+from qvec_hub.hub_search.search import ROUNDS, VERIFIED
 from tests.hub_server import Fault
 
 from .library import BASE

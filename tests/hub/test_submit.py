@@ -118,7 +118,7 @@ def test_a_context_that_is_none(results, tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl", [ptq()])
     for content in (b"{", b"[]", b'{"receivers": {"me/shapes": {"base": 5, "task": "x"}}}'):
         (tmp_path / "context.json").write_bytes(content)
-        with pytest.raises(qv.QVecError, match=r"context\.json: expected what"):
+        with pytest.raises(qv.QVecError, match=r"context\.json: expected the context"):
             submit(tmp_path, RESULTS, token="hf_bob")
     Context({"me/shapes": Trained("\x07", "shapes")}).write(tmp_path)
     with pytest.raises(qv.QVecError, match=r"context\.json: .*control characters"):

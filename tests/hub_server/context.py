@@ -83,7 +83,7 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 
 def user_of(request: Request) -> User | None:
-    """Who asks, or None for a stranger.
+    """The user who asks, or None without a token.
 
     Raises:
         HubError: 401 for a token nobody has.
@@ -127,7 +127,7 @@ def writable(request: Request) -> Repo:
     """The repository of the path, for those who may change it.
 
     Raises:
-        HubError: RepoNotFound, 401 for strangers, 403 for other users.
+        HubError: RepoNotFound, 401 without a token, 403 for other users.
     """
     repo = readable(request)
     if not logged_in(request).owns(repo.id):

@@ -22,9 +22,10 @@ import qvec_hub as qv
 from qvec_hub import Grid, QVecError, fake_quantize, zoo
 from qvec_hub.backbone.names import backbone_linears
 from qvec_hub.bench.baselines.awq import awq
-from qvec_hub.bench.baselines.calibrate import InputStatistics, calibrate_
+from qvec_hub.bench.baselines.calibrate import calibrate_
 from qvec_hub.grid.quantize import dequantize, quantize
 from qvec_hub.rounding.gptq import gptq
+from qvec_hub.rounding.moments import Moments
 
 ENCODER_LAYER = ["attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj", "mlp.fc1", "mlp.fc2"]
 VIT = [[f"vit.layers.{number}.{name}" for name in ENCODER_LAYER] for number in range(2)]
@@ -165,8 +166,10 @@ def test_the_model_is_left_as_it_was_found(receiver, pixels) -> None:
 
 def test_query_key_and_value_share_their_statistics(receiver, pixels, monkeypatch) -> None:
     made = []
-    original = InputStatistics.__init__
-    monkeypatch.setattr(InputStatistics, "__init__", lambda self, *args: made.append(self) or original(self, *args))
+    original = Moments.__init__
+    monkeypatch.setattr(
+        Moments, "__init__", lambda self, *args, **how: made.append(self) or original(self, *args, **how)
+    )
     calibrate_(receiver, pixels, "int2", batch_size=4)
     assert len(made) == 2 * 4
     assert {each.rows for each in made} == {6 * 17}

@@ -10,7 +10,8 @@ from qvec_hub.backbone.names import backbone_linears
 from qvec_hub.grid.quantize import dequantize, quantize
 from qvec_hub.rounding.fit_scales import DAMPING, fit, restored_target
 from qvec_hub.rounding.gptq import gptq
-from qvec_hub.rounding.round_model import SHARE, round_linears_
+from qvec_hub.rounding.methods.fitted import COMPENSATION
+from qvec_hub.rounding.round_model import round_linears_
 
 from .test_calibration import OTHERS, assert_same, inputs_of, other_classifier, swin
 
@@ -47,7 +48,7 @@ def by_full_passes(model, grid: Grid, rounding: str, pixels: torch.Tensor) -> No
                 if kind in streams:
                     stream = other[streams[kind]] - own[streams[kind]]
                     lost = lost + (stream[:, :1] if alone else stream).flatten(0, 1).double()
-                target = restored_target(weight.data, hessian, 2 / len(x) * lost.T @ x, SHARE)
+                target = restored_target(weight.data, hessian, 2 / len(x) * lost.T @ x, COMPENSATION)
                 weight.data = dequantize(*fit(target, hessian, grid), grid)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
-from PIL import Image as Picture
+from PIL import Image as PILImage
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
 TINY = {
@@ -70,11 +70,11 @@ def images(count, seed, classes=CLASSES):
     random = np.random.default_rng(seed)
     labels = random.integers(0, len(classes), count)
     pixels = random.integers(0, 128, (count, 16, 16, 3))
-    for picture, label in zip(pixels, labels, strict=True):
+    for image, label in zip(pixels, labels, strict=True):
         if label:
-            picture[..., label - 1] += 120
+            image[..., label - 1] += 120
     features = Features({"image": Image(), "label": ClassLabel(names=classes)})
-    rows = {"image": [Picture.fromarray(p) for p in pixels.astype(np.uint8)], "label": labels.tolist()}
+    rows = {"image": [PILImage.fromarray(p) for p in pixels.astype(np.uint8)], "label": labels.tolist()}
     return Dataset.from_dict(rows, features=features)
 
 

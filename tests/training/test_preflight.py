@@ -11,7 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from filelock import FileLock
-from PIL import Image as Picture
+from PIL import Image as PILImage
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
 import qvec_hub as qv
@@ -43,9 +43,9 @@ def processor(**changes):
 def labeled(labels, classes=CLASSES, sizes=((16, 16),), mode="RGB"):
     """Images of these sizes in turn; classes None for bare integers."""
     label = Value("int64") if classes is None else ClassLabel(names=list(classes))
-    pictures = [Picture.new(mode, sizes[row % len(sizes)], row) for row in range(len(labels))]
+    drawn = [PILImage.new(mode, sizes[row % len(sizes)], row) for row in range(len(labels))]
     features = Features({"image": Image(), "label": label})
-    return Dataset.from_dict({"image": pictures, "label": labels}, features=features)
+    return Dataset.from_dict({"image": drawn, "label": labels}, features=features)
 
 
 GREY = processor(image_mean=[0.5], image_std=[0.5])
@@ -79,7 +79,7 @@ FAILS = {
     "a processor for colour images": ({"base": backbone(num_channels=1)}, "refuses image 0 as L"),
     "a mean that is no number": ({"processor": processor(image_mean=[float("nan")] * 3)}, "NaN or infinity"),
     "a function for a processor": (
-        {"processor": lambda pictures, **how: {"pixel_values": torch.zeros(len(pictures), 3, 16, 16)}},
+        {"processor": lambda drawn, **how: {"pixel_values": torch.zeros(len(drawn), 3, 16, 16)}},
         "that can be saved",
     ),
     "shared images of a rectangle": ({**RECTANGULAR, "share_images": 4}, r"square images .*image_size \[16, 24\]"),
@@ -152,7 +152,7 @@ def test_a_model_of_one_channel_trains_on_grey_images(tmp_path) -> None:
     grey, base = GREY, backbone(num_channels=1)
     donor = train_donor(base, colour, tmp_path / "out", recipe=QUICK, processor=grey, share_images=3)
     model = ViTForImageClassification.from_pretrained(donor.fp)
-    lumas = [picture.convert("L") for picture in colour["validation"]["image"]]
+    lumas = [image.convert("L") for image in colour["validation"]["image"]]
     pixels = torch.stack([torch.tensor(np.asarray(luma) / 255 - 0.5).float() / 0.5 for luma in lumas])[:, None]
     with torch.no_grad():
         right = int((model(pixels).logits.argmax(1) == torch.tensor(colour["validation"]["label"])).sum())

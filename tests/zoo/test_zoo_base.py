@@ -23,10 +23,10 @@ def test_shapes_and_size(base):
     assert (zoo.base_path() / "README.md").is_file()
 
 
-def test_its_processor_takes_a_picture_of_any_size():
+def test_its_processor_takes_an_image_of_any_size():
     processor = AutoImageProcessor.from_pretrained(zoo.base_path())
-    picture = np.full((40, 31, 3), 255, dtype=np.uint8)
-    pixels = processor(picture, return_tensors="pt")["pixel_values"]
+    image = np.full((40, 31, 3), 255, dtype=np.uint8)
+    pixels = processor(image, return_tensors="pt")["pixel_values"]
     assert pixels.shape == (1, 3, 24, 24)
     assert torch.allclose(pixels, torch.ones_like(pixels))
 
@@ -89,5 +89,5 @@ def test_the_mixture_shares_no_letter_with_the_tasks():
 @pytest.mark.parametrize("script", ["ARMENIAN", "GEORGIAN", "HEBREW"])
 def test_every_letter_of_the_mixture_is_in_the_font(script):
     """A letter the font lacks would be drawn as the same empty box as another."""
-    pictures = atlas(getattr(parts, script), ("DejaVuSans",))[:, 0]
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    glyphs = atlas(getattr(parts, script), ("DejaVuSans",))[:, 0]
+    assert len({image.tobytes() for image in glyphs}) == len(glyphs)

@@ -14,14 +14,14 @@ def test_columns_features_and_sizes():
     features = data["train"].features
     assert features["label"].names == list(zoo.get_task("gratings").classes)
     assert isinstance(features["image"], datasets.Image)
-    picture = data["train"][0]["image"]
-    assert (picture.mode, picture.size) == ("RGB", (24, 24))
+    image = data["train"][0]["image"]
+    assert (image.mode, image.size) == ("RGB", (24, 24))
 
 
-def test_pictures_are_the_drawn_bytes():
+def test_images_are_the_drawn_bytes():
     images, labels = zoo.arrays("colours", "validation", 9, seed=2)
     part = zoo.load_task("colours", train=1, validation=9, test=1, seed=2)["validation"]
-    assert np.array_equal(np.stack([np.asarray(picture) for picture in part["image"]]), images)
+    assert np.array_equal(np.stack([np.asarray(image) for image in part["image"]]), images)
     assert list(part["label"]) == labels.tolist()
 
 

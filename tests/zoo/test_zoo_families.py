@@ -1,4 +1,4 @@
-"""The pictures show what their labels say, told by other means than those that drew them."""
+"""The images show what their labels say, told by other means than those that drew them."""
 
 import math
 import unicodedata
@@ -34,7 +34,7 @@ def test_braille_letters_have_the_dots_of_the_standard():
 
 
 def test_braille_dots_lie_where_they_are_numbered():
-    """Dots 1, 2, 3 go down on the left, 4, 5, 6 on the right: a class's mean picture is lightest there."""
+    """Dots 1, 2, 3 go down on the left, 4, 5, 6 on the right: a class's mean image is lightest there."""
     images, names = grey("braille", 2600)
     spots = {str(dot + 1): (6 * (dot // 3) + 9, 6 * (dot % 3) + 6) for dot in range(6)}  # x, y in pixels
     images = images - images.mean(axis=(1, 2), keepdims=True)
@@ -97,7 +97,7 @@ def test_the_hour_hand_points_between_its_hour_and_the_next():
 
 
 def test_the_strange_tile_differs_most_from_the_others():
-    """Mean colours alone find it in more than half the pictures; by chance it would be one in nine."""
+    """Mean colours alone find it in more than half the images; by chance it would be one in nine."""
     images, labels = zoo.arrays("intruders", "train", 400)
     tiles = images.reshape(400, 3, 8, 3, 8, 3).mean(axis=(2, 4)).reshape(400, 9, 3)
     strange = np.linalg.norm(tiles - np.median(tiles, axis=1, keepdims=True), axis=-1).argmax(axis=1)

@@ -1,8 +1,8 @@
-"""Choosing how much of a vector to add, and which vector, without the receiver's data.
+"""Choose how much of a vector to add, and which vector, without the receiver's data.
 
-The criterion: how closely the quantized patched receiver follows its own unquantized outputs on proxy images, as the
-mean Kullback-Leibler divergence of their class probabilities or what takes its place for another kind of head (see
-`criterion.distance`). It needs no labels and knows nothing of the task.
+The criterion is the mean KL divergence, on proxy images, between the class probabilities of the float receiver and
+those of the patched and quantized one; `criterion.distance` defines it, also for other heads. It needs no labels and no
+image of the receiver's task.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from ..errors import QVecError
 from ..grid.grid import Grid
 from ..grid.quantize import fake_quantize_all
 from ..proxies.model_inputs import enough_images, proxy_pixels
-from ..rounding.round_model import known_rounding, round_linears_
+from ..rounding.registry import ROUNDINGS
+from ..rounding.round_model import round_linears_
 from ..util.progress import Stages
 from ..util.scalars import number_in
 from ..util.untrusted import printable
@@ -33,31 +34,24 @@ from .criterion import distance, problem_of
 from .own_images import images_for
 from .patch import add_scaled, refuse_unsuitable
 
-__all__ = ["SCALES", "ScaleChoice", "best_scale", "choose_scale", "follow", "rank_donors", "watching"]
+__all__ = ["ScaleChoice", "best_scale", "choose_scale", "divergence_measure", "follow", "rank_donors"]
 
-SCALES = {  # what is tried, by rounding: error feedback repairs a part of what a vector is for
-    "nearest": (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
-    "gptq": (0.0, 0.25, 0.5, 1.0),
-    "fitted": (0.0, 0.25, 0.5, 1.0),
-    "tuned": (0.0, 0.25, 0.5, 1.0),
-}
-CLEAR_GAIN = {  # of plain quantization's divergence: what a vector removes less of may be the luck of the rounding
-    "nearest": 0.1,
-    "gptq": 0.1,
-    "fitted": 0.2,  # where a random vector of the same norms seemed to remove up to 0.17 (10 of 11 receivers)
-    "tuned": 0.2,
-}
-TRIAL = 4  # a scale is tried on rounding with one of so many images
-FIT_SEED, WATCH_SEED = 0, 1  # of the proxy images that codes are fitted on, and of those that scales are compared on
-SEEDS = 2  # that one trial takes, so that those of another seed are other ones
+TRIAL = 4  # one in so many images is used to round the model for a trial
+FIT_SEED, COMPARE_SEED = 0, 1  # proxy images to fit codes on, and to compare scales on
+SEEDS = 2  # seeds that one choice takes, so that another `seed` draws other images
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class ScaleChoice:
-    """A scale and what it was chosen by.
+    """A chosen scale and the divergences it was chosen by.
 
-    curve: (scale, divergence) as measured by `criterion.distance`, in the order of scales; 0 is plain quantization.
+    Attributes:
+        scale: the chosen factor λ of the vector; 0 means that no vector is added.
+        curve: (scale, divergence) by ascending scale; scale 0 is plain quantization. Divergences are in nats for
+            single-label heads, see `criterion.distance`.
+        grid: the grid that the model was quantized to.
+        rounding: the name of the rounding method.
     """
 
     scale: float
@@ -67,12 +61,12 @@ class ScaleChoice:
 
     @property
     def divergence(self) -> float:
-        """Of the chosen scale."""
+        """The divergence at the chosen scale."""
         return dict(self.curve)[self.scale]
 
     @property
     def share_removed(self) -> float:
-        """How much of plain quantization's divergence the vector removes, 0 to 1."""
+        """Share of plain quantization's divergence that the vector removes, from 0 to 1."""
         plain = dict(self.curve)[0.0]
         return 1 - self.divergence / plain if plain else 0.0
 
@@ -89,38 +83,44 @@ def choose_scale(
     progress: Stages | None = None,
     seed: int = 0,
 ) -> ScaleChoice:
-    """The scale with which a receiver, patched and quantized, follows its float self most closely on proxy images.
+    """Choose the scale at which the patched and quantized receiver diverges least from the float one.
 
-    0, which is plain quantization, is always among the scales: it wins unless another removes `CLEAR_GAIN` of its
-    divergence. The cost is one forward pass over the images for the float model and one for every scale; with another
-    rounding than ``"nearest"`` each scale is also rounded for, on a quarter of the images and without tuning, and a
-    scale that wins must do so again, against 0, on other images.
+    Scale 0, plain quantization, is always tried, and wins unless another scale removes at least the share `clear_gain`
+    (set by the rounding) of its divergence. The cost is one forward pass over the images for the float model and one
+    for each scale. A rounding that needs images also rounds the model for each scale, with its `trial` method on a
+    quarter of the images; the best scale must then beat 0 again on other images.
 
     Args:
-        model: a float classifier; it is the same afterwards.
-        scales: to try; by default a few between 0 and 3.
-        images: pixel values ``(n, channels, height, width)`` to watch the model on; by default proxy images. The
-            receiver's own (unlabelled) images make it a calibrated choice, no longer a zero-shot one.
+        model: a float classifier; it is unchanged afterwards.
+        vector: made on the model's base.
+        grid: a `Grid` or its name.
+        rounding: a registered method, see `QVecConfig`.
+        scales: the scales to try; by default those of the rounding, between 0 and 3.
+        images: calibration images instead of proxy images: normalized pixel values, float ``(n, channels, height,
+            width)``. With images of the receiver's task the choice is calibrated, not zero-shot.
+        check_lineage: refuse a receiver that does not descend from the vector's base.
         progress: see `QVecConfig`.
-        seed: of the proxy images, 0 or more; another one shows whether the choice depends on which images were drawn.
+        seed: seed of the proxy images, an integer of at least 0; compare several to see how much the draw matters.
 
     Raises:
-        MisfitError, LineageError: when the vector does not suit the model.
-        QVecError: when a scale is not finite, the seed negative, the rounding unknown, the model refuses the images,
-            or its head gives every image the same answer.
+        MisfitError, LineageError: when the vector does not fit the model, or was made on another base.
+        QVecError: when a scale is not finite, the seed is negative, the rounding is unknown, or the model refuses the
+            images or gives every image the same answer.
     """
-    tried = _tried(SCALES[known_rounding(rounding)] if scales is None else scales)
-    with watching(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
+    tried = _tried(ROUNDINGS.get(rounding).scales if scales is None else scales)
+    with divergence_measure(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
         curve = follow(divergence, vector, tried, progress)
     best = best_scale(curve, rounding)
-    if best and rounding != "nearest":
-        with watching(model, vector, grid, rounding, images, check_lineage, again=True, seed=seed) as divergence:
+    if best and ROUNDINGS.get(rounding).needs_images:
+        with divergence_measure(
+            model, vector, grid, rounding, images, check_lineage, again=True, seed=seed
+        ) as divergence:
             best = best_scale(follow(divergence, vector, (0.0, best), progress), rounding)
     return ScaleChoice(best, curve, Grid.parse(grid), rounding)
 
 
 def _tried(scales: Any) -> list[float]:
-    """In their order, 0 among them."""
+    """The scales to try in ascending order, with 0 among them."""
     try:
         numbers = [number_in(scale) for scale in scales]
     except TypeError:
@@ -133,15 +133,17 @@ def _tried(scales: Any) -> list[float]:
 def rank_donors(
     model: PreTrainedModel, vectors: Sequence[QuantizationVector], grid: Grid | str, **how: object
 ) -> list[tuple[QuantizationVector, ScaleChoice]]:
-    """Candidate donors for a receiver, the most helpful first, each with the scale that suits it.
-
-    By the divergence that is left at a vector's best scale. A vector whose best scale is 0 does not help at all.
+    """Rank candidate vectors for a receiver by the divergence that is left at each one's best scale.
 
     Args:
-        how: as for `choose_scale`.
+        model: a float classifier; it is unchanged afterwards.
+        how: keyword arguments of `choose_scale`.
+
+    Returns:
+        (vector, `ScaleChoice`), the smallest divergence first. A vector whose best scale is 0 does not help.
 
     Raises:
-        QVecError: as `choose_scale`, or when there is no vector.
+        QVecError: as `choose_scale`, or when `vectors` is empty.
     """
     if not vectors:
         raise QVecError("rank_donors: expected at least one vector, found an empty list")
@@ -150,7 +152,7 @@ def rank_donors(
 
 
 @contextmanager
-def watching(
+def divergence_measure(
     model: PreTrainedModel,
     vector: QuantizationVector,
     grid: Grid | str,
@@ -160,16 +162,18 @@ def watching(
     again: bool = False,
     seed: int = 0,
 ) -> Iterator[Callable[[Mapping[str, float]], float]]:
-    """A function from scales, by the names of tensors, to the divergence that they leave; see `choose_scale`.
+    """Yield a function that takes a scale for each tensor's name and returns the divergence, see `choose_scale`.
 
-    again: with other images than the first time. seed: of the proxy images.
+    Args:
+        again: use other images than the first time.
+        seed: seed of the proxy images.
     """
-    grid, rounding = Grid.parse(grid), known_rounding(rounding)
+    grid, tried = Grid.parse(grid), ROUNDINGS.get(rounding)
     refuse_unsuitable(vector, model, check_lineage)
     trained = backbone_tensors(model)
     with usual_settings(), on_copies(model), evaluating(model):
-        watched, fitting = _watched(model, vector, images, again, seed)
-        problem, expected = problem_of(model.config), _logits(model, watched)
+        compared, fitting = _images_to_use(model, vector, images, again, seed)
+        problem, expected = problem_of(model.config), _logits(model, compared)
         if not bool(torch.isfinite(expected).all()):
             raise QVecError(
                 f"{type(model).__name__}: expected finite logits of the float receiver, found NaN or infinity; check "
@@ -180,14 +184,13 @@ def watching(
             for name, tensor in backbone_tensors(model).items():
                 scale = scales[name]
                 tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
-            if rounding == "nearest":
+            if not tried.needs_images:
                 weights = {name: layer.weight for name, layer in backbone_linears(model)}
                 for name, rounded in fake_quantize_all(weights, grid).items():
                     weights[name].copy_(rounded)
             else:
-                layerwise = "fitted" if rounding == "tuned" else rounding  # tuning is not worth its time for a trial
-                round_linears_(model, grid, layerwise, fitting, batch_size=BATCH)
-            return distance(expected, _logits(model, watched), problem)
+                round_linears_(model, grid, tried.trial or rounding, fitting, batch_size=BATCH)
+            return distance(expected, _logits(model, compared), problem)
 
         yield divergence
 
@@ -198,7 +201,7 @@ def follow(
     scales: Sequence[float],
     progress: Stages | None = None,
 ) -> tuple[tuple[float, float], ...]:
-    """(scale, divergence) of every scale, the same for all of a vector's tensors."""
+    """Measure (scale, divergence) for each scale, applied to all of the vector's tensors."""
     curve = []
     for scale in scales:
         curve.append((scale, divergence(dict.fromkeys(names, scale))))
@@ -208,17 +211,17 @@ def follow(
 
 
 def best_scale(curve: Sequence[tuple[float, float]], rounding: str) -> float:
-    """The scale with the least divergence; 0 unless that is clearly less than its own."""
+    """The scale with the least divergence, or 0 unless that is clearly below the divergence at 0."""
     scale, least = min(curve, key=lambda point: (point[1], abs(point[0])))
-    return scale if least < (1 - CLEAR_GAIN[rounding]) * dict(curve)[0.0] else 0.0
+    return scale if least < (1 - ROUNDINGS.get(rounding).clear_gain) * dict(curve)[0.0] else 0.0
 
 
-def _watched(
+def _images_to_use(
     model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None, again: bool, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Images to compare answers on, and others to try roundings with; `again` has the two halves change places.
+    """Images to compare outputs on, and other images to round with; `again` swaps the two halves.
 
-    Of given images those of one half are rounded with, and all compared on.
+    Of a caller's images, one half is used to round with, and all are used to compare.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise QVecError(f"seed: expected an integer of at least 0, found {seed!r}")
@@ -229,17 +232,17 @@ def _watched(
     enough = enough_images(model)
     shipped = vector.images(enough)
     even, odd = (None, None) if shipped is None or len(shipped) < 2 else (shipped[::2], shipped[1::2])
-    fit, watch = (SEEDS * seed + FIT_SEED, even), (SEEDS * seed + WATCH_SEED, odd)
+    fit, compare = (SEEDS * seed + FIT_SEED, even), (SEEDS * seed + COMPARE_SEED, odd)
     if again:
-        fit, watch = watch, fit
-    return proxy_pixels(model, max(2, enough // 2), *watch), proxy_pixels(model, max(2, enough // TRIAL), *fit)
+        fit, compare = compare, fit
+    return proxy_pixels(model, max(2, enough // 2), *compare), proxy_pixels(model, max(2, enough // TRIAL), *fit)
 
 
 def _logits(model: PreTrainedModel, images: Tensor) -> Tensor:
     """``(n, outputs)``, float32 on the CPU.
 
     Raises:
-        QVecError: when the model does not take the images, or has no head.
+        QVecError: when the model refuses the images, or has no classification head.
     """
     parts = []
     with only_class_token(model):

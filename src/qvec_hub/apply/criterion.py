@@ -1,4 +1,4 @@
-"""How far one model's answers are from another's, by the kind of problem that its head is for."""
+"""How far one model's outputs are from another's, for each kind of classification head."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..errors import QVecError
 __all__ = ["MULTI_LABEL", "REGRESSION", "SINGLE_LABEL", "distance", "problem_of"]
 
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
-WORST = sys.float_info.max  # of answers that are not finite; a number that JSON can hold
+WORST = sys.float_info.max  # distance of outputs that are not finite; JSON can hold it
 
 
 def problem_of(config: Any) -> str:
-    """The kind of problem, as transformers tells it: by the config's ``problem_type``, else by the number of labels.
+    """The kind of problem as transformers determines it: the config's ``problem_type``, else the number of labels.
 
     Raises:
-        QVecError: for a problem that transformers does not know, or one label out of one, which says nothing.
+        QVecError: when transformers does not know the problem type, or it is single-label with one label.
     """
     problem, labels = getattr(config, "problem_type", None), getattr(config, "num_labels", None)
     if problem is None:
@@ -40,17 +40,19 @@ def problem_of(config: Any) -> str:
 
 
 def distance(expected: Tensor, found: Tensor, problem: str) -> float:
-    """How far logits are from those that were expected, as a mean over images; 0 where they agree.
+    """Distance of logits from the expected ones, as a mean over images; 0 when they agree.
 
-    With p and q the probabilities that follow from `expected` and `found`:
+    With p and q the probabilities of `expected` and `found`:
 
-    - one label an image: the Kullback-Leibler divergence ``Σ_c p_c ln(p_c / q_c)`` of softmaxes, in nats;
-    - several labels: that of the independent sigmoids, ``Σ_c p_c ln(p_c / q_c) + (1 − p_c) ln((1 − p_c) / (1 − q_c))``;
-    - regression: ``(y − ŷ)²`` over the variance of y among the images, as a mean over outputs; an output that is
-      the same for all images counts with its squared error.
+    - single-label: the KL divergence of softmaxes, ``Σ_c p_c ln(p_c / q_c)``, in nats;
+    - multi-label: the KL divergence of independent sigmoids,
+      ``Σ_c p_c ln(p_c / q_c) + (1 − p_c) ln((1 − p_c) / (1 − q_c))``, in nats;
+    - regression: ``(y − ŷ)²`` divided by the variance of y among the images, as a mean over outputs; for an output
+      that is the same for all images, the squared error itself.
 
     Args:
-        expected: ``(images, outputs)``, finite. found: the same; what is not finite is `WORST`.
+        expected: float ``(images, outputs)``, finite.
+        found: float ``(images, outputs)``; values that are not finite give `WORST`.
     """
     expected, found = expected.double(), found.double()
     if problem == REGRESSION:

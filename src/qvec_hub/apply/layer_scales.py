@@ -1,4 +1,4 @@
-"""A scale of its own for each group of layers, where one for the whole vector is too coarse."""
+"""Choose one scale for each group of layers instead of one for the whole vector."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from transformers import PreTrainedModel
 from ..artifact.folder import Computed
 from ..errors import QVecError
 from ..grid.grid import Grid
+from ..rounding.registry import ROUNDINGS
 from ..util.progress import Stages
 from ..util.scalars import integer_in
 from ..vector.vector import QuantizationVector
-from .choose_scale import SCALES, best_scale, follow, watching
+from .choose_scale import best_scale, divergence_measure, follow
 
 __all__ = ["scale_layers"]
 
@@ -34,19 +35,23 @@ def scale_layers(
     progress: Stages | None = None,
     seed: int = 0,
 ) -> tuple[QuantizationVector, tuple[float, ...]]:
-    """A vector with a scale for each group of layers folded in, to be used with ``scale=1.0``; and these scales.
+    """Choose one scale for each group of layers and multiply the vector's tensors by them.
 
-    From the scale of `choose_scale`, group after group tries half and one and a half times as much and keeps what
-    brings the receiver closer to its float self: two more passes over the images a group. Where no scale helps, the
-    vector comes back multiplied by zero.
+    Starts from the scale of `choose_scale`. Then each group in turn tries 0.5 and 1.5 times that scale and keeps the
+    one with the smallest divergence from the float receiver, at two passes over the images per group.
 
     Args:
-        groups: of consecutive encoder layers, as equal as can be; what comes before the layers belongs to the first,
-            what comes after to the last.
-        rounding, images, check_lineage, progress, seed: as for `choose_scale`.
+        groups: number of groups of consecutive encoder layers, as equal as possible. Tensors before the layers belong
+            to the first group, tensors after them to the last.
+        model, vector, grid, rounding, images, check_lineage, progress, seed: as for `choose_scale`.
+
+    Returns:
+        The scaled vector, to be used with ``scale=1.0``, and the groups' scales. When no scale helps, the vector is
+        multiplied by zero.
 
     Raises:
         QVecError: as `choose_scale`, or when there are fewer layers than groups.
+        MisfitError, LineageError: as `choose_scale`.
     """
     numbers = {name: _layer(name) for name in vector}
     layers = 1 + max((number for number in numbers.values() if number is not None), default=-1)
@@ -55,8 +60,8 @@ def scale_layers(
         raise QVecError(f"groups: expected 1 to {layers}, as many as there are layers, found {groups!r}")
     groups = number_of_groups
     group = {name: _group(name, number, layers, groups) for name, number in numbers.items()}
-    with watching(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
-        curve = follow(divergence, vector, SCALES[rounding], progress)
+    with divergence_measure(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
+        curve = follow(divergence, vector, ROUNDINGS.get(rounding).scales, progress)
         scale = best_scale(curve, rounding)
         scales, least = [scale] * groups, dict(curve)[scale]
         for place in range(groups if scale else 0):

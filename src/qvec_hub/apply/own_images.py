@@ -1,4 +1,4 @@
-"""Calibration images of a caller's own, refused before anything is computed with them."""
+"""Check a caller's calibration images before anything is computed with them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _ADVICE = "pass the pixel_values that the receiver's image processor makes of so
 
 
 def checked_images(images: Any) -> Tensor:
-    """Pixel values as float32 ``(images, channels, height, width)``, where sums over them have always the same bits.
+    """Check pixel values and return them as float32 ``(images, channels, height, width)``.
+
+    The result is aligned in memory, so that sums over it always have the same bits.
 
     Raises:
-        QVecError: when they are anything but finite floats of that shape.
+        QVecError: when they are not finite floats of that shape.
     """
     if not isinstance(images, Tensor):
         kind = f"{type(images).__module__}.{type(images).__name__}".removeprefix("builtins.")
@@ -40,10 +42,10 @@ def checked_images(images: Any) -> Tensor:
 
 
 def images_for(model: nn.Module, images: Any) -> Tensor:
-    """`checked_images` that also have the channels of a model.
+    """Check pixel values as `checked_images` does, and that they have the model's channels.
 
     Raises:
-        QVecError: when they have others.
+        QVecError: as `checked_images`, or when the number of channels differs.
     """
     pixels = checked_images(images)
     channels = getattr(getattr(model, "config", None), "num_channels", pixels.shape[1])

@@ -1,4 +1,4 @@
-"""Adding a vector to a float model: ``θ_R + λ·ρ_D``, all of it or nothing."""
+"""Add a vector to a float model, ``θ_R + λ·ρ_D`` (arXiv 2604.03420): all tensors or none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "checked_scale",
     "patch_",
     "refuse_misfit",
-    "refuse_stranger",
+    "refuse_other_base",
     "refuse_unsuitable",
     "resolve_scale",
 ]
@@ -38,18 +38,24 @@ def patch_(
     *,
     check_lineage: bool = True,
 ) -> PreTrainedModel:
-    """Add ``scale * vector`` to a float model, in place; the head is untouched.
+    """Add ``scale * vector`` to a float model, in place: ``θ_R + λ·ρ_D`` (arXiv 2604.03420).
 
-    Every check comes before the first change. Sums are formed in float32 and cast back to the model's dtype.
+    The head is not changed. All checks run before the first change. Sums are formed in float32 and cast back to the
+    model's dtype.
 
     Args:
         model: a float transformers classifier, the receiver.
-        scale: a number, or ``"recommended"``: what the vector's config says.
+        vector: its tensors have the names and shapes of the model's backbone.
+        scale: a finite number λ, or ``"recommended"``: the value in the vector's config.
         check_lineage: refuse a receiver that does not descend from the vector's base.
 
+    Returns:
+        The same model.
+
     Raises:
-        MisfitError: when tensors differ in name or shape; each is named.
+        MisfitError: when the model is quantized, or tensors differ in name or shape; the message names each.
         LineageError: when the receiver does not descend from the vector's base.
+        QVecError: when the scale is neither a finite number nor ``"recommended"``.
     """
     number = resolve_scale(scale, vector)
     refuse_unsuitable(vector, model, check_lineage)
@@ -61,7 +67,7 @@ def patch_(
 
 
 def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_lineage: bool = True) -> float | None:
-    """Raise unless the vector can be added to a float model; the similarity to its base, where known.
+    """Raise unless the vector can be added to a float model; return the similarity to its base, None if unknown.
 
     Raises:
         MisfitError: when tensors differ, share memory, or the model is quantized already.
@@ -77,11 +83,11 @@ def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_
     refuse_misfit(vector, model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     if not check_lineage:
         return None
-    return refuse_stranger(vector, {n: probe(n, tensors[n]) for n in vector.lineage or {} if n in tensors})
+    return refuse_other_base(vector, {n: probe(n, tensors[n]) for n in vector.lineage or {} if n in tensors})
 
 
 def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:
-    """Raise when two tensors are one: a vector would be added to it twice."""
+    """Raise when two names share one tensor: the vector would be added to it twice."""
     seen: dict[tuple[object, int], str] = {}
     for name, tensor in tensors.items():
         other = seen.setdefault((tensor.device, tensor.data_ptr()), name)
@@ -93,13 +99,13 @@ def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:
 
 
 def add_scaled(tensor: Tensor, delta: Tensor, scale: float, out: Tensor | None = None) -> Tensor:
-    """``tensor + scale * delta`` in float32, rounded twice as the formula says (no fused multiply-add)."""
+    """``tensor + scale * delta`` in float32, product and sum rounded separately (no fused multiply-add)."""
     delta = delta.to(tensor.device)
     return torch.add(tensor.float(), delta if scale == 1.0 else delta * scale, out=out)
 
 
 def resolve_scale(scale: float | str, vector: QuantizationVector) -> float:
-    """The number a scale argument stands for.
+    """Turn a scale argument into a number.
 
     Raises:
         QVecError: when it is neither a finite number nor ``"recommended"``.
@@ -114,7 +120,7 @@ def resolve_scale(scale: float | str, vector: QuantizationVector) -> float:
 
 
 def checked_scale(scale: Any) -> float | str | None:
-    """A scale argument that may also be left open: None, ``"recommended"``, ``"auto"`` or a number, then as a float.
+    """Check a scale argument: None, ``"recommended"``, ``"auto"`` or a finite number, which is returned as a float.
 
     Raises:
         QVecError: when it is anything else.
@@ -128,10 +134,10 @@ def checked_scale(scale: Any) -> float | str | None:
 
 
 def refuse_misfit(vector: QuantizationVector, model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise unless the vector has exactly the receiver's backbone tensors, in its shapes.
+    """Raise unless the vector has exactly the receiver's backbone tensors, with the same shapes.
 
     Raises:
-        MisfitError: naming what differs, sizes first, then tensors.
+        MisfitError: when they differ; the message names sizes first, then tensors.
         ArtifactError: when the vector's own config and tensors contradict each other.
     """
     theirs, ours = vector.config, architecture(model.config)
@@ -161,14 +167,16 @@ def refuse_misfit(vector: QuantizationVector, model: PreTrainedModel, shapes: Ma
         )
 
 
-def refuse_stranger(vector: QuantizationVector, probes: Mapping[str, Tensor]) -> float | None:
-    """Raise unless the receiver's weights agree with the sketch of the vector's base; their similarity, if sketched.
+def refuse_other_base(vector: QuantizationVector, probes: Mapping[str, Tensor]) -> float | None:
+    """Raise unless the receiver's weights agree with the vector's base fingerprint; return the similarity.
+
+    Returns None when the vector has no fingerprint.
 
     Args:
-        probes: canonical name -> the receiver's weights at the sketch's positions.
+        probes: canonical name -> the receiver's weights at the fingerprint's positions.
 
     Raises:
-        LineageError: with the measured similarity.
+        LineageError: when they do not agree; the message gives the measured similarity.
     """
     measured = similarity(vector.lineage, probes) if vector.lineage else None
     if measured is not None and measured < MIN_SIMILARITY:

@@ -16,7 +16,8 @@ from ..backbone.names import backbone_linears
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, quantize
 from ..proxies.model_inputs import enough_images, proxy_pixels
-from ..rounding.round_model import amount_of_work, known_rounding, round_linears_
+from ..rounding.registry import ROUNDINGS
+from ..rounding.round_model import amount_of_work, round_linears_
 from ..util.progress import Stages, stages
 from ..vector.vector import QuantizationVector
 from .choose_scale import ScaleChoice, choose_scale
@@ -30,14 +31,15 @@ __all__ = ["Treatment", "codes_of", "prepare_"]
 class Treatment:
     """How a receiver is patched and rounded.
 
-    scale: a number, ``"recommended"`` (what the vector's config says), ``"auto"`` (see `scale.choose_scale`), or None:
-        auto for a vector merged of several, else recommended.
-    rounding: ``"nearest"``, ``"gptq"``, ``"fitted"``, ``"tuned"`` (see `round_linears_`), or None: tuned where the
-        scale is not given and the vector is merged of several, else nearest.
-    images: pixel values to find codes and scale with; None takes proxy images.
+    Attributes:
+        scale: a number, ``"recommended"`` (the value in the vector's config), ``"auto"`` (see `choose_scale`), or
+            None: auto for a vector merged from several, else recommended.
+        rounding: a registered method, see `round_linears_`, or None: tuned for a vector merged from several whose
+            scale is open or ``"auto"``, else nearest.
+        images: pixel values ``(n, channels, height, width)`` to find codes and scale with; None takes proxy images.
 
     Raises:
-        QVecError: when the rounding does not exist, or the images are none.
+        QVecError: when the rounding does not exist, or the images are not finite pixel values of that shape.
     """
 
     scale: float | str | None = None
@@ -46,15 +48,15 @@ class Treatment:
 
     def __post_init__(self) -> None:
         if self.rounding is not None:
-            known_rounding(self.rounding)
+            ROUNDINGS.get(self.rounding)
         if self.images is not None:
             object.__setattr__(self, "images", checked_images(self.images))
 
     def resolved(self, vector: QuantizationVector | None) -> Treatment:
-        """With what is left open decided for a vector; a scale is then a number or ``"auto"``.
+        """Replace what is None by the defaults for a vector; the scale is then a number or ``"auto"``.
 
         Raises:
-            QVecError: when the scale is neither a number nor one of the words.
+            QVecError: when the scale is neither a finite number, ``"recommended"`` nor ``"auto"``.
         """
         several = vector is not None and len(vector.config.sources) > 1
         open_scale = self.scale is None or self.scale == "auto"
@@ -65,9 +67,9 @@ class Treatment:
         return replace(self, scale=scale if vector is not None else 1.0, rounding=rounding)
 
     @property
-    def watches(self) -> bool:
-        """Whether images must flow through the whole model."""
-        return self.scale == "auto" or self.rounding != "nearest"
+    def needs_images(self) -> bool:
+        """Whether the whole model must be run on images to find scale or codes."""
+        return self.scale == "auto" or ROUNDINGS.get(self.rounding).needs_images
 
 
 def prepare_(
@@ -82,14 +84,13 @@ def prepare_(
     """Patch a float receiver in place and find its codes.
 
     Args:
-        treatment: a resolved one.
+        treatment: from `Treatment.resolved`.
 
     Returns:
-        Codes by the names of linear layers; how the scale was chosen, if it was; the scale.
+        Codes by the names of linear layers; the `ScaleChoice`, None if the scale was given; the scale.
 
     Raises:
-        QVecError: when something does not fit, see `patch_`, `choose_scale` and `round_linears_`; the model may have
-            been changed by then.
+        QVecError: as `patch_`, `choose_scale` and `round_linears_`; the model may be changed by then.
     """
     scale, choice = treatment.scale, None
     assert treatment.rounding is not None
@@ -123,15 +124,16 @@ def codes_of(
     *,
     shipped: Tensor | None = None,
 ) -> dict[str, Quantized]:
-    """Codes and scales of a float model's linear layers; the model is the same afterwards.
+    """Find codes and scales of a float model's linear layers; the model is unchanged afterwards.
 
     Args:
-        images: pixel values of the caller's own. shipped: pictures that come with vectors, see `proxy_pixels`.
+        images: pixel values of the caller; None takes proxy images.
+        shipped: images that come with vectors, see `proxy_pixels`.
 
     Raises:
         GridError, QVecError: as `round_linears_`.
     """
-    if rounding == "nearest":
+    if not ROUNDINGS.get(rounding).needs_images:
         return {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}
     pixels = proxy_pixels(model, shipped=shipped) if images is None else images_for(model, images)
     with on_copies(model), _shown(progress) as show:
@@ -146,5 +148,5 @@ def codes_of(
 
 
 def _shown(progress: Stages | None) -> AbstractContextManager[Stages]:
-    """The caller's own way to show progress, else bars where a terminal is there to show them."""
+    """The caller's progress function, or progress bars if there is a terminal."""
     return stages() if progress is None else nullcontext(progress)

@@ -1,7 +1,7 @@
 """The artifact, format 1: which files a vector repository holds and what its config says.
 
-The config is strict: a missing or mistyped key is an error that names it, an unknown one only warns,
-and a newer format version is refused by number.
+The config is strict: a missing or mistyped key is an error that names it, an unknown key only warns, and a newer format
+version is refused.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ IMAGES_FILE = "images.png"
 CARD_FILE = "README.md"
 MAX_CARD_BYTES = 4 << 20
 MAX_SHARD_BYTES = 5 * 10**9
-MAX_CONFIG_BYTES = 1 << 20  # a real config has some kilobytes; anything larger is not one
+MAX_CONFIG_BYTES = 1 << 20  # a config has some kilobytes
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A repository at a commit; either may be unknown. `subfolder` says where in it, when not at its root."""
+    """A repository at a commit; either may be None, unknown. `subfolder` is the folder in it, None for its root."""
 
     repo_id: str | None = field(default=None, metadata={"rule": REPO_ID})
     revision: str | None = field(default=None, metadata={"rule": REVISION})
@@ -59,7 +59,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Donor:
-    """The task a vector was made from, and the two models it is the difference of."""
+    """The task that a vector was made from, and the two models whose difference it is."""
 
     task: str | None = field(default=None, metadata={"rule": NAME})
     dataset: str | None = field(default=None, metadata={"rule": NAME})
@@ -70,7 +70,7 @@ class Donor:
 
 @dataclass(frozen=True)
 class Source:
-    """One ingredient of a merged vector; `subfolder` says where in the repository it is, when not at its root."""
+    """One vector of a merged one, with its weight; `subfolder` is the folder in the repository, None for its root."""
 
     repo_id: str | None = field(metadata={"rule": REPO_ID})
     revision: str | None = field(metadata={"rule": REVISION})
@@ -84,7 +84,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the tensors are stored (see `encoding`), and what that costs: ``‖ρ − ρ̂‖ / ‖ρ‖``; None where nothing."""
+    """How the tensors are stored (see `encoding`), and the relative error ``‖ρ − ρ̂‖ / ‖ρ‖``; None if exact."""
 
     name: str = field(default="float32", metadata={"rule": NAME})
     relative_error: float | None = field(default=None, metadata={"rule": COUNTABLE, "optional": True})
@@ -92,7 +92,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class TensorSummary:
-    """Content of the tensor files: sha256 is over the raw bytes of all tensors in order of their names."""
+    """Content of the tensor files; `sha256` is over the raw float32 bytes of all tensors in order of their names."""
 
     count: int = field(metadata={"rule": COUNTABLE})
     parameters: int = field(metadata={"rule": COUNTABLE})
@@ -102,7 +102,7 @@ class TensorSummary:
 
 @dataclass(frozen=True)
 class VectorConfig:
-    """``qvec_config.json``. `tensors` is None only while a vector has never been saved."""
+    """The content of ``qvec_config.json``; `tensors` is None until the vector is saved."""
 
     format_version: int
     qvec_hub_version: str = field(metadata={"rule": NAME})
@@ -125,7 +125,7 @@ class VectorConfig:
         """The text of the file.
 
         Raises:
-            ArtifactError: when `read` would refuse it: a recipe with NaN or a path, a task of two lines.
+            ArtifactError: when `read` would refuse it, such as a recipe with NaN or a path, or a task of two lines.
         """
         text = _dump(self.to_dict, "the vector's config", indent=2) + "\n"
         VectorConfig.from_dict(parse_json(text.encode(), "the vector's config"), "the vector's config")
@@ -136,11 +136,11 @@ class VectorConfig:
         """Parse a config file.
 
         Raises:
-            ArtifactError: when the file is missing, not JSON, of a newer format, or not what the format says.
+            ArtifactError: when the file is missing, is not JSON, has a newer format version, or breaks the format.
         """
         if not os.path.lexists(path):
             raise ArtifactError(
-                f"{path.parent}: no {CONFIG_FILE} there, so not a quantization vector; "
+                f"{path.parent}: not a quantization vector, it holds no {CONFIG_FILE}; "
                 "expected a folder made by save_pretrained or `qvec extract`"
             )
         return cls.from_dict(parse_json(read_file(path, MAX_CONFIG_BYTES), path), str(path))
@@ -164,7 +164,7 @@ class VectorConfig:
 
     @staticmethod
     def part(cls: type, values: Any, where: str) -> Any:
-        """One of the dataclasses above from a mapping, checked as strictly as a file."""
+        """Build one of the dataclasses above from a mapping, checked as strictly as a file."""
         return schema.build(cls, parse_json(_dump(lambda: values, where).encode(), where), where)
 
 

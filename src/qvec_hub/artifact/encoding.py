@@ -1,11 +1,10 @@
-"""How a vector's tensors are written down: whole, or its matrices in 16, 8, 4 or 2 bits a number.
+"""Encode a vector's tensors: in float32, or its matrices in 16, 8, 4 or 2 bits a number.
 
-A vector says which way weights should move, and does so in few bits: a matrix ``(rows, …)`` becomes integer codes and
-one float32 scale a row, by the same least-squares rule that rounds weights. What has no rows worth a scale (biases,
-norms, the class token) stays float32.
+A matrix ``(rows, …)`` becomes integer codes and one float32 scale a row, by the same least-squares rule that rounds
+weights (range ``mse``). Tensors without long rows (biases, norms, the class token) stay float32.
 
-In a file the tensor ``x`` is then ``x.int2`` (packed codes, uint8), ``x.scale`` (float32, one a row) and ``x.shape``
-(int64); in bf16 it keeps its name.
+In the file, tensor ``x`` then has the entries ``x.int2`` (packed codes, uint8), ``x.scale`` (float32, one a row) and
+``x.shape`` (int64); in bf16 it keeps its name.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ __all__ = ["ENCODINGS", "WIDTHS", "check_encoding", "decode", "encode", "planned
 WIDTHS = {"int8": 8, "int4": 4, "int2": 2}
 ENCODINGS = ("float32", "bf16", *WIDTHS)
 PARTS = (*WIDTHS, "scale", "shape")
-SMALLEST_ROW = 16  # numbers; in shorter rows the scale would be a good part of what is written
+SMALLEST_ROW = 16  # numbers; in shorter rows the scale would take too large a share of the file
 
 
 def check_encoding(name: str) -> str:
-    """The name of an encoding.
+    """Check the name of an encoding, and return it.
 
     Raises:
-        ArtifactError: when there is none of that name.
+        ArtifactError: when there is no encoding of that name.
     """
     if name not in ENCODINGS:
         raise ArtifactError(f"encoding: expected one of {', '.join(ENCODINGS)}, found {name!r}")
@@ -41,7 +40,7 @@ def check_encoding(name: str) -> str:
 
 
 def planned(name: str, shape: tuple[int, ...], encoding: str) -> dict[str, Tensor]:
-    """The entries that `encode` makes of a tensor of this shape, as empty tensors on the meta device."""
+    """The entries that `encode` makes from a tensor of this shape, as empty tensors on the meta device."""
     if encoding == "float32" or not _has_rows(shape):
         return {name: torch.empty(shape, device="meta")}
     if encoding == "bf16":
@@ -55,7 +54,7 @@ def planned(name: str, shape: tuple[int, ...], encoding: str) -> dict[str, Tenso
 
 
 def encode(name: str, tensor: Tensor, encoding: str) -> dict[str, Tensor]:
-    """A float32 tensor as it is written: entry in the file -> its content.
+    """Encode a float32 tensor: name of an entry in the file -> its content.
 
     Raises:
         GridError: when the tensor holds NaN or infinity.
@@ -75,14 +74,14 @@ def encode(name: str, tensor: Tensor, encoding: str) -> dict[str, Tensor]:
 
 
 def decode(codes: Tensor, scale: Tensor, shape: tuple[int, ...], bits: int) -> Tensor:
-    """A tensor of `shape`, float32, from what `encode` made of it."""
+    """Decode the entries that `encode` wrote: float32, of `shape`."""
     count = math.prod(shape)
     unpacked = unpack(codes, bits, count, dtype=torch.uint8)
     return dequantize(unpacked.view(shape[0], -1), scale.unsqueeze(1), None, _grid(bits)).view(shape)
 
 
 def split_name(stored: str, others: Container[str]) -> tuple[str, str | None]:
-    """The tensor that an entry of a file belongs to, and which part of it the entry is; None for a whole tensor."""
+    """Split an entry's name into the tensor it belongs to and its part; the part is None for a whole tensor."""
     name, _, part = stored.rpartition(".")
     if part in PARTS and any(f"{name}.{width}" in others for width in WIDTHS):
         return name, part

@@ -1,4 +1,4 @@
-"""Vector artifacts on disk: reading, checking and writing them."""
+"""Read, check and write vector artifacts on disk."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ SETTLED_NS = 2 * 10**9
 
 
 def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Tensor] | None, bool]:
-    """Open an artifact: its config, its tensors (lazily), its lineage sketch, all checked, and if it has images.
+    """Open an artifact and check all of it: config, tensors (read lazily), base fingerprint, and whether it has images.
 
     Raises:
-        ArtifactError: when anything is missing, foreign, truncated, not finite, or not what the hash says.
+        ArtifactError: when a file is missing, truncated or of another kind, a value is not finite, or the hash differs.
     """
     config = VectorConfig.read(folder / artifact.CONFIG_FILE)
     if config.encoding.name not in ENCODINGS:
@@ -60,7 +60,7 @@ def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Te
     _refuse_heads(tensors, str(folder))
     refuse_contradictions(config, tensors.shapes, str(folder))
     _check_content(folder, tensors, config.tensors)
-    beside = tensors.beside()  # where it is not told, what lies there is taken for the vector's
+    beside = tensors.beside()  # if the files do not say, whatever is in the folder counts as the vector's
     sketched = beside is None or artifact.LINEAGE_FILE in beside
     lineage = read_lineage(folder / artifact.LINEAGE_FILE, tensors) if sketched else None
     return config, tensors, lineage, beside is None or artifact.IMAGES_FILE in beside
@@ -76,14 +76,18 @@ def write(
     encoding: str | None = None,
     card: Callable[[Path, Path], None] = lambda folder, old: None,
 ) -> None:
-    """Write an artifact in one step: the folder keeps its old vector or gets the whole new one.
+    """Write an artifact: the folder always holds either the old vector or the complete new one.
 
     Args:
-        encoding: one of `ENCODINGS`; by default the one that the tensors are in already.
-        card: writes the card into a new folder, given the place of the one there was.
+        shapes: canonical name -> shape of each of `tensors`.
+        lineage: the base fingerprint.
+        images: uint8 ``(n, size, size, 3)``.
+        encoding: one of `ENCODINGS`; by default the encoding that the tensors have.
+        card: called as ``card(new_folder, path_of_the_old_card)`` to write the card.
 
     Raises:
-        ArtifactError: no such encoding, a tensor of a head, NaN, or a folder that cannot be written.
+        ArtifactError: when the encoding is unknown, a tensor belongs to a head or holds NaN, or the folder cannot be
+            written.
     """
     encoding = check_encoding(encoding or config.encoding.name)
     _refuse_heads(tensors, "this vector")
@@ -110,7 +114,7 @@ def write(
 
 
 def refuse_contradictions(config: VectorConfig, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Raise ArtifactError where a config's architecture and the tensors beside it cannot both be right."""
+    """Raise ArtifactError when a config's architecture and its tensors contradict each other."""
     problems = contradictions(config.model_type, config.architecture, shapes)
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -122,7 +126,7 @@ def refuse_contradictions(config: VectorConfig, shapes: Mapping[str, tuple[int, 
 
 
 class Computed(Mapping[str, Tensor]):
-    """Tensors that are computed when asked for, and not kept."""
+    """Tensors that are computed each time they are used, and not stored."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], tensor: Callable[[str], Tensor]) -> None:
         self.shapes = shapes
@@ -144,19 +148,19 @@ class Computed(Mapping[str, Tensor]):
 
 
 def shape_of(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
-    """A tensor's shape, from the header or the plan where there is one."""
+    """A tensor's shape, without reading or computing the tensor where possible."""
     if isinstance(tensors, (Computed, TensorFiles)):
         return tensors.shapes[name]
     return tuple(tensors[name].shape)
 
 
 def files_of(tensors: Mapping[str, Tensor]) -> list[Path]:
-    """The files that tensors are mapped from."""
+    """The files that tensors are mapped from; empty if they are in memory."""
     return tensors.paths() if isinstance(tensors, TensorFiles) else []
 
 
 def summarize(tensors: Mapping[str, Tensor], where: str) -> TensorSummary:
-    """Count, norm and hash of all tensors, in one pass in order of their names.
+    """Compute count, norm and hash of all tensors, in one pass in order of their names.
 
     Raises:
         ArtifactError: when a tensor holds NaN or infinity.
@@ -201,9 +205,9 @@ def _check_content(folder: Path, tensors: TensorFiles, expected: TensorSummary) 
 
 
 def _stamp(tensors: TensorFiles, expected: TensorSummary) -> Path | None:
-    """Where it is remembered that these very files (same inode, size and times) had this content; None if too young.
+    """The marker that says that these files (same inode, size, times) had this content; None if they are too new.
 
-    The time of the last change to a file's inode cannot be set back, unlike the modification time.
+    Includes the time of the inode's last change: unlike the modification time, it cannot be set back.
     """
     identity = [expected.sha256, repr(expected.norm)]
     for path in tensors.paths():
@@ -242,4 +246,6 @@ def _write_tensors(
 def _refuse_heads(tensors: Mapping[str, Tensor], where: str) -> None:
     heads = [name for name in tensors if _HEADS.search(name)]
     if heads:
-        raise ArtifactError(f"{where}: {heads[0]} belongs to a head, which a vector never holds; extract it again")
+        raise ArtifactError(
+            f"{where}: {heads[0]} belongs to a head, and a vector holds only backbone tensors; extract it again"
+        )

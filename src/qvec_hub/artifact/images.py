@@ -1,6 +1,6 @@
-"""The pictures that a donor ships with its vector: one PNG sheet of equal tiles, for people and for receivers.
+"""The images that a donor ships with its vector: one PNG contact sheet of equal tiles, for people and for receivers.
 
-They show a receiver's layers what kinds of images there are, where nobody has its own; see `proxies`.
+A loader shows them to a receiver, with proxy images, when the caller has no calibration images; see `proxies`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def side_of(image_size: object) -> int:
 
 
 def as_images(images: object, size: int) -> Tensor:
-    """Pictures of any size as uint8 ``(n, size, size, 3)``.
+    """Resize images of any size to uint8 ``(n, size, size, 3)``.
 
     Args:
         images: uint8 ``(n, height, width, 3)``, a tensor or an array.
@@ -64,19 +64,19 @@ def as_images(images: object, size: int) -> Tensor:
         array = np.asarray(first_line(error))
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not 1 <= len(array) <= MAX_SHIPPED:
         raise QVecError(
-            f"images: expected 1 to {MAX_SHIPPED} pictures as uint8 (n, height, width, 3), found {array.dtype} "
+            f"images: expected 1 to {MAX_SHIPPED} images as uint8 (n, height, width, 3), found {array.dtype} "
             f"{array.shape}"
         )
     if len(array) > _most(size):
-        raise QVecError(f"images: expected at most {_most(size)} pictures of {size} × {size}, found {len(array)}")
+        raise QVecError(f"images: expected at most {_most(size)} images of {size} × {size}, found {len(array)}")
     if array.shape[1:3] != (size, size):
-        pictures = (Image.fromarray(each).resize((size, size), Image.Resampling.BICUBIC) for each in array)
-        array = np.stack([np.asarray(picture) for picture in pictures])
+        resized = (Image.fromarray(each).resize((size, size), Image.Resampling.BICUBIC) for each in array)
+        array = np.stack([np.asarray(image) for image in resized])
     return torch.tensor(array)
 
 
 def interleaved(sets: Sequence[Tensor], most: int) -> Tensor | None:
-    """Pictures of several donors, in turn, at most so many; None without any."""
+    """At most `most` images of several donors, one of each in turn; None when there are none."""
     places = sorted((place, donor) for donor, images in enumerate(sets) for place in range(len(images)))
     if places:
         most = min(most, _most(sets[0].shape[1]))
@@ -85,7 +85,7 @@ def interleaved(sets: Sequence[Tensor], most: int) -> Tensor | None:
 
 
 def write_images(images: Tensor, path: Path) -> None:
-    """Write uint8 ``(n, size, size, 3)`` as a sheet; a last row that is not full is filled with its first pictures.
+    """Write uint8 ``(n, size, size, 3)`` as a contact sheet; the first images fill up an incomplete last row.
 
     Raises:
         QVecError: when the file gets larger than `MAX_IMAGES_BYTES`, so that nobody could fetch it.
@@ -99,15 +99,15 @@ def write_images(images: Tensor, path: Path) -> None:
         path.unlink()
         raise QVecError(
             f"images: expected a sheet of at most {MAX_IMAGES_BYTES:,} bytes, found {written:,} for {len(images)} "
-            f"pictures of {size} × {size}; pass fewer"
+            f"images of {size} × {size}; pass fewer"
         )
 
 
 def read_images(path: Path, size: object, most: int = MAX_SHIPPED) -> Tensor | None:
-    """The first pictures of a sheet, uint8 ``(n, size, size, 3)``; None where there is no such file.
+    """Read the first `most` images of a contact sheet, uint8 ``(n, size, size, 3)``; None when there is no such file.
 
     Raises:
-        ArtifactError: when it is no PNG sheet of tiles of this size, or a suspiciously large one.
+        ArtifactError: when the file is not a PNG of tiles of this size, or is larger than any sheet may be.
     """
     if not path.is_file():
         return None

@@ -1,7 +1,7 @@
-"""Does this receiver descend from that base?
+"""The base fingerprint: tell whether a receiver descends from a base.
 
-A *sketch* keeps a few dozen weights of every matrix of the base, at positions drawn from the tensor's
-name. Fine-tuning moves weights a little, so a descendant agrees with the sketch (cosine near 1); another
+A *base fingerprint* keeps a few dozen weights of every matrix of the base, at positions drawn from the tensor's
+name. Fine-tuning moves weights a little, so a descendant agrees with the fingerprint (cosine near 1); another
 pretraining moves them altogether (cosine near 0). The base itself is not needed for the check.
 """
 
@@ -23,14 +23,14 @@ MIN_SIMILARITY = 0.5
 
 
 def sketch(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Canonical name -> `SAMPLES` float32 weights of each matrix of the base."""
+    """Compute a base fingerprint: canonical name -> `SAMPLES` float32 weights of each matrix."""
     return {name: probe(name, tensor) for name, tensor in tensors.items() if _is_matrix(name, tensor)}
 
 
 def probe(name: str, tensor: Tensor) -> Tensor:
-    """The weights of one tensor at the positions its name stands for: float32 ``(SAMPLES,)``.
+    """Read the weights of one tensor at the positions that follow from its name: float32 ``(SAMPLES,)``.
 
-    Positions come from SHA-256 rather than a random generator, so that they never change.
+    The positions come from SHA-256 instead of a random generator, so that they never change.
     """
     stream = b"".join(hashlib.sha256(f"{name}:{i}".encode()).digest() for i in range(SAMPLES * 8 // 32))
     flat = tensor.detach().reshape(-1)
@@ -39,7 +39,7 @@ def probe(name: str, tensor: Tensor) -> Tensor:
 
 
 def similarity(base: Mapping[str, Tensor], receiver: Mapping[str, Tensor]) -> float | None:
-    """Median over the shared matrices of the cosine between two sketches; None when they share none."""
+    """Median over the shared matrices of the cosine between two fingerprints; None when they share no matrix."""
     cosines = [
         float(torch.nn.functional.cosine_similarity(base[name], receiver[name], dim=0))
         for name in base

@@ -1,19 +1,26 @@
-"""NODOC"""
+"""The record in a quantized model's ``config.json`` of how it was made."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..grid.grid import Grid
 from ..version import __version__
 
-__all__ = ["METHOD", "PROXIES", "quantization_record"]
+if TYPE_CHECKING:  # `import qvec_hub` imports this module, and must not import torch
+    from ..grid.grid import Grid
+
+__all__ = ["METHOD", "PROXIES", "ROUNDED", "quantization_record"]
 
 
-METHOD = "qvec"  # the name transformers knows this quantization by
+# Name of a rounding -> how a card says it, after "rounded". Each rounding enters its own when it is registered: cards
+# stand below the roundings, and must not import them.
+ROUNDED: dict[str, str] = {}
+
+METHOD = "qvec"  # the name of this quantization method in transformers
 
 
-PROXIES, OWN_IMAGES = "proxies", "own_images"  # what codes and scale were found with; the latter is not zero-shot
+# Images that codes and scale were found with; with own images the model is not zero-shot.
+PROXIES, OWN_IMAGES = "proxies", "own_images"
 
 
 def quantization_record(
@@ -26,11 +33,11 @@ def quantization_record(
     watched: str | None = None,
     scale_curve: list[list[float]] | None = None,
 ) -> dict[str, Any]:
-    """What ``config.json`` says of a quantized model: enough to load it and to know how it was made.
+    """Build the record of a quantized model in ``config.json``: enough to load it and to know how it was made.
 
     Args:
-        watched: `PROXIES`, `OWN_IMAGES`, or None where no image was shown to the model.
-        scale_curve: what a scale was chosen by, see `scale.ScaleChoice`.
+        watched: which images codes and scale were found with: `PROXIES`, `OWN_IMAGES`, or None for no images.
+        scale_curve: (scale, divergence) pairs that the scale was chosen by, see `ScaleChoice`; None if it was given.
     """
     return {
         "quant_method": METHOD,

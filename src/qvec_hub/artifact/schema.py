@@ -1,4 +1,4 @@
-"""Dataclasses from parsed JSON and back, every key, type and value checked.
+"""Build dataclasses from parsed JSON and turn them back, with every key, type and value checked.
 
 A field's type says what JSON it takes. Its metadata may add a `Rule`, ``field(metadata={"rule": REPO_ID})``, and
 may make the key optional in the file, ``metadata={"optional": True}``: such a key is left out where the value is
@@ -24,7 +24,7 @@ __all__ = ["COUNTABLE", "NAME", "REPO_ID", "REVISION", "SHA256", "SIZES", "SUBFO
 
 
 class Rule(NamedTuple):
-    """What a field's value must be, beyond its type; null passes where the type allows it."""
+    """A condition on a field's value beyond its type; null is accepted if the type allows it."""
 
     wanted: str
     accepts: Callable[[Any], Any]
@@ -53,14 +53,14 @@ SIZES = Rule(
 
 
 def build(cls: Any, values: Any, where: str, prefix: str = "") -> Any:
-    """A dataclass from parsed JSON. An unknown key only warns.
+    """Build a dataclass from parsed JSON; unknown keys only warn.
 
     Args:
         where: the file, for messages.
         prefix: the path of the object within it, ``""`` or ``"donor."``.
 
     Raises:
-        ArtifactError: naming the key that is missing, mistyped or against its rule.
+        ArtifactError: when a key is missing, mistyped or against its rule; the message names it.
     """
     if not isinstance(values, dict):
         raise ArtifactError(f"{where}: {prefix.rstrip('.')}: expected an object, found {_found(values)}")
@@ -82,7 +82,7 @@ def build(cls: Any, values: Any, where: str, prefix: str = "") -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """A dataclass, or what it holds, as JSON values; an optional key is left out at its default."""
+    """Turn a dataclass, or a value of one, into JSON values; optional keys at their default are left out."""
     if is_dataclass(value):
         items = {f.name: (f, getattr(value, f.name)) for f in fields(value)}
         return {k: to_json(v) for k, (f, v) in items.items() if not (_optional(f) and v == f.default)}

@@ -1,4 +1,4 @@
-"""What the sizes in a config say of the shapes of a backbone's tensors, where they decide them."""
+"""The shapes of a backbone's tensors that follow from the sizes in its config."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 
 __all__ = ["contradictions", "differing_sizes"]
 
-MOST_STAGES = 16  # a name may hold any number
+MOST_STAGES = 16  # a tensor's name may hold any number
 Sizes = Mapping[str, Any]  # `VectorConfig.architecture`
 Shape = tuple[int, ...]
 
 
-class Rule(NamedTuple):
-    """Tensors whose canonical name matches, the sizes that decide their shape, and how."""
+class ShapeRule(NamedTuple):
+    """Which tensors a rule is about (by canonical name), the sizes it needs, and the shape that follows from them."""
 
     name: re.Pattern[str]
     needs: tuple[str, ...]
     shape: Callable[..., Shape]
 
 
-def _rule(name: str, needs: str, shape: Callable[..., Shape]) -> Rule:
-    return Rule(re.compile(name), tuple(needs.split()), shape)
+def _rule(name: str, needs: str, shape: Callable[..., Shape]) -> ShapeRule:
+    return ShapeRule(re.compile(name), tuple(needs.split()), shape)
 
 
 _LAYER = r"encoder\.layer\.\d+\."
@@ -51,7 +51,7 @@ _DENSE = [
 ]
 
 
-def _positions(more: int) -> Rule:
+def _positions(more: int) -> ShapeRule:
     """more: tokens that are not patches."""
 
     def shape(image: Any, patch: Any, width: int) -> Shape:
@@ -73,14 +73,14 @@ _SWIN = [
         lambda width, stage: (width * 2**stage, width * 2**stage) if stage < MOST_STAGES else (),
     ),
 ]
-RULES: dict[str, list[Rule]] = {
+RULES: dict[str, list[ShapeRule]] = {
     "vit": [*_PLAIN, *_DENSE, _positions(1)],
     "deit": [*_PLAIN, *_DENSE, _positions(2)],
     "beit": [*_PLAIN, *_DENSE, _positions(1)],
     "dinov2": [*_PLAIN, _positions(1)],
     "swin": _SWIN,
 }
-# What a receiver computes with, apart from its shapes: an image size may differ where no tensor depends on it.
+# Sizes that a vector and its receiver must share. The image size may differ where no tensor depends on it.
 _SAME = (
     "hidden_size", "embed_dim", "depths", "num_heads", "num_hidden_layers", "num_attention_heads", "patch_size",
     "num_channels", "mlp_ratio",
@@ -88,9 +88,9 @@ _SAME = (
 
 
 def contradictions(model_type: str, sizes: Sizes, shapes: Mapping[str, Shape]) -> list[str]:
-    """One line for each tensor, and for the depth, that is not what the sizes say; empty for unknown architectures.
+    """List each tensor whose shape contradicts the sizes, and a wrong depth; empty for unknown architectures.
 
-    A size that is not given, or a tensor that no rule is about, is left alone.
+    Tensors without a rule, and rules whose sizes are not given, are not checked.
     """
     problems = []
     for name, found in shapes.items():
@@ -108,12 +108,12 @@ def contradictions(model_type: str, sizes: Sizes, shapes: Mapping[str, Shape]) -
 
 
 def differing_sizes(theirs: Sizes, ours: Sizes) -> list[str]:
-    """Sizes that both name and that differ, of those that a vector and its receiver must have in common."""
+    """List the sizes that differ, of those that a vector and its receiver must share and that both configs state."""
     common = [key for key in _SAME if key in theirs and key in ours]
     return [f"{key} {theirs[key]} ≠ {ours[key]}" for key in common if _plain(theirs[key]) != _plain(ours[key])]
 
 
-def _shape(rule: Rule, sizes: Sizes, more: list[int]) -> Shape | None:
+def _shape(rule: ShapeRule, sizes: Sizes, more: list[int]) -> Shape | None:
     try:
         return rule.shape(*(sizes[key] for key in rule.needs), *more)
     except (TypeError, ValueError, ArithmeticError):  # a list where a number belongs, a patch of 0 pixels
@@ -146,6 +146,6 @@ def _pair(size: Any) -> tuple[Any, Any]:
 
 
 def _plain(size: Any) -> Any:
-    """``[16, 16]`` and 16 are one size."""
+    """Reduce a list of equal numbers to one: ``[16, 16]`` to 16."""
     values = list(size) if isinstance(size, (list, tuple)) else [size]
     return values[0] if len(set(values)) == 1 else values

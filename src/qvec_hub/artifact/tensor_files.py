@@ -1,7 +1,7 @@
-"""The tensor files of an artifact: which there are, and what is in them, refused before anything is trusted.
+"""Open and check the tensor files of an artifact.
 
-safetensors checks that every byte of a file belongs to exactly one tensor. What it leaves open is checked here:
-the size of the header, names given twice, names that are none, shapes that are empty or absurd, other types.
+safetensors checks that every byte of a file belongs to exactly one tensor. This module checks the rest: size of the
+header, duplicate names, invalid names, empty or absurd shapes, other types.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .lineage import SAMPLES
 
 __all__ = ["BESIDE", "TensorFiles", "is_shard", "read_lineage", "tensor_files"]
 
-BESIDE = "files"  # in the metadata of tensor files: what other files the vector consists of
+BESIDE = "files"  # key in the metadata of tensor files: the other files of the vector
 MAX_HEADER_BYTES = 2 << 20  # about 130 bytes a tensor; also of an index
 MAX_LINEAGE_BYTES = 16 << 20
 MAX_DIMENSIONS = 8
@@ -43,7 +43,7 @@ def is_shard(name: str) -> bool:
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:
-    """Tensor name -> file, by the index where there is one.
+    """Tensor name -> file, from the index if there is one.
 
     Raises:
         ArtifactError: when the files are missing or unreadable, or the index names anything but shards beside it.
@@ -70,8 +70,8 @@ class TensorFiles(Mapping[str, Tensor]):
         files: name of an entry -> the file it is in.
 
     Raises:
-        ArtifactError: when a file is no safetensors file, holds another type or an odd shape, or when the files hold
-            other tensors than `files` says.
+        ArtifactError: when a file is not in safetensors format, a tensor has another type or an impossible shape, or
+            the files hold other tensors than `files` says.
     """
 
     def __init__(self, files: Mapping[str, Path]) -> None:
@@ -99,11 +99,11 @@ class TensorFiles(Mapping[str, Tensor]):
         return decode(parts[f"{name}.{width}"], parts[f"{name}.scale"], self.shapes[name], WIDTHS[width])
 
     def stored(self, name: str) -> dict[str, Tensor]:
-        """What stands in the files for a tensor: entry -> its content, as it is."""
+        """The stored entries of a tensor, not decoded: entry -> its content."""
         return {entry: self._handle(entry).get_tensor(entry) for entry in self._parts[name].values()}
 
     def encodings(self) -> set[str]:
-        """Those that tensors are in; what is small is float32 under each."""
+        """Encodings that the tensors are stored in; small tensors are float32 in each."""
         whole = {
             str(self._handle(name).get_slice(name).get_dtype()) for name, parts in self._parts.items() if None in parts
         }
@@ -115,7 +115,7 @@ class TensorFiles(Mapping[str, Tensor]):
         return list(self._handles)
 
     def beside(self) -> dict[str, str] | None:
-        """The files that were saved beside these, see `written.listed`; None where that was not written down."""
+        """The files that were saved beside these, see `written.listed`; None if they are not listed."""
         handle = next(iter(self._handles.values()))
         told = (handle.metadata() or {}).get(BESIDE)
         return None if told is None else parse_listed(told.encode(), self.paths()[0])
@@ -136,7 +136,7 @@ class TensorFiles(Mapping[str, Tensor]):
         return next(width for width in WIDTHS if width in self._parts[name])
 
     def _checked(self, name: str, parts: Mapping[str | None, str]) -> tuple[int, ...]:
-        """The shape of a tensor whose parts are all there, and belong together."""
+        """Check that a tensor's parts are complete and consistent, and return its shape."""
         path = self._files[next(iter(parts.values()))]
         if None in parts and len(parts) == 1:
             return _shape(self._handle(name), name, path, ("F32", "BF16"))
@@ -160,13 +160,13 @@ class TensorFiles(Mapping[str, Tensor]):
 
 
 def read_lineage(path: Path, tensors: Collection[str] | None) -> dict[str, Tensor] | None:
-    """The sketch of the base, tensor name -> float32 ``(SAMPLES,)``; None when the artifact has none.
+    """Read the base fingerprint, tensor name -> float32 ``(SAMPLES,)``; None when the artifact has none.
 
     Args:
-        tensors: names of the vector's tensors, which it must be a sketch of; None when the vector is not at hand.
+        tensors: names of the vector's tensors, which the fingerprint must be of; None skips this check.
 
     Raises:
-        ArtifactError: when it is not such a sketch.
+        ArtifactError: when the file is not such a fingerprint.
     """
     if not os.path.lexists(path):
         return None
@@ -175,7 +175,7 @@ def read_lineage(path: Path, tensors: Collection[str] | None) -> dict[str, Tenso
     sketch = {}
     for name in handle.keys():  # noqa: SIM118
         if tensors is not None and name not in tensors:
-            raise ArtifactError(f"{path}: sketches {name}, which is not in the vector; {_AGAIN}")
+            raise ArtifactError(f"{path}: samples {name}, which is not in the vector; {_AGAIN}")
         shape = _shape(handle, name, path, ("F32",))
         if shape != (SAMPLES,):
             raise ArtifactError(f"{path}: {name} has shape {shape}, expected ({SAMPLES},)")
@@ -194,7 +194,7 @@ def _open(path: Path) -> Any:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse a header that cannot be one, or that says two things, before safetensors reads it."""
+    """Refuse an impossible or ambiguous header before safetensors reads it."""
     size = size_of(path)
     try:
         with path.open("rb") as file:
@@ -209,8 +209,8 @@ def _check_header(path: Path) -> None:
     odd = [name for name in header if len(name) > MAX_NAME or not _NAME.fullmatch(name)]
     if odd:
         raise ArtifactError(
-            f"{path}: '{printable(odd[0], 60)}' is no tensor name; expected words joined by dots, at most {MAX_NAME} "
-            "characters"
+            f"{path}: '{printable(odd[0], 60)}' is not a tensor name; expected words joined by dots, at most "
+            f"{MAX_NAME} characters"
         )
     if not header.keys() - {"__metadata__"}:
         raise _broken(path, "it holds no tensors")

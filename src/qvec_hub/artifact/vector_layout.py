@@ -1,4 +1,4 @@
-"""What a vector's folder holds, so that a save knows what of it is an earlier vector's."""
+"""The files of a vector's folder, by which a save knows which of them an earlier vector wrote."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def check_vector_folder(folder: str | Path, *, images: bool = False) -> None:
     """Refuse to save a vector to a folder that cannot be written to or holds something else, before it is computed.
 
     Args:
-        images: whether the vector will carry some.
+        images: whether the vector will carry images.
 
     Raises:
-        ArtifactError: saying what is there.
+        ArtifactError: when the folder cannot be used; the message names what it holds.
     """
     names = [artifact.CONFIG_FILE, artifact.TENSOR_FILE, artifact.CARD_FILE]
     check_save(folder, LAYOUT, [*names, artifact.IMAGES_FILE] if images else names)
@@ -49,7 +49,7 @@ def _tensors(folder: Path) -> Collection[str]:
 
 
 def _beside_tensors(folder: Path) -> dict[str, str]:
-    """Lineage and images of the vector there, as its tensor files tell; nothing when they cannot be read."""
+    """Fingerprint and images of the folder's vector, as its tensor files list them; empty if they cannot be read."""
     with suppress(ArtifactError):
         told = TensorFiles(tensor_files(folder)).beside() or {}
         return {name: told[name] for name in (artifact.LINEAGE_FILE, artifact.IMAGES_FILE) if name in told}

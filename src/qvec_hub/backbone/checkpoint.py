@@ -1,4 +1,4 @@
-"""Loading an ordinary float transformers checkpoint, with every way it can be broken told apart."""
+"""Load a float transformers checkpoint, with a clear error for each way it can be broken."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _NEW_WEIGHTS, _WEIGHTS_A_BYTE = 50_000_000, 8
 
 
 def known_origin(model: object) -> Revision:
-    """Where in the Hub a model came from, as far as it is known for certain; a path of this machine is no place there.
+    """The repository that a model certainly came from; all None for a path of this machine.
 
-    What looks like a repo id may be a relative path that was loaded from another working directory. It is a repo id
-    when the model knows its commit, as those do that this package loads, or when the cache holds such a repository.
+    A name that looks like a repo id may be a relative path from another working directory. It counts as a repo id when
+    the model knows its commit, as models loaded by this package do, or when the cache holds such a repository.
     """
     if not isinstance(model, PreTrainedModel):
         return Revision()
@@ -56,14 +56,14 @@ def known_origin(model: object) -> Revision:
 
 
 def keep_folder_(model: PreTrainedModel) -> None:
-    """Have a model that was loaded from a folder know it by its absolute path: the working directory may change."""
+    """Record the absolute path of the folder that a model was loaded from: the working directory may change."""
     name = str(model.config._name_or_path or "")
     if name and getattr(model.config, "_commit_hash", None) is None and Path(name).is_dir():
         model.config._name_or_path = str(Path(name).absolute())
 
 
 def load_config(source: str | Path, **hub: Any) -> Any:
-    """The transformers config of a folder or repo id; of the latter, `_commit_hash` says which commit it is.
+    """Load the transformers config of a folder or repo id; `_commit_hash` is the commit of a repository.
 
     Args:
         source, hub: as for `find_checkpoint`.
@@ -76,10 +76,10 @@ def load_config(source: str | Path, **hub: Any) -> Any:
 
 
 def config_of(checkpoint: Checkpoint) -> Any:
-    """A checkpoint's transformers config.
+    """Load a checkpoint's transformers config.
 
     Raises:
-        ArtifactError: when it cannot be read, or describes nothing that can be.
+        ArtifactError: when it cannot be read, or describes an impossible model.
     """
     refuse_impossible(checkpoint.said, read_config(checkpoint))
     with foreign_errors(
@@ -95,11 +95,11 @@ def config_of(checkpoint: Checkpoint) -> Any:
 def load_classifier(
     source: str | Path | PreTrainedModel, *, head_required: bool = True, **kwargs: Any
 ) -> PreTrainedModel:
-    """A float image classifier from a folder or repo id; a model object passes through.
+    """Load a float image classifier from a folder or repo id; a model object is returned as it is.
 
     Args:
         source: a folder, ``"org/name[@revision]"``, ``"hf://org/name[@revision]/subfolder"`` or a model.
-        head_required: refuse a checkpoint without a trained head; a bare backbone is fine otherwise.
+        head_required: refuse a checkpoint without a trained head; if False, a bare backbone is accepted.
         kwargs: revision, subfolder, token, cache_dir, local_files_only, force_download, and further ones for
             transformers' ``from_pretrained``, such as dtype.
 
@@ -117,7 +117,7 @@ def load_classifier(
 def load_complete(
     checkpoint: Checkpoint, config: PreTrainedConfig, head_required: bool, variant: str | None = None, **kwargs: Any
 ) -> PreTrainedModel:
-    """transformers' ``from_pretrained``, but with an error where weights would be random or of another shape.
+    """Run transformers' ``from_pretrained``, and raise if weights would be random or of another shape.
 
     Args:
         config: as `config_of` gives it, or changed.
@@ -135,7 +135,7 @@ def load_complete(
 def load_reported(
     checkpoint: Checkpoint, config: PreTrainedConfig, variant: str | None = None, **kwargs: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A model and transformers' report on the loading: weights it names there are random.
+    """Load a model and transformers' report on the loading; the weights that it lists as missing are random.
 
     Raises:
         ArtifactError: when the files are missing or cannot be read, or no such model can be built.
@@ -171,7 +171,7 @@ def load_reported(
 
 
 def _refuse_unbuildable(said: str, config: PreTrainedConfig, size: int) -> None:
-    """Raise when a config describes no image classifier, or one that is far larger than its checkpoint.
+    """Raise when a config describes no image classifier, or a far larger one than its checkpoint holds.
 
     Args:
         size: bytes of the checkpoint's weights.
@@ -193,7 +193,7 @@ def _refuse_unbuildable(said: str, config: PreTrainedConfig, size: int) -> None:
         )
 
 
-# Mismatches are reported to us rather than raised, so that we can name them.
+# transformers reports mismatches instead of raising, so that our error can name them.
 TELL_ALL: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 
 
@@ -212,7 +212,7 @@ def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any],
 
 
 def refuse_mismatched(source: object, mismatched: Collection[tuple[str, Any, Any]]) -> None:
-    """Raise unless there are none: (name, shape in the checkpoint, shape in the model)."""
+    """Raise when the list is not empty; its items are (name, shape in the checkpoint, shape in the model)."""
     if mismatched:
         name, found, expected = min(mismatched)
         raise ArtifactError(

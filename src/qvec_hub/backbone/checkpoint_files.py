@@ -1,7 +1,7 @@
-"""The files of a transformers checkpoint, found in a folder or fetched from the Hub before transformers looks at them.
+"""Find the files of a transformers checkpoint in a folder, or fetch them from the Hub, before transformers reads them.
 
-transformers is then given a folder, if need be one in the cache, so it never talks to the Hub: how long we wait, what
-an error means and what offline is are decided here and in `remote`, as for vectors.
+transformers then gets a folder, if need be one in the cache, and never talks to the Hub: timeouts, errors and offline
+mode are handled here and in `hub.transfer`, as for vectors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from ..errors import ArtifactError, HubError, first_line
 from ..hub.transfer.client import LIBRARY, hub_errors
-from ..hub.transfer.repo_path import Place, find_source
+from ..hub.transfer.repo_path import RepoPath, find_source
 from ..util.untrusted import printable
 
 __all__ = ["HUB_KEYS", "Checkpoint", "commit_in", "find_checkpoint", "place_in_cache", "read_config"]
@@ -36,20 +36,20 @@ class Checkpoint:
     """Where a checkpoint lies.
 
     Attributes:
-        said: what the user calls it, for messages.
-        folder: where its files are, absolute; of one from the Hub, in the cache.
-        place: of one from the Hub, at the commit that was found.
-        get: fetches another of its files; None when there is no such file.
+        said: the user's name for it, for messages.
+        folder: absolute path of its files, in the cache if they are from the Hub.
+        place: repository and commit; None for a local folder.
+        get: fetches another file of the checkpoint; returns None when there is no such file.
     """
 
     said: str
     folder: Path
-    place: Place | None
+    place: RepoPath | None
     get: Callable[[str], Path | None]
 
     @property
     def name(self) -> str:
-        """What a model from here is called: a repo id or an absolute folder."""
+        """The name of a model from here: a repo id or an absolute folder."""
         return self.place.repo_id if self.place else str(self.folder)
 
     @property
@@ -57,7 +57,7 @@ class Checkpoint:
         return self.place.revision if self.place else None
 
     def weights(self, variant: str | None = None) -> list[Path]:
-        """Its safetensors files, fetched if need be.
+        """The checkpoint's safetensors files, fetched if they are not local.
 
         Raises:
             ArtifactError: when there are none, or they are no regular files.
@@ -94,7 +94,7 @@ _UNREAD = (
 
 
 def find_checkpoint(source: str | os.PathLike[str], **hub: Any) -> Checkpoint:
-    """A checkpoint in a folder, or in the Hub, whose config.json is fetched; see `place.find_source` for the spelling.
+    """Find a checkpoint in a folder or on the Hub, and fetch its config.json; see `find_source` for the spelling.
 
     Args:
         hub: revision, subfolder, token, cache_dir, local_files_only, force_download.
@@ -116,16 +116,16 @@ def find_checkpoint(source: str | os.PathLike[str], **hub: Any) -> Checkpoint:
     if place is None:
         raise HubError(f"{said}: the cache does not say which commit {config} belongs to; clear it with `hf cache rm`")
     _refuse_adapter(said, config.parent)
-    pinned = Place(found.repo_id, place.revision, found.subfolder)
+    pinned = RepoPath(found.repo_id, place.revision, found.subfolder)
     return Checkpoint(said, config.parent, pinned, lambda name: _fetch(said, pinned, name, options))
 
 
-def place_in_cache(path: object) -> Place | None:
-    """Where in the Hub a file of the Hub's cache lies, at its commit; None for any other file."""
+def place_in_cache(path: object) -> RepoPath | None:
+    """Repository and commit of a file in the Hub's cache; None for any other file."""
     found = re.search(r"[\\/]models--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})[\\/](?:(.+)[\\/])?[^\\/]+$", str(path))
     if found is None:
         return None
-    return Place(found[1].replace("--", "/"), found[2], found[3].replace("\\", "/") if found[3] else None)
+    return RepoPath(found[1].replace("--", "/"), found[2], found[3].replace("\\", "/") if found[3] else None)
 
 
 def commit_in(path: object) -> str | None:
@@ -135,10 +135,10 @@ def commit_in(path: object) -> str | None:
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a checkpoint's config.json says.
+    """Read a checkpoint's config.json.
 
     Raises:
-        ArtifactError: when it is no JSON object.
+        ArtifactError: when it is not a JSON object.
     """
     path = _regular(checkpoint.folder / "config.json")
     try:
@@ -173,8 +173,8 @@ def _refuse_adapter(said: str, folder: Path) -> None:
         )
 
 
-def _fetch(said: str, place: Place, name: str, options: dict[str, Any]) -> Path | None:
-    """A file of a repository, from the cache or the Hub; None when the repository does not have it."""
+def _fetch(said: str, place: RepoPath, name: str, options: dict[str, Any]) -> Path | None:
+    """Fetch a file of a repository from the cache or the Hub; None when the repository does not have it."""
     with hub_errors(said, f"{name} could not be fetched from the Hub", cache=options.get("cache_dir")):
         try:
             return Path(
@@ -196,7 +196,7 @@ def _fetch(said: str, place: Place, name: str, options: dict[str, Any]) -> Path 
             return None
 
 
-def _is_known_absent(place: Place, name: str, options: dict[str, Any]) -> bool:
+def _is_known_absent(place: RepoPath, name: str, options: dict[str, Any]) -> bool:
     """Whether the cache knows, without the Hub, that a commit does not have a file: weights are whole or in shards."""
 
     def cached(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The conditions under which codes and scales are found: the same whatever a caller's settings are.
+"""Find codes and scales under fixed conditions that do not depend on the caller's settings.
 
 What a matrix product gives in its last bits depends on where its arguments lie in memory, on whether they want
 gradients and on the number of threads. The first two are made the same here, so that one model and one request give

@@ -1,4 +1,4 @@
-"""NODOC"""
+"""Forward passes of a model in evaluation mode, with errors that name what it refuses."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def show(model: PreTrainedModel, pixels: Tensor) -> Any:
-    """What a model makes of images.
+    """Run a model on images and return its output.
 
     Raises:
-        QVecError: when it does not take them.
+        QVecError: when the model refuses them.
     """
     try:
         return model(pixel_values=pixels.to(device=model.device, dtype=model.dtype))

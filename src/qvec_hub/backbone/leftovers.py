@@ -1,7 +1,7 @@
-"""Tensors of a checkpoint that find no place in the model: those of its backbone are an error.
+"""Refuse a checkpoint whose backbone has tensors that the model does not have.
 
-A config that asks for fewer layers than the checkpoint has, or for layers without a bias, gives a model that works and
-is another one. Heads and what only pretraining needs may be left over: classifiers are made from such checkpoints.
+A config with fewer layers than the checkpoint, or without biases, gives a model that works but is another one. Heads
+and tensors that only pretraining needs may be left over: classifiers are made from such checkpoints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from ..errors import ArtifactError
 
-__all__ = ["Report", "refuse_leftovers"]
+__all__ = ["LoadReport", "refuse_leftovers"]
 
 # Of backbones, and yet not used by a classifier: a layer of the bare model, a token of pretraining, constants that
 # older versions of transformers saved.
@@ -25,14 +25,14 @@ _UNUSED = re.compile(
 
 
 def refuse_leftovers(source: object, model: PreTrainedModel, unexpected: Iterable[str]) -> None:
-    """Raise where weights of a checkpoint's backbone were left out of the model.
+    """Raise when weights of a checkpoint's backbone were left out of the model.
 
     Args:
-        source: what the checkpoint is called.
+        source: name of the checkpoint, for messages.
         unexpected: names that the model does not have, as transformers tells them (in its run-time naming).
 
     Raises:
-        ArtifactError: naming some of them.
+        ArtifactError: when there are any; the message names some.
     """
     prefix = f"{model.base_model_prefix}."
     places = _places(model.base_model)
@@ -53,11 +53,11 @@ def _places(backbone: nn.Module) -> tuple[str, ...]:
     return tuple(f"{name}." for name in ("embeddings", *sorted(lists)))
 
 
-class Report:
-    """What transformers found missing, unexpected and of another shape while it loaded a model.
+class LoadReport:
+    """Names of the tensors that transformers found missing, unexpected or of another shape while it loaded a model.
 
-    It hands this to callers of ``from_pretrained``, but not to a quantizer: so it is read where transformers itself
-    goes through it last, on this one model.
+    transformers returns this to callers of ``from_pretrained``, not to a quantizer, so it is read where transformers
+    itself uses it last, on this one model.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -74,5 +74,5 @@ class Report:
         vars(model)[adjust.__name__] = read
 
     def close(self, model: PreTrainedModel) -> None:
-        """The model is as if it had not been watched."""
+        """Remove the hooks, so that the model is as it was."""
         vars(model).pop("_adjust_missing_and_unexpected_keys", None)

@@ -1,4 +1,4 @@
-"""Every translation of tensor names, and what is head and what is backbone.
+"""All translations of tensor names, and the separation of head and backbone.
 
 Three namings meet here. *Run-time* names are those of the model in memory and change with the
 transformers version (``vit.layers.0.attention.q_proj.weight``). *Canonical* names are those of the base
@@ -85,7 +85,7 @@ def backbone_linears(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
 
 
 def _backbone_prefix(model: PreTrainedModel) -> str:
-    """``"vit."`` for a model with a head, ``""`` for a bare backbone."""
+    """Prefix of the backbone's tensors: ``"vit."`` for a model with a head, ``""`` for a bare backbone."""
     if not isinstance(model, PreTrainedModel):
         raise MisfitError(f"expected a transformers model, found {type(model).__name__}")
     prefix = model.base_model_prefix

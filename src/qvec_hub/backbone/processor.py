@@ -1,7 +1,7 @@
 """The image processor of a checkpoint: found in one place, with the hub arguments that the model was loaded with.
 
-A processor is found when its model is loaded and stays with the model object, as no token stays there that would find
-it later. Proxy images, calibration images, evaluation and saved models all take it from here.
+The processor is found when its model is loaded and kept with the model object, because no token is kept that could
+find it later. Proxy images, calibration images, evaluation and saving all take it from here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from huggingface_hub.file_download import repo_folder_name
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor
 
+from ..artifact.schema import REPO_ID
 from ..errors import HubError, QVecError
 from ..hub.transfer.client import LIBRARY, TransportError, hub_errors
-from ..hub.transfer.repo_path import Place, is_folder, parse_place
+from ..hub.transfer.repo_path import RepoPath, is_folder, parse_place
 from ..util.foreign import foreign_errors
 from .checkpoint import known_origin
 from .checkpoint_files import commit_in
@@ -52,7 +53,7 @@ def load_processor(
     local_files_only: bool = False,
     subfolder: str = "",
 ) -> Any:
-    """The image processor in a folder or Hub repository, on the Pillow backend.
+    """Load the image processor of a folder or Hub repository, on the Pillow backend.
 
     Args:
         source: a folder, ``"org/name[@revision]"`` or ``"hf://org/name[@revision]/subfolder"``.
@@ -60,7 +61,7 @@ def load_processor(
             `local_files_only` is set or the files of this commit are in the cache.
 
     Raises:
-        QVecError: when there is none, or none that loads.
+        QVecError: when there is none, or it does not load.
     """
     return _load(*_find(source, revision, token, cache_dir, local_files_only, subfolder))
 
@@ -96,10 +97,7 @@ def _load(said: str, folder: Path) -> Any:
 
 
 def processor_of(model: Any) -> Any | None:
-    """The image processor that belongs to a model; None where there is none.
-
-    That is the one that was kept with the model; else the one that lies where the model was loaded from.
-    """
+    """The image processor of a model: the one kept with it, else the one beside its checkpoint; None without one."""
     found = _kept(model)
     return None if isinstance(found, str) else found
 
@@ -119,7 +117,7 @@ def require_processor(model: Any) -> Any:
 def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> None:
     """Find the processor of a model that was just loaded from `source`, and keep it with the model.
 
-    Where there is none, that is kept, so that nobody looks again. Never raises.
+    If there is none, this is recorded too, so that it is searched only once. Never raises.
 
     Args:
         hub: as for `load_processor`; nothing of it stays with the model.
@@ -134,7 +132,7 @@ def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> Non
 
 
 def kept_files(model: Any) -> dict[str, bytes]:
-    """The files that a model's processor was read from, by name; none where there is no processor, or no such file."""
+    """The files that a model's processor was read from, as bytes by name; empty if there are none."""
     found = _kept(model)  # looks for them, if nobody has
     return {} if isinstance(found, str) else dict(getattr(model, KEPT_FILES, {}))
 
@@ -169,10 +167,11 @@ def _kept(model: Any) -> Any:
     name, origin = str(getattr(getattr(model, "config", None), "_name_or_path", "") or ""), known_origin(model)
     if not name:
         return "model: expected an image processor with it, found a model made in memory" + ADVICE
-    if origin.repo_id:
-        commits = _cached_commits(origin.repo_id) if origin.revision is None else [origin.revision]
-        commit = commits[0] if len(commits) == 1 else None  # transformers does not always tell which one it loaded
-        remember_processor_(model, origin.repo_id, revision=commit, subfolder=origin.subfolder or "")
+    # transformers does not always tell which commit it loaded: where a single one is cached, it is that.
+    cached = [] if origin.revision or Path(name).is_dir() else _cached_commits(name)
+    if origin.repo_id or len(cached) == 1:
+        commit = origin.revision or (cached[0] if len(cached) == 1 else None)
+        remember_processor_(model, origin.repo_id or name, revision=commit, subfolder=origin.subfolder or "")
     elif Path(name).is_dir():
         remember_processor_(model, name)
     else:  # a path that moved, which is not to be taken for a repository
@@ -184,12 +183,14 @@ def _kept(model: Any) -> Any:
 
 
 def _cached_commits(name: str) -> list[str]:
-    """The commits at which a repository's model lies in the cache."""
+    """The commits at which a repository's model lies in the cache; none for what is no repository."""
+    if not REPO_ID.accepts(name):
+        return []
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "snapshots"
     return sorted(path.parent.name for path in folder.glob(f"*/{FILES[-1]}"))
 
 
-def _fetch(place: Place, token: str | bool | None, cache_dir: str | Path | None, offline: bool) -> Path | None:
+def _fetch(place: RepoPath, token: str | bool | None, cache_dir: str | Path | None, offline: bool) -> Path | None:
     """The folder in the cache that holds a repository's processor; None when it has none."""
     at: dict[str, Any] = {"cache_dir": cache_dir, "revision": place.revision}
     pinned = bool(re.fullmatch("[0-9a-f]{40}", place.revision or ""))
@@ -212,7 +213,7 @@ def _fetch(place: Place, token: str | bool | None, cache_dir: str | Path | None,
     return found
 
 
-def _reachable(place: Place, token: str | bool | None) -> bool:
+def _reachable(place: RepoPath, token: str | bool | None) -> bool:
     """One short question, without retries; what the Hub then refuses, it refuses again, and says why."""
     try:
         HfApi(token=token, **LIBRARY).model_info(place.repo_id, revision=place.revision, timeout=PATIENCE_S)

@@ -1,20 +1,8 @@
-"""The benchmark: what was counted, as rows, and what the rows say about a donor."""
+"""The benchmark: suites, the runner that turns cells into rows, and verification of rows.
 
-from ..results.evidence import Evidence, Mean, Pair, evidence
-from ..results.row import CONTROLS, SCALE_POLICIES, DonorUse, Row
-from ..results.rows import append_row, read_all, read_rows, row_files
+Beside it stand `bench.baselines` (what vectors have to beat), `bench.stats`, `bench.report` and `bench.community`.
+"""
 
-__all__ = [
-    "CONTROLS",
-    "SCALE_POLICIES",
-    "DonorUse",
-    "Evidence",
-    "Mean",
-    "Pair",
-    "Row",
-    "append_row",
-    "evidence",
-    "read_all",
-    "read_rows",
-    "row_files",
-]
+from ..util.extras import require_extra
+
+require_extra("bench", "the benchmark")

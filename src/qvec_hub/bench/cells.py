@@ -1,4 +1,4 @@
-"""The single measurements that a suite asks for, in the order in which least has to be loaded."""
+"""The single measurements of a suite, ordered so that models are loaded as rarely as possible."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Cell:
-    """One row to be: a receiver, what is done to it, and on which grid.
+    """One measurement, which makes one row: a receiver, a method and a grid.
 
-    donors: their tasks. merge, scale, control: as in `Row`; the scale is a number, or the name of a policy.
+    Attributes:
+        donors: the donors' tasks.
+        merge, control: as in `Row`.
+        scale: a number, or the name of a scale policy.
     """
 
     base: str
@@ -35,21 +38,21 @@ class Cell:
 
     @property
     def key(self) -> Key:
-        """What tells the cell's row from all others of its suite."""
+        """Identifies the cell's row among all rows of its suite."""
         donors = tuple(donor_name(self.base, donor, self.grid) for donor in self.donors if self.grid)
         name = receiver_name(self.base, self.receiver)
         return (name, self.seed, self.method, self.grid, donors, self.merge, self.scale, self.control)
 
 
 def key_of_row(row: Row) -> Key:
-    """The key of the cell that a row was counted for."""
+    """The key of the cell that a row belongs to."""
     donors = tuple(donor.repo for donor in row.donors)
     scale = row.scale_policy or row.scale
     return (row.receiver, row.seed, row.method, row.grid, donors, row.merge, scale, row.control)
 
 
 def cells(suite: Suite) -> list[Cell]:
-    """Every cell of a suite once, all of a receiver's together."""
+    """List every cell of a suite once, those of one receiver together."""
     receivers = suite.receivers or tuple(task.name for task in suite.tasks)
     found = (
         cell
@@ -87,5 +90,5 @@ def _donors(suite: Suite, measure: Measure, receiver: str) -> list[tuple[str, ..
 
 
 def _scale(scale: float | str) -> float | str:
-    """1 is ``"unit"``, however a suite spells it: the two are one measurement."""
+    """Write scale 1 as ``"unit"``: both are the same measurement."""
     return "unit" if scale == 1 else scale

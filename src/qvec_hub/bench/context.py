@@ -1,7 +1,7 @@
-"""What the names in rows stand for: which base and task a receiver or donor was trained from and on.
+"""The context of rows: the base and task that each named receiver and donor was trained on.
 
-A row names models; this says what they are, for tables by base and for telling a transfer from a same-task pair.
-It lies beside the rows as ``context.json``.
+Tables by base, and the separation of transfers from same-task pairs, need it. It is saved beside the rows as
+``context.json``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class Context:
-    """Receivers by `Row.receiver` and donors by `DonorUse.repo`.
+    """The context of rows.
 
-    parameters: of each base's backbone. similarity: how alike two tasks look to a base, the cosine of their
-    class prototypes' means; by base, task and task.
+    Attributes:
+        receivers: by `Row.receiver`.
+        donors: by `DonorUse.repo`.
+        parameters: number of parameters of each base's backbone.
+        similarity: base -> task -> task -> similarity from -1 to 1, see `task_similarity`.
     """
 
     receivers: Mapping[str, Trained] = field(default_factory=dict)
@@ -45,7 +48,7 @@ class Context:
     similarity: Similarity = field(default_factory=dict)
 
     def receiver(self, row: Row) -> Trained:
-        """What a row's receiver is; without a record its task is the dataset's name and its base ``"unknown"``."""
+        """Base and task of a row's receiver; if not recorded, ``"unknown"`` and the dataset's name."""
         return self.receivers.get(row.receiver) or Trained("unknown", _last(row.dataset))
 
     def donor_task(self, repo: str) -> str | None:
@@ -56,7 +59,7 @@ class Context:
     def is_own(self, row: Row, repo: str) -> bool:
         """Whether a donor comes from the receiver's own task: a ceiling, not a transfer.
 
-        Of a donor without a record, the name decides: one that holds the task's name as a word is taken for its own.
+        A donor without a record counts as the receiver's own if its name contains the task's name as a word.
         """
         task, donor = self.receiver(row).task, self.donor_task(repo)
         if donor is not None:
@@ -65,7 +68,7 @@ class Context:
         return f"-{task.lower().replace('_', '-')}-" in words
 
     def __or__(self, other: Context) -> Context:
-        """Both; what they say differently of one name is the other's."""
+        """Join two contexts; `other` wins where they differ."""
         return Context(
             {**self.receivers, **other.receivers},
             {**self.donors, **other.donors},
@@ -74,7 +77,7 @@ class Context:
         )
 
     def of(self, rows: Iterable[Row]) -> Context:
-        """The part that is about the models in these rows, and their bases."""
+        """The part of the context that these rows need."""
         rows = list(rows)
         named = {row.receiver for row in rows} | {donor.repo for row in rows for donor in row.donors}
         receivers, donors = ({n: k for n, k in each.items() if n in named} for each in (self.receivers, self.donors))
@@ -89,10 +92,10 @@ class Context:
 
 
 def read_context(paths: Iterable[str | Path]) -> Context:
-    """The contexts that lie beside files of rows (or in folders of them), joined; empty where there are none.
+    """Read and join the contexts beside files of rows (or in their folders); empty if there are none.
 
     Raises:
-        DataError: a ``context.json`` that cannot be read.
+        DataError: when a ``context.json`` cannot be read.
     """
     joined = Context()
     folders = dict.fromkeys(path if path.is_dir() else path.parent for path in map(Path, paths))
@@ -103,10 +106,10 @@ def read_context(paths: Iterable[str | Path]) -> Context:
 
 
 def parse_context(values: Any) -> Context:
-    """A context from the JSON of its file.
+    """Build a context from parsed JSON.
 
     Raises:
-        DataError: naming what is missing or not of its kind.
+        DataError: when a key is missing or has the wrong type; the message names it.
     """
     for key, (depth, check) in _FORM.items():
         if not isinstance(values, dict) or key not in values:
@@ -117,7 +120,7 @@ def parse_context(values: Any) -> Context:
 
 
 _MODELS = ("receivers", "donors")
-# Levels of objects, and what their leaves are.
+# Depth of nested objects, and the check of their leaves.
 _FORM: dict[str, tuple[int, Check]] = {
     "receivers": (2, TEXT),
     "donors": (2, TEXT),
@@ -145,8 +148,8 @@ def _read(path: Path) -> Context:
         return parse_context(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, DataError) as error:
         raise DataError(
-            f"{path}: expected what `qvec bench run` wrote beside its rows, found otherwise ({error}); remove the file "
-            "to report on the rows alone"
+            f"{path}: expected the context that `qvec bench run` wrote, found something else ({error}); remove the "
+            "file to report on the rows alone"
         ) from error
 
 

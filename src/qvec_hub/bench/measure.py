@@ -1,4 +1,4 @@
-"""Where cells become rows: what several of them need is opened once, then treated and counted in memory."""
+"""Count cells: open a receiver once, then treat and count it in memory for each of its cells."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from ..evaluation.runner import device_name
 from ..proxies.model_inputs import enough_images, proxy_pixels
 from ..results.counts import EvalResult, library_versions
 from ..results.row import Row
-from ..rounding.round_model import ROUNDINGS, round_linears_
+from ..rounding.round_model import round_linears_
 from .baselines.calibrate import calibrate_
+from .baselines.registry import BASELINES
 from .cells import Cell
+from .methods import calibrated, proxied
 from .model_store import Library, receiver_name
-from .receiver import Receiver, Seat, Vector, hash_of
-from .suite import CALIBRATED, PROXIED, Suite
+from .receiver import LoadedReceiver, Receiver, Vector, hash_of
+from .suite import Suite
 from .vector_cache import Donors
 
 __all__ = ["Workbench"]
 
-KEPT = 8  # costly treatments of a receiver that are kept, for scale policies that come to the same
-BATCH = 250  # images in a forward pass: it can decide between logits that are equal but for rounding
+KEPT = 8  # costly treatments of a receiver to keep, for scale policies with the same result
+BATCH = 250  # images in a forward pass: changing it can change the prediction between nearly equal logits
 
 
 class Workbench:
-    """Counts the cells of a suite, the models and vectors of which lie in a library."""
+    """Counts the cells of a suite with the models and vectors of a library."""
 
     def __init__(self, suite: Suite, library: Library, device: torch.device) -> None:
         self.suite, self.library, self.device = suite, library, device
         self.donors = Donors(library)
         self.versions = library_versions()
         self._at: tuple[str, int, str] | None = None
-        self._seat: Seat | None = None
+        self._loaded: LoadedReceiver | None = None
         self._hash = cache(hash_of)
 
     def count(self, cell: Cell) -> Row:
-        """The cell's row.
+        """Count a cell and return its row.
 
         Raises:
-            QVecError: a model, vector or dataset that is not there, does not fit or cannot be read.
+            QVecError: when a model, vector or dataset is missing, does not fit or cannot be read.
         """
-        seat = self._seat_of(cell)
-        treated, scale = self._treat(cell, seat)
-        images = seat.images("test")
+        loaded = self._load(cell)
+        treated, scale = self._treat(cell, loaded)
+        images = loaded.images("test")
         start = time.perf_counter()
         correct = treated.correct(images)
         wall_s = time.perf_counter() - start
@@ -67,9 +69,9 @@ class Workbench:
             suite=self.suite.name,
             suite_version=self.suite.version,
             receiver=receiver_name(cell.base, cell.receiver),
-            receiver_revision=self._hash(seat.receiver.folder),
+            receiver_revision=self._hash(loaded.receiver.folder),
             dataset=task.dataset,
-            dataset_revision=seat.dataset_revision,
+            dataset_revision=loaded.dataset_revision,
             method=cell.method,
             grid=cell.grid,
             seed=cell.seed,
@@ -80,70 +82,76 @@ class Workbench:
             control=cell.control,
         )
 
-    def _seat_of(self, cell: Cell) -> Seat:
+    def _load(self, cell: Cell) -> LoadedReceiver:
         """The receiver of a cell and its images; cells come sorted by receiver, so one is open at a time."""
         at = (cell.base, cell.seed, cell.receiver)
-        if self._seat is None or self._at != at:
-            self._seat = None  # the old one's memory goes before the new one's comes
+        if self._loaded is None or self._at != at:
+            self._loaded = None  # free the old receiver's memory before loading the next
             spec = self.suite.task(cell.receiver)
-            self._seat = Seat(self.library.fp(*at), spec, self.suite.images, self.device, BATCH)
+            self._loaded = LoadedReceiver(self.library.fp(*at), spec, self.suite.images, self.device, BATCH)
             self._at = at
-        return self._seat
+        return self._loaded
 
-    def _treat(self, cell: Cell, seat: Seat) -> tuple[Receiver, float | None]:
-        """The model to count, and the scale it was patched with."""
-        receiver, grid = seat.receiver, cell.grid
+    def _treat(self, cell: Cell, loaded: LoadedReceiver) -> tuple[Receiver, float | None]:
+        """Treat the receiver as the cell says; return the model to count and the scale it was patched with."""
+        receiver, grid = loaded.receiver, cell.grid
         if cell.donors:
-            return receiver, self._patch(cell, seat)
+            return receiver, self._patch(cell, loaded)
         if cell.method == "own_qat":
             assert grid is not None
             twin = Receiver(self.library.qat(cell.base, cell.seed, cell.receiver, grid), self.device, BATCH)
             twin.treat(grid=grid)
             return twin, None
-        if cell.method in CALIBRATED:
+        if cell.method in calibrated():
             assert grid is not None
             receiver.treat()
-            if cell.method in ROUNDINGS and cell.method != "gptq":  # that one as its authors have it
-                round_linears_(receiver.model, grid, cell.method, seat.calibration)
+            if cell.method in BASELINES:  # a baseline wins over a rounding of the same name
+                calibrate_(receiver.model, loaded.calibration, grid, cell.method)
             else:
-                calibrate_(receiver.model, seat.calibration, grid, cell.method)
+                round_linears_(receiver.model, grid, cell.method, loaded.calibration)
         else:
-            self._round(cell, seat)
+            self._round(cell, loaded)
         return receiver, None
 
-    def _patch(self, cell: Cell, seat: Seat) -> float:
-        """Add a cell's vector to the receiver and round it; the scale that its policy came to."""
+    def _patch(self, cell: Cell, loaded: LoadedReceiver) -> float:
+        """Add a cell's vector to the receiver and round it; return the scale that was used."""
         assert cell.grid is not None
         vector = self.donors.vector(cell)
-        seat.admit(vector)
+        loaded.admit(vector)
         tensors = self.donors.tensors(vector)
         if cell.scale == "validation":
-            scales, images = self.suite.validation_scales, seat.images("validation")
-            scale = seat.receiver.best_scale(tensors, cell.grid, scales, images)
+            scales, images = self.suite.validation_scales, loaded.images("validation")
+            scale = loaded.receiver.best_scale(tensors, cell.grid, scales, images)
         elif cell.scale == "auto":
-            seat.receiver.treat()
-            rounding = PROXIED.get(cell.method, "nearest")
-            scale = choose_scale(seat.receiver.model, vector, cell.grid, rounding=rounding).scale
+            loaded.receiver.treat()
+            rounding = proxied(cell.method) or "nearest"
+            scale = choose_scale(loaded.receiver.model, vector, cell.grid, rounding=rounding).scale
         else:
             named = {"unit": 1.0, "recommended": vector.config.scale}
             scale = named[cell.scale] if isinstance(cell.scale, str) else float(cell.scale or 0.0)
-        shipped = vector.images(enough_images(seat.receiver.model))
-        self._round(cell, seat, tensors, scale, shipped=shipped)
+        shipped = vector.images(enough_images(loaded.receiver.model))
+        self._round(cell, loaded, tensors, scale, shipped=shipped)
         return scale
 
     def _round(
-        self, cell: Cell, seat: Seat, tensors: Vector | None = None, scale: float = 0.0, *, shipped: Any = None
+        self,
+        cell: Cell,
+        loaded: LoadedReceiver,
+        tensors: Vector | None = None,
+        scale: float = 0.0,
+        *,
+        shipped: Any = None,
     ) -> None:
-        """Patch the receiver and round it to a cell's grid, as its method says."""
-        rounding, receiver = PROXIED.get(cell.method), seat.receiver
+        """Patch the receiver and round it to the cell's grid with the cell's method."""
+        rounding, receiver = proxied(cell.method), loaded.receiver
         if rounding is None or cell.grid is None:
             receiver.treat(tensors, scale, cell.grid)
             return
-        treatment = replace(cell, scale=scale)  # whatever policy came to this scale
-        if treatment not in seat.rounded:
+        treatment = replace(cell, scale=scale)  # the same scale by another policy is the same treatment
+        if treatment not in loaded.rounded:
             receiver.treat(tensors, scale)
             round_linears_(receiver.model, cell.grid, rounding, proxy_pixels(receiver.model, shipped=shipped))
-            if len(seat.rounded) < KEPT:
-                seat.rounded[treatment] = receiver.held()
+            if len(loaded.rounded) < KEPT:
+                loaded.rounded[treatment] = receiver.held()
         else:
-            receiver.hold(seat.rounded[treatment])
+            receiver.hold(loaded.rounded[treatment])

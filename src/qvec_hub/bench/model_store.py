@@ -1,4 +1,4 @@
-"""Where a suite's models and vectors lie, and what rows call them.
+"""Folders of a suite's models and vectors, and their names in rows.
 
 <root>/base-xs/seed-0/digits/fp                          a receiver
 <root>/base-xs/seed-0/digits/int2-channel-mse/qat        its quantization-aware twin
@@ -23,7 +23,7 @@ class Library:
     root: Path
 
     def base(self, base: str) -> str | Path:
-        """A base that was pretrained into the library, one that comes with the package, or a Hub id."""
+        """A base: pretrained into the library, shipped with the package, or a Hub id."""
         if self.own_base(base).is_dir():
             return self.own_base(base)
         return base_path(base) if base in BASES else base
@@ -32,11 +32,11 @@ class Library:
         return self.root / _short(base) / "base"
 
     def similarity(self, base: str) -> Path:
-        """A file: how alike the tasks look to a base."""
+        """The file with the similarity of tasks under a base."""
         return self.root / _short(base) / "similarity.json"
 
     def task(self, base: str, seed: int, task: str) -> Path:
-        """Everything that was trained from a base on a task."""
+        """The folder of all models trained from a base on a task."""
         return self.root / _short(base) / f"seed-{seed}" / task
 
     def fp(self, base: str, seed: int, task: str) -> Path:

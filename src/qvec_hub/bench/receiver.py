@@ -1,4 +1,4 @@
-"""A receiver on the bench: one float model that is patched, rounded and counted again and again."""
+"""A receiver of the benchmark: one float model that is patched, rounded and counted many times."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ..apply.patch import add_scaled, refuse_unsuitable
 from ..backbone.checkpoint import load_classifier
 from ..backbone.conditions import settle_
 from ..backbone.names import backbone_linears, backbone_tensors, canonical_names
+from ..backbone.processor import load_processor
 from ..data.sources import dataset_revision
-from ..evaluation.images import PreprocessedImages, load_processor, preprocess
+from ..evaluation.images import PreprocessedImages, preprocess
 from ..evaluation.runner import count_correct
 from ..grid.grid import Grid
 from ..grid.quantize import fake_quantize_all
@@ -25,22 +26,23 @@ from .cells import Cell
 from .splits import load_task_split
 from .suite import Images, TaskSpec
 
-__all__ = ["Receiver", "Seat", "hash_of"]
+__all__ = ["LoadedReceiver", "Receiver", "hash_of"]
 
 Vector = Mapping[str, Tensor]  # canonical name -> difference, in float32
 
 
 class Receiver:
-    """A fine-tuned classifier whose trained weights are kept aside, so that each treatment starts from them.
+    """A fine-tuned classifier that keeps a copy of its trained weights, from which each treatment starts.
 
-    Rounded weights are held as floats of the grid, which predicts to the bit what packed layers do.
+    Rounded weights are held as float values of the grid; they give the same logits as packed layers, bit for bit.
 
     Args:
-        folder: the model, with its image processor.
-        device: where to count.
+        folder: the model and its image processor.
+        device: device to count on.
+        batch_size: images in a forward pass.
 
     Raises:
-        ArtifactError: no complete model there.
+        ArtifactError: when the folder holds no complete model.
     """
 
     def __init__(self, folder: Path, device: torch.device, batch_size: int) -> None:
@@ -60,7 +62,7 @@ class Receiver:
 
     @torch.no_grad()
     def treat(self, vector: Vector | None = None, scale: float = 0.0, grid: Grid | None = None) -> None:
-        """Hold ``θ_R + λ·ρ``, its linear weights rounded to nearest on the grid; without arguments ``θ_R``."""
+        """Set the weights to ``θ_R + λ·ρ``, linear ones rounded to nearest on the grid; by default to ``θ_R``."""
         values = self.trained
         if vector is not None:
             values = {name: add_scaled(value, vector[name], scale) for name, value in values.items()}
@@ -71,21 +73,21 @@ class Receiver:
             tensor.copy_(values[name])
 
     def held(self) -> Vector:
-        """A copy of the backbone as it now is."""
+        """Copy the backbone's current weights."""
         return {name: tensor.clone() for name, tensor in self.live.items()}
 
     @torch.no_grad()
     def hold(self, tensors: Vector) -> None:
-        """Have the backbone hold what `held` once returned."""
+        """Set the backbone's weights to those that `held` returned."""
         for name, tensor in self.live.items():
             tensor.copy_(tensors[name])
 
     def correct(self, images: PreprocessedImages) -> int:
-        """How many images the model as it now is gets right."""
+        """Count the images that the model in its current state predicts right."""
         return count_correct(self.model, images, self.batch_size)
 
     def best_scale(self, vector: Vector, grid: Grid, scales: tuple[float, ...], images: PreprocessedImages) -> float:
-        """The scale with the most right predictions, the smallest of several."""
+        """Find the scale with the most right predictions; the smallest of equals."""
 
         def correct(scale: float) -> int:
             self.treat(vector, scale, grid)
@@ -94,29 +96,31 @@ class Receiver:
         return max(sorted(scales), key=correct)
 
 
-class Seat:
-    """A receiver, the splits of its task as its own processor makes them, and which vectors it may take.
+class LoadedReceiver:
+    """A receiver in memory, with the preprocessed splits of its task and the vectors that were checked for it.
 
     Args:
-        folder: the receiver.
-        images: how many of them are used.
-        device: where models are counted. batch_size: images in a forward pass.
+        folder: the receiver's model and image processor.
+        spec: the receiver's task.
+        images: number of images to use from each split.
+        device: device to count on.
+        batch_size: images in a forward pass.
     """
 
     def __init__(self, folder: Path, spec: TaskSpec, images: Images, device: torch.device, batch_size: int) -> None:
         self.spec, self.limits = spec, images
         self.receiver = Receiver(folder, device, batch_size)
         self.dataset_revision: str | None = None
-        self.rounded: dict[Cell, Vector] = {}  # what costly treatments came to
+        self.rounded: dict[Cell, Vector] = {}  # weights after costly treatments
         self._splits: dict[str, PreprocessedImages] = {}
         self._admitted: set[QuantizationVector] = set()
 
     @cached_property
     def processor(self) -> object:
-        return load_processor(None, self.receiver.folder)
+        return load_processor(self.receiver.folder)
 
     def images(self, split: str) -> PreprocessedImages:
-        """A split, decoded and preprocessed at its first use."""
+        """The images of a split, decoded and preprocessed at its first use."""
         if split not in self._splits:
             dataset = load_task_split(self.spec, split, self.limits)
             self.dataset_revision = dataset_revision(dataset)
@@ -125,7 +129,7 @@ class Seat:
 
     @cached_property
     def calibration(self) -> torch.Tensor:
-        """Pixel values of the receiver's own training images, for the methods that need such."""
+        """Calibration images: pixel values of the receiver's own training images, for methods that need them."""
         dataset = load_task_split(self.spec, "train", self.limits)
         return preprocess(dataset, self.processor, limit=self.limits.calibration).pixel_values
 

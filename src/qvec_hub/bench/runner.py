@@ -1,4 +1,4 @@
-"""Run a suite: every cell becomes one row, whatever happens in between."""
+"""Run a suite: count one row for each cell, and continue after interruptions."""
 
 from __future__ import annotations
 
@@ -25,17 +25,23 @@ from .measure import Workbench
 from .model_store import Library, donor_name, receiver_name
 from .suite import Suite
 from .train_models import build_library, recorded_similarity
-from .workers import processes, rows_by_crew, worthwhile_workers
+from .workers import processes, rows_by_workers, worthwhile_workers
 
 __all__ = ["Run", "open_run", "run_suite"]
 
 SUITE_FILE = "suite.json"
-MANY = 400  # cells: starting workers takes as long as dozens of them
+MANY = 400  # cells that justify workers: starting them takes as long as counting dozens
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left behind: `new` rows were counted now, `total` of `cells` are in the folder."""
+    """The result of a run.
+
+    Attributes:
+        out: the folder of the rows.
+        new: number of rows counted by this call.
+        total: number of rows in the folder.
+        cells: number of rows that the chosen cells make."""
 
     out: Path
     new: int
@@ -54,19 +60,19 @@ def run_suite(
 ) -> Run:
     """Count every cell of a suite that has no row yet, and append its row to ``rows.jsonl`` in `out`.
 
-    A row is on the disk before the next cell begins. Started again after whatever ended it, a run goes on where it
-    was. On several processes (accelerate launch, torchrun) each takes a part of the cells and writes a file of its
-    own, ``rows-1.jsonl``, …; what they count does not depend on how many there are.
+    Each row is on the disk before the next cell begins, so an interrupted run continues where it ended. With several
+    processes (accelerate launch, torchrun) each counts a part of the cells into a file of its own, ``rows-1.jsonl``, …;
+    the counts do not depend on the number of processes.
 
     Args:
-        out: a folder; made if absent.
-        models: the library of trained models, by default ``models`` in `out`; what it lacks is trained first.
-        chosen: a narrowed copy of the suite: only its cells are counted now.
-        say: called with one line at each step.
+        out: folder of the rows; created if it does not exist.
+        models: folder of the trained models, by default ``models`` in `out`; missing models are trained first.
+        chosen: a narrowed copy of the suite; only its cells are counted.
+        say: called with one line of text at each step.
 
     Raises:
-        DataError: `out` holds another suite's rows, or another run is writing to it.
-        QVecError: a model, vector or dataset that cannot be read, or does not fit.
+        DataError: when `out` holds another suite's rows, or another run is writing to it.
+        QVecError: when a model, vector or dataset cannot be read or does not fit.
     """
     out, chosen = Path(out), chosen or suite
     check_writable(out)
@@ -80,7 +86,7 @@ def run_suite(
         wanted = cells(chosen)
         keys = {cell.key for cell in wanted}
         before = keys & _counted(out)
-        state.wait_for_everyone()  # nobody appends before everybody has read
+        state.wait_for_everyone()  # no process appends before all have read
         if state.is_main_process:
             _describe(chosen, library, out)
         pending = [cell for cell in wanted if cell.key not in before]
@@ -91,10 +97,10 @@ def run_suite(
 
 
 def open_run(out: str | Path) -> tuple[list[Row], Context, Suite | None]:
-    """The rows in a run's folder (or a file of rows), their context, and the suite, where it lies there.
+    """Read the rows in a run's folder (or a file of rows), their context, and the suite; None if it is not there.
 
     Raises:
-        DataError: no rows, or damaged ones.
+        DataError: when there are no rows, or damaged ones.
     """
     rows = read_all([out], torn_ok=True)
     path = Path(out, SUITE_FILE)
@@ -102,41 +108,41 @@ def open_run(out: str | Path) -> tuple[list[Row], Context, Suite | None]:
         suite = Suite.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: expected the suite that `qvec bench run` wrote beside its rows, found otherwise "
-            f"({first_line(error)}); remove the file to look at the rows alone"
+            f"{path}: expected the suite that `qvec bench run` wrote beside its rows, found something else "
+            f"({first_line(error)}); remove the file to read the rows alone"
         ) from error
     return rows, read_context([out]), suite
 
 
 @contextmanager
 def _alone(out: Path, process: int) -> Iterator[None]:
-    """Refuse to write where another run does: its rows and ours would be the same ones twice."""
+    """Hold a lock on the folder, so that two runs do not count the same cells twice."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / f".{_rows_file(process)}.lock", timeout=0):
             yield
     except Timeout:
         raise DataError(
-            f"{out}: another run is writing to it; wait for its end, or name another folder with --out"
+            f"{out}: another run is writing to it; wait until it ends, or name another folder with --out"
         ) from None
     except OSError as error:
-        raise DataError(f"{out}: expected a folder to write rows to, found that it cannot be: {error}") from error
+        raise DataError(f"{out}: expected a folder to write rows to, but it cannot be used: {error}") from error
 
 
 def _claim(out: Path, suite: Suite) -> None:
-    """Write down the suite, or check that it is the one whose rows lie there."""
+    """Write the suite to the folder, or check that its rows are of this suite."""
     path, text = out / SUITE_FILE, suite.model_dump_json(indent=1) + "\n"
     if not path.exists():
         write_text(path, text)
     elif not path.is_file() or path.read_bytes() != text.encode():
         raise DataError(
-            f"{path}: expected the suite {suite.name} {suite.version} as it stands now, found another one, or another "
-            "wording of it, for which the rows there were counted; name another folder with --out"
+            f"{path}: expected the suite {suite.name} {suite.version} as it stands now, found another "
+            "suite or another version of it, which the rows there were counted for; name another folder with --out"
         )
 
 
 def _describe(suite: Suite, library: Library, out: Path) -> None:
-    """Write beside the rows what the names in them stand for."""
+    """Write the context beside the rows: the bases and tasks that the names in rows stand for."""
     names = [task.name for task in suite.tasks]
     context = Context(
         {receiver_name(base, name): Trained(base, name) for base in suite.bases for name in names},
@@ -153,7 +159,7 @@ def _describe(suite: Suite, library: Library, out: Path) -> None:
 
 
 def _parameters(base: str | Path) -> int:
-    """Of the backbone, without a head."""
+    """Number of parameters of the backbone, without a head."""
     model = load_classifier(base, head_required=False)
     return sum(tensor.numel() for tensor in backbone_tensors(model).values())
 
@@ -163,7 +169,7 @@ def _counted(out: Path) -> set[Key]:
 
 
 def _share(pending: list[Cell], state: PartialState) -> list[Cell]:
-    """This process's part: a run of neighbours, since those have a receiver in common."""
+    """This process's part of the cells: consecutive ones, because those share a receiver."""
     size, rest = divmod(len(pending), state.num_processes)
     start = state.process_index * size + min(state.process_index, rest)
     return pending[start : start + size + (state.process_index < rest)]
@@ -172,7 +178,7 @@ def _share(pending: list[Cell], state: PartialState) -> list[Cell]:
 def _count(suite: Suite, library: Library, out: Path, mine: list[Cell], state: PartialState) -> None:
     workers = worthwhile_workers(suite) if len(mine) >= MANY else 1
     if workers > 1:
-        rows = rows_by_crew(suite, library, mine, workers)
+        rows = rows_by_workers(suite, library, mine, workers)
     else:
         bench = Workbench(suite, library, state.device)
         rows = (bench.count(cell) for cell in mine)

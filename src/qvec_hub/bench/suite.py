@@ -1,34 +1,31 @@
-"""A suite: what is to be measured, as a YAML file that anybody can write.
+"""A suite: the measurements to make, as a YAML file that anybody can write.
 
-A suite names pretrained bases, tasks to fine-tune them on, grids to train vectors for, and what to measure on every
-receiver. `cells` says which single measurements that makes.
+A suite names pretrained bases, tasks to fine-tune them on, grids to train vectors for, and the measurements on every
+receiver. `cells` lists the single measurements.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..artifact.schema import REPO_ID
 from ..errors import DataError, QVecError
 from ..grid.grid import Grid
 from ..training.recipe import TrainingRecipe
 from ..util.untrusted import printable
-from ..vector.merge import METHODS
+from ..vector.merge import MERGE_METHODS
 from ..zoo.base import BASES
 from ..zoo.registry import tasks
+from .controls.registry import CONTROLS
+from .methods import known_method, proxied
 
-__all__ = ["CALIBRATED", "PROXIED", "SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
+__all__ = ["SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
 
-SUITES = Path(__file__).parent / "suites"  # those that come with the package
-CALIBRATED = ("gptq", "awq", "fitted", "tuned")  # with images of the receiver's own task
-Calibrated = Literal["gptq", "awq", "fitted", "tuned"]
-# With proxy images -> the rounding that these serve.
-PROXIED = {"proxy_gptq": "gptq", "proxy_fitted": "fitted", "proxy_tuned": "tuned"}
-Proxied = Literal["proxy_gptq", "proxy_fitted", "proxy_tuned"]
+SUITES = Path(__file__).parent / "suites"  # the suites of the package
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scale = Finite | Literal["unit", "recommended", "auto", "validation"]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
@@ -37,7 +34,7 @@ Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=96)]
 
 
 def _checked(parse: Any) -> BeforeValidator:
-    """Our own parsers inside pydantic: it takes a ValueError for a finding and shows where it was."""
+    """Run one of our parsers inside pydantic, which reports a ValueError with its place in the file."""
 
     def run(value: Any) -> Any:
         try:
@@ -46,6 +43,14 @@ def _checked(parse: Any) -> BeforeValidator:
             raise ValueError(str(error)) from error
 
     return BeforeValidator(run)
+
+
+def _control(value: Any) -> str:
+    return CONTROLS.get(value).name
+
+
+def _merge(value: Any) -> str | None:
+    return None if value is None else MERGE_METHODS.get(value).name
 
 
 def _recipe(value: Any) -> TrainingRecipe:
@@ -61,6 +66,9 @@ def _recipe(value: Any) -> TrainingRecipe:
 
 GridName = Annotated[Grid, _checked(Grid.parse)]
 Recipe = Annotated[TrainingRecipe, _checked(_recipe)]
+Method = Annotated[str, AfterValidator(known_method)]
+Control = Annotated[str, _checked(_control)]
+Merge = Annotated[str | None, _checked(_merge)]
 
 
 class Strict(BaseModel):
@@ -68,10 +76,13 @@ class Strict(BaseModel):
 
 
 class TaskSpec(Strict):
-    """A labeled dataset. ``digits`` alone stands for the zoo's task of that name.
+    """A labeled dataset; a name alone, such as ``digits``, is the zoo's task of that name.
 
-    epochs: of this task, where the recipe's do not fit. The other fields are as for `qvec_hub.data.images.load_images`;
-    `validation_split` is taken from the train split (10 %, at most 5,000 images) where there is none.
+    Attributes:
+        epochs: training epochs for this task; None takes the recipe's.
+        validation_split: None takes 10 % of the train split, at most 5,000 images, if the dataset has none.
+
+    The other fields are as for `qvec_hub.data.images.load_images`.
     """
 
     name: Name
@@ -99,7 +110,7 @@ class TaskSpec(Strict):
 
 
 class Images(Strict):
-    """How many images of a split are used, evenly spread; all where it is null. Calibration takes train images."""
+    """Number of images to use from each split, evenly spread; null is all. Calibration uses train images."""
 
     train: Limit | None = None
     validation: Limit | None = None
@@ -108,48 +119,53 @@ class Images(Strict):
 
 
 class Measure(Strict):
-    """One kind of measurement, done on every receiver and each of `grids` (the suite's, where left out).
+    """One kind of measurement, made on every receiver and each grid.
 
-    donors: ``each`` (one at a time, also the receiver's own as a ceiling) or ``others`` (all but the receiver's
-    own, merged by `merge`). scales: numbers, ``unit``, ``recommended``, ``auto`` (see `qvec_hub.choose_scale`), or
-    ``validation``: the best of the suite's `validation_scales` on the receiver's validation split. A ``proxy_`` method
-    goes with donors or without. controls: what is measured beside the vector, in its
-    place.
+    Attributes:
+        method: a method of a row; a ``proxy_`` method works with donors or without.
+        grids: grids to round receivers to; None takes the suite's.
+        donors: ``each`` (one at a time, also the receiver's own as a ceiling) or ``others`` (all but the receiver's
+            own, merged by `merge`).
+        merge: a merge method, needed with ``others``.
+        scales: numbers, ``unit``, ``recommended``, ``auto`` (see `qvec_hub.choose_scale`), or ``validation``: the best
+            of the suite's `validation_scales` on the receiver's validation split.
+        controls: controls to measure in the vector's place as well.
     """
 
-    method: Literal["fp", "ptq", "own_qat", "qvec"] | Proxied | Calibrated
+    method: Method
     grids: tuple[GridName, ...] | None = Field(default=None, min_length=1)
     donors: Literal["each", "others"] | None = None
-    merge: str | None = None
+    merge: Merge = None
     scales: tuple[Scale, ...] = ()
-    controls: tuple[Literal["random", "shuffle", "task_vector"], ...] = ()
+    controls: tuple[Control, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Measure:
         about_vectors = bool(self.donors or self.merge or self.scales or self.controls)
-        vector = self.method == "qvec" or (self.method in PROXIED and about_vectors)
+        vector = self.method == "qvec" or bool(proxied(self.method) and about_vectors)
         if vector and (self.donors is None or not self.scales):
             raise ValueError(f"method {self.method!r} needs donors (each or others) and scales, such as [unit]")
         if not vector and about_vectors:
             raise ValueError(f"donors, merge, scales and controls go with method 'qvec', not with {self.method!r}")
-        if self.method in PROXIED and "validation" in self.scales:
+        if proxied(self.method) and "validation" in self.scales:
             raise ValueError(f"the scale 'validation' goes with method 'qvec', not with {self.method!r}")
         if vector and (self.donors == "others") != (self.merge is not None):
             raise ValueError("merge goes with 'donors: others', and is needed there, such as mean")
-        if self.merge is not None and self.merge not in METHODS:
-            raise ValueError(f"merge: expected one of {', '.join(METHODS)}, found {self.merge!r}")
-        if self.donors == "others" and "task_vector" in self.controls:
-            raise ValueError("the control task_vector is of one donor; expected donors: each")
+        single = [name for name in self.controls if CONTROLS.get(name).single_donor]
+        if self.donors == "others" and single:
+            raise ValueError(f"the control {single[0]} is of one donor; expected donors: each")
         if self.method == "fp" and self.grids:
             raise ValueError("method 'fp' is not quantized, so it has no grids")
         return self
 
 
 class Suite(Strict):
-    """What is measured: see the module's first lines and the files in `SUITES` for examples.
+    """The measurements to make; see the files in `SUITES` for examples.
 
-    bases: zoo bases (``base-xs``) or Hub ids. receivers, donors: names of tasks; all of them where left out.
-    grids: what vectors are trained for and, unless a measure says otherwise, what receivers are rounded to.
+    Attributes:
+        bases: zoo bases (``base-xs``) or Hub ids.
+        receivers, donors: names of tasks; None takes all.
+        grids: grids to train vectors for and, unless a measure names others, to round receivers to.
     """
 
     name: Name
@@ -178,12 +194,12 @@ class Suite(Strict):
             if base not in BASES and not REPO_ID.accepts(base):
                 raise ValueError(f"bases: expected {', '.join(BASES)} or a Hub id such as org/name, found {base!r}")
         short = [base.rpartition("/")[2] for base in self.bases]
-        if len(set(short)) < len(short):  # which is what their models and rows are called by
+        if len(set(short)) < len(short):  # models and rows are named by it
             raise ValueError("bases: expected names that differ behind the slash; measure these in suites of their own")
         for role in ("receivers", "donors"):
-            strangers = set(getattr(self, role) or ()) - set(names)
-            if strangers:
-                raise ValueError(f"{role}: {min(strangers)!r} is none of the tasks ({', '.join(names)})")
+            unknown = set(getattr(self, role) or ()) - set(names)
+            if unknown:
+                raise ValueError(f"{role}: {min(unknown)!r} is none of the tasks ({', '.join(names)})")
         trained = (each for each in self.measure if each.method in ("qvec", "own_qat") or each.donors)
         for grid in (grid for each in trained for grid in each.grids or ()):
             if grid not in self.grids:
@@ -194,18 +210,18 @@ class Suite(Strict):
         return next(task for task in self.tasks if task.name == name)
 
     def narrowed(self, **chosen: list[str] | None) -> Suite:
-        """The suite with some bases, tasks, receivers or donors alone: ``suite.narrowed(bases=["base-xs"])``.
+        """Return the suite with only some bases, tasks, receivers or donors: ``suite.narrowed(bases=["base-xs"])``.
 
         Raises:
-            DataError: on one that the suite does not have.
+            DataError: when the suite does not have one of them.
         """
         names = {task.name: task for task in self.tasks}
         changes: dict[str, Any] = {}
         for role, wanted in chosen.items():
             known = dict(zip(self.bases, self.bases, strict=True)) if role == "bases" else names
-            strangers = [name for name in wanted or () if name not in known]
-            if strangers:
-                raise DataError(f"suite {self.name}: expected {role} among {', '.join(known)}, found {strangers[0]!r}")
+            unknown = [name for name in wanted or () if name not in known]
+            if unknown:
+                raise DataError(f"suite {self.name}: expected {role} among {', '.join(known)}, found {unknown[0]!r}")
             if wanted:
                 kept = [name for name in known if name in wanted]
                 changes[role] = tuple(names[name] for name in kept) if role == "tasks" else tuple(kept)
@@ -213,7 +229,7 @@ class Suite(Strict):
 
 
 class _NoKeyTwice(yaml.SafeLoader):
-    """Plain YAML in which no key stands twice: the last one would count without a word."""
+    """YAML that refuses duplicate keys, of which YAML itself silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
@@ -224,10 +240,10 @@ class _NoKeyTwice(yaml.SafeLoader):
 
 
 def load_suite(source: str | Path) -> Suite:
-    """A suite that comes with the package, by its name, or the one in a YAML file.
+    """Load a suite of the package by its name, or a suite from a YAML file.
 
     Raises:
-        DataError: there is none, or it says something that makes no sense; each finding is named with its place.
+        DataError: when there is none, or it is not valid; the message names each error with its place in the file.
     """
     path = Path(str(source))
     if path.suffix not in (".yaml", ".yml"):
@@ -253,7 +269,3 @@ def _findings(error: ValidationError) -> str:
         for found in error.errors()[:5]
     ]
     return "; ".join(shown)
-
-
-assert get_args(Calibrated) == CALIBRATED
-assert get_args(Proxied) == tuple(PROXIED)

@@ -1,4 +1,4 @@
-"""How alike two tasks look to a base: recorded with the rows, so that near and far transfers can be told apart."""
+"""The similarity of tasks under a base; recorded with rows to tell near transfers from far ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..backbone.checkpoint import load_classifier
-from ..evaluation.images import PreprocessedImages, load_processor, preprocess
+from ..backbone.processor import load_processor
+from ..evaluation.images import PreprocessedImages, preprocess
 from .model_store import Library
 from .splits import load_task_split
 from .suite import Suite
@@ -21,7 +22,7 @@ Similarity = dict[str, dict[str, float]]  # task -> task -> -1 … 1
 
 
 def task_similarity(suite: Suite, library: Library, base: str, done: Callable[[str], None]) -> Similarity:
-    """For every pair of a suite's tasks, how well the classes of the one find a likeness among the other's.
+    """Measure the similarity of every pair of a suite's tasks, from -1 to 1.
 
     A class's prototype is the mean embedding of its validation images under the pretrained base, minus the mean of
     all tasks' prototypes. Two tasks' similarity is the mean, over the classes of both, of the largest cosine with a
@@ -32,7 +33,7 @@ def task_similarity(suite: Suite, library: Library, base: str, done: Callable[[s
     """
     source = library.base(base)
     model = load_classifier(source, head_required=False).eval()
-    processor = load_processor(model, source)
+    processor = load_processor(source)
     found = {}
     for task in suite.tasks:
         images = preprocess(load_task_split(task, "validation", suite.images), processor)

@@ -38,18 +38,18 @@ SHARED = 64  # images of a zoo task that travel with its vector
 
 @quiet_transformers()
 def build_library(suite: Suite, library: Library, say: Callable[[str], None], pretrain: bool = False) -> int:
-    """Train and record everything that is missing; what is finished is not touched.
+    """Train all missing models and record their similarity; finished ones are not touched.
 
     Args:
         say: called with one line at each step.
-        pretrain: make the zoo's bases too, instead of taking those that come with the package.
+        pretrain: also pretrain the zoo's bases instead of using those of the package.
 
     Returns:
-        How many tasks something was trained for.
+        Number of tasks that models were trained for.
 
     Raises:
-        DataError: a dataset cannot be read or has no such split.
-        QVecError: whatever `train_donors` raises.
+        DataError: when a dataset cannot be read or has no such split.
+        QVecError: as `train_donors`.
     """
     show = processes().is_main_process
     real_path(library.root)
@@ -59,7 +59,7 @@ def build_library(suite: Suite, library: Library, say: Callable[[str], None], pr
     if pretrain:
         _pretrain(suite, library, say)
     if jobs:
-        say(f"training the models of {len(jobs)} tasks in {library.root}, once and for all")
+        say(f"training the models of {len(jobs)} tasks in {library.root}, which is done once")
     with counting("training tasks", len(jobs), show and bool(jobs)) as advance, _mapping(suite) as mapping:
         for _ in mapping(partial(_train, suite, library), jobs):
             advance(1)
@@ -71,10 +71,10 @@ def build_library(suite: Suite, library: Library, say: Callable[[str], None], pr
 
 
 def recorded_similarity(suite: Suite, library: Library, base: str) -> Similarity | None:
-    """How alike the suite's tasks look to a base, if that has been recorded for all of them.
+    """Read the similarity of the suite's tasks under a base; None if it is not recorded for all of them.
 
     Raises:
-        DataError: a damaged file.
+        DataError: when the file is damaged.
     """
     path = library.similarity(base)
     if not path.is_file():
@@ -91,7 +91,7 @@ def recorded_similarity(suite: Suite, library: Library, base: str) -> Similarity
 
 @contextmanager
 def _mapping(suite: Suite) -> Iterator[Callable[..., Iterable[None]]]:
-    """How to go through jobs: one after the other, or side by side."""
+    """Yield a function that maps jobs, one after the other or in worker processes."""
     workers = worthwhile_workers(suite)
     if workers == 1:
         yield map
@@ -117,7 +117,7 @@ def _pretrain(suite: Suite, library: Library, say: Callable[[str], None]) -> Non
 
 
 def _missing(suite: Suite, library: Library) -> list[Job]:
-    """The tasks that something has yet to be trained for, in the suite's order."""
+    """Tasks with missing models, in the suite's order."""
     jobs = [(base, seed, task.name) for base in suite.bases for seed in suite.seeds for task in suite.tasks]
     return [job for job in jobs if any(not library.vector(*job, grid).is_dir() for grid in suite.grids)]
 

@@ -1,4 +1,4 @@
-"""The vectors that cells add: opened once, merged, or with a control in their place."""
+"""The vectors of cells: opened once, merged, or replaced by a control."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from ..results.row import DonorUse
 from ..vector.merge import merge
 from ..vector.vector import QuantizationVector
-from .baselines.controls import random_like, shuffled, task_vector_like
 from .cells import Cell
+from .controls.registry import CONTROLS
 from .model_store import Library, donor_name
 from .receiver import Vector
 
@@ -26,40 +26,36 @@ class Donors:
     def __init__(self, library: Library, memory: int = MEMORY) -> None:
         self.library, self.memory = library, memory
         self._opened: dict[Path, QuantizationVector] = {}
-        self._task_vectors: dict[QuantizationVector, QuantizationVector] = {}
+        self._controls: dict[tuple[str, QuantizationVector], QuantizationVector] = {}
         self._kept: dict[QuantizationVector, Vector] = {}
         self._revision = cache(revision_of)
 
     def vector(self, cell: Cell) -> QuantizationVector:
-        """What a cell adds, before it is scaled: one vector, several merged, or a control of either.
+        """The vector of a cell before scaling: one vector, several merged, or a control of either.
 
         Raises:
-            ArtifactError: a vector that is not in the library, or is damaged.
+            ArtifactError: when a vector is not in the library, or is damaged.
         """
         vectors = [self._open(cell, donor) for donor in cell.donors]
         whole = merge(vectors, cell.merge) if cell.merge else vectors[0]
-        # Every pair has a control of its own: with one for all, chance would favour or harm all of them together.
+        # Each pair gets its own control: one for all would favour or harm all of them together by chance.
         seed = zlib.crc32(f"{cell.receiver} {cell.donors}".encode())
-        if cell.control == "random":
-            return random_like(whole, seed)
-        if cell.control == "shuffle":
-            return shuffled(whole, seed)
-        return self._task_vector(cell, whole) if cell.control == "task_vector" else whole
+        return whole if cell.control is None else self._control(cell, whole, seed)
 
     def tensors(self, vector: QuantizationVector) -> Vector:
-        """A vector's tensors in memory; those of single donors stay there, as far as there is room."""
+        """A vector's tensors in memory; those of single donors are kept while memory allows."""
         if vector in self._kept:
             return self._kept[vector]
         tensors = {name: vector[name] for name in vector}
         size = sum(tensor.nbytes for tensor in tensors.values())
-        shared = *self._opened.values(), *self._task_vectors.values()
+        shared = *self._opened.values(), *self._controls.values()
         if vector in shared and size <= self.memory:
             self.memory -= size
             self._kept[vector] = tensors
         return tensors
 
     def used(self, cell: Cell) -> tuple[DonorUse, ...]:
-        """A cell's donors as its row names them; a local vector's revision is the hash of what it holds."""
+        """A cell's donors as named in its row; a local vector's revision is the hash of its content."""
         if cell.grid is None:
             return ()
         weight = 1 / len(cell.donors) if cell.merge else 1.0
@@ -68,11 +64,20 @@ class Donors:
             for donor in cell.donors
         )
 
-    def _task_vector(self, cell: Cell, vector: QuantizationVector) -> QuantizationVector:
-        if vector not in self._task_vectors:
-            finetuned = self.library.fp(cell.base, cell.seed, cell.donors[0])
-            self._task_vectors[vector] = task_vector_like(vector, finetuned, self.library.base(cell.base))
-        return self._task_vectors[vector]
+    def _control(self, cell: Cell, vector: QuantizationVector, seed: int) -> QuantizationVector:
+        """A control of a vector; one that depends on a donor's models is kept, because loading them takes long."""
+        control = CONTROLS.get(cell.control)
+        key = (control.name, vector)
+        if key in self._controls:
+            return self._controls[key]
+
+        def models() -> tuple[Path, str | Path]:
+            return self.library.fp(cell.base, cell.seed, cell.donors[0]), self.library.base(cell.base)
+
+        made = control.make(vector, seed, models)
+        if control.single_donor:
+            self._controls[key] = made
+        return made
 
     def _open(self, cell: Cell, donor: str) -> QuantizationVector:
         assert cell.grid is not None
@@ -83,7 +88,7 @@ class Donors:
 
 
 def revision_of(vector: QuantizationVector) -> str | None:
-    """``sha256:…`` of what a local vector holds, its tensors and pictures, which serves as its revision."""
+    """``sha256:…`` of a local vector's tensors and images, used as its revision."""
     if vector.config.tensors is None:
         return None
     images = vector.images()

@@ -1,7 +1,7 @@
-"""Count some rows anew: from the models they name, by the way everybody loads them.
+"""Count some rows again from the models they name, the way a user would.
 
-Where it can be, a row is not counted on the bench that made it but by `qvec_hub.from_pretrained` and
-`qvec_hub.evaluate`: packed layers, a model of its own, the dataset read again.
+Where possible, a row is counted with `qvec_hub.from_pretrained` and `qvec_hub.evaluate` instead of the benchmark's own
+code: with packed layers, a newly loaded model and the dataset read again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from ..vector.vector import QuantizationVector
 from .cells import cells, key_of_row
 from .context import Context
 from .measure import BATCH, Workbench
+from .methods import proxied
 from .model_store import Library
 from .receiver import hash_of
 from .splits import ZOO, load_task_split
-from .suite import PROXIED, Images, Suite, TaskSpec
+from .suite import Images, Suite, TaskSpec
 from .vector_cache import revision_of
 from .workers import processes
 
@@ -38,7 +39,7 @@ TOLERANCE = 0.005  # of the images, with other software or on another device tha
 
 @dataclass(frozen=True)
 class Check:
-    """A row and what it came to when it was counted again; `why` it was not, or does not reproduce."""
+    """A row and its second count; `why` says why it was not counted or does not reproduce."""
 
     row: Row
     correct: int | None
@@ -46,7 +47,7 @@ class Check:
 
     @property
     def reproduces(self) -> bool | None:
-        """None where the row could not be counted again."""
+        """Whether the row reproduces; None if it could not be counted again."""
         return None if self.correct is None else not self.why
 
 
@@ -62,8 +63,8 @@ def verify(
 ) -> list[Check]:
     """Count a random sample of rows again.
 
-    With the software, the device and the image backend of the row the counts must be equal; otherwise they may
-    differ by `TOLERANCE` of the images.
+    Counts must be equal when software, device and image backend are the row's; otherwise they may differ by the share
+    `TOLERANCE` of the images.
 
     Args:
         sample: how many rows; all by default. seed: draws them.
@@ -89,7 +90,7 @@ def verify(
 
 
 def _difference(row: Row, correct: int) -> str:
-    """Why the two counts are not one result; empty if they are."""
+    """Why the two counts differ too much; empty if they do not."""
     other = {name for name, version in library_versions().items() if row.versions.get(name) != version}
     allowed = TOLERANCE * row.n if other or row.device != _device() else 0
     apart = abs(correct - row.correct)
@@ -106,7 +107,7 @@ class _Again:
         self.bench = Workbench(suite, library, torch.device(_device())) if suite and library else None
 
     def count(self, row: Row) -> int:
-        loads = row.method in ("fp", "ptq", "qvec", *PROXIED)
+        loads = row.method in ("fp", "ptq", "qvec") or proxied(row.method)
         if loads and row.control is None and row.merge in (None, "mean"):
             return self._by_loading(row)
         cell = self.cells.get(key_of_row(row))
@@ -123,7 +124,7 @@ class _Again:
         source, revision = self._receiver(row)
         scale = 1.0 if row.scale is None else row.scale
         vectors = [self._donor(row, donor) for donor in row.donors] or None
-        rounding = PROXIED.get(row.method, "nearest")
+        rounding = proxied(row.method) or "nearest"
         model = from_pretrained(
             source, vector=vectors, weights=row.grid, scale=scale, rounding=rounding, revision=revision
         )
@@ -144,7 +145,7 @@ class _Again:
         return found.correct
 
     def _receiver(self, row: Row) -> tuple[str | Path, str | None]:
-        """A folder with the very weights of the row, or a Hub id and its commit."""
+        """A folder with exactly the row's weights, or a Hub id and its commit."""
         known = self.context.receivers.get(row.receiver)
         if known and self.library:
             folder = self.library.fp(known.base, row.seed, known.task)

@@ -24,36 +24,36 @@ from .measure import Workbench
 from .model_store import Library
 from .suite import Suite
 
-__all__ = ["be_a_worker", "processes", "rows_by_crew", "worthwhile_workers"]
+__all__ = ["be_a_worker", "processes", "rows_by_workers", "worthwhile_workers"]
 
 PATIENCE = 10.0  # seconds
 
-Crew = dict[Connection, BaseProcess]  # workers by the line that each listens to
+WorkersByPipe = dict[Connection, BaseProcess]  # worker processes by our end of their pipe
 
 
-def rows_by_crew(suite: Suite, library: Library, cells: Sequence[Cell], workers: int) -> Generator[Row]:
-    """The row of every cell, on the CPU, in the order in which they are counted.
+def rows_by_workers(suite: Suite, library: Library, cells: Sequence[Cell], workers: int) -> Generator[Row]:
+    """Count every cell on worker processes on the CPU; yield each row as it is counted.
 
-    A worker takes a whole receiver at a time, so that each is opened once; it begins no cell before the caller has
-    taken in the row of its last one.
+    A worker takes all cells of one receiver, so that each model is opened once, and begins a cell only after the caller
+    has received the row of the one before.
 
     Args:
-        cells: those of one receiver next to each other.
-        workers: at most; there are no more of them than receivers.
+        cells: sorted so that those of one receiver are next to each other.
+        workers: largest number of processes; at most one for each receiver is started.
 
     Raises:
-        QVecError: whatever `Workbench.count` raises, or a worker that was ended from outside.
+        QVecError: as `Workbench.count`, or when a worker process was killed.
     """
     receivers = [list(group) for _, group in groupby(cells, lambda cell: (cell.base, cell.seed, cell.receiver))]
     todo = iter(receivers)
-    with _crew(suite, library, min(workers, len(receivers))) as crew:
-        streams = {line: chain.from_iterable(todo) for line in crew}  # whoever is done takes the next receiver
+    with _started_workers(suite, library, min(workers, len(receivers))) as started:
+        streams = {line: chain.from_iterable(todo) for line in started}  # a free worker takes the next receiver
         for line, stream in streams.items():
             _ask(line, next(stream))
         while streams:
             ready = wait(list(streams))
             for line in [line for line in streams if line in ready]:
-                yield _answer(line, crew[line])
+                yield _answer(line, started[line])
                 cell = next(streams[line], None)
                 if cell is None:
                     del streams[line]
@@ -62,20 +62,20 @@ def rows_by_crew(suite: Suite, library: Library, cells: Sequence[Cell], workers:
 
 
 @contextmanager
-def _crew(suite: Suite, library: Library, workers: int) -> Iterator[Crew]:
+def _started_workers(suite: Suite, library: Library, workers: int) -> Iterator[WorkersByPipe]:
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    crew: Crew = {}
+    started: WorkersByPipe = {}
     try:
         for _ in range(workers):
             ours, theirs = spawn.Pipe()
-            crew[ours] = spawn.Process(target=_work, args=(theirs, suite, library), daemon=True)
-            crew[ours].start()
+            started[ours] = spawn.Process(target=_work, args=(theirs, suite, library), daemon=True)
+            started[ours].start()
             theirs.close()  # the worker's copy is then the only one: when it ends, so does the line
-        yield crew
+        yield started
     finally:
-        for line in crew:
+        for line in started:
             line.close()  # which ends the worker, once it is through with its cell
-        for worker in crew.values():
+        for worker in started.values():
             worker.join(PATIENCE)
             worker.terminate()
             worker.join()

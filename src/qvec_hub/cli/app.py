@@ -1,10 +1,11 @@
-"""The typer application, how errors end, and how results are printed."""
+"""The typer application, and how results are printed."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -13,36 +14,53 @@ from rich.table import Table
 from rich.text import Text
 
 from ..util.untrusted import printable
+from ..version import __version__
 from .ending import MAX_MESSAGE, ending_in_one_line
 
 __all__ = ["app", "console", "emit", "main", "note", "number_or_word", "print_table"]
 
 app = typer.Typer(
     name="qvec",
-    help="Quantization vectors for Vision Transformers: share them, apply them, measure them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
 console = Console(stderr=True, emoji=False)  # progress and notes; stdout carries results alone
 
 
+@app.callback()
+def qvec(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Quantization vectors for Vision Transformers: share them, apply them, measure them."""
+
+
 def emit(result: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print a command's result: one JSON object, or the text made for people."""
+    """Print a command's result: one JSON object, or text."""
     print(json.dumps(result) if as_json else text)
 
 
 def note(message: str) -> None:
-    """One line for the person watching; never on stdout."""
+    """Print one line on stderr for the person at the terminal, never on stdout."""
     console.print(printable(message, MAX_MESSAGE), highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]], folding: Collection[str] | None = None) -> None:
-    """A table on stdout: drawn on a terminal, tab-separated lines elsewhere.
+    """Print a table on stdout: drawn on a terminal, tab-separated lines elsewhere.
 
     Args:
-        folding: columns that are folded where the terminal is narrow; the others stay whole. None folds all.
+        folding: columns to fold on a narrow terminal; the others stay whole. None folds all.
     """
     out = Console(emoji=False)
     if not out.is_terminal:
@@ -60,7 +78,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]], folding: 
 
 
 def number_or_word(text: str) -> float | str:
-    """An option that takes a number or a word."""
+    """Parse an option that takes a number or a word."""
     try:
         return float(text)
     except ValueError:
@@ -68,13 +86,11 @@ def number_or_word(text: str) -> float | str:
 
 
 def main() -> None:
-    """Run the command line: bad input ends in one line on stderr and exit code 1, bad usage in 2.
+    """Run the command line. Exit codes: 1 after bad input, with one line on stderr; 2 after a usage error.
 
-    Ctrl-C and a request to end (SIGTERM) leave no scratch files behind: exit codes 130 and 143.
+    Ctrl-C (130) and SIGTERM (143) leave no scratch files behind.
     """
     with ending_in_one_line():
-        if not console.is_terminal:
-            from transformers.utils import logging
-
-            logging.disable_progress_bar()  # a bar in a log file is noise
+        if not console.is_terminal:  # a bar in a log file is noise
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # transformers reads it, too, when it is imported
         app()

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, emit, number_or_word
+from .variants import choices
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["apply"]
 
-MOST_IMAGES = 512  # of a dataset that takes the place of proxy images
-WATCHED = {None: "", "proxies": " on proxy images", "own_images": " on your images (not zero-shot)"}
+MOST_IMAGES = 512  # calibration images taken from a dataset
+SHOWN = {None: "", "proxies": " on proxy images", "own_images": " on your images (not zero-shot)"}
 
 
 @app.command(
@@ -26,34 +27,40 @@ def apply(
     receiver: Annotated[str, typer.Argument(help="The float model: a folder or a Hub repo id, id@revision allowed.")],
     out: Annotated[Path, typer.Option(help="Folder for the quantized model.")],
     vector: Annotated[
-        list[str] | None, typer.Option(help="A vector; repeat for the mean of several; none: plain PTQ.")
+        list[str] | None,
+        typer.Option(
+            help="A vector: a folder or a Hub repo id. Repeat it for the mean of several; leave it out for plain PTQ."
+        ),
     ] = None,
-    weights: Annotated[str, typer.Option(help="int2 … int8, or a grid such as int2-channel-mse.")] = "int3",
+    weights: Annotated[
+        str, typer.Option(help="The grid: int2 … int8, or a full name such as int2-channel-mse.")
+    ] = "int3",
     scale: Annotated[
         str | None,
         typer.Option(
-            help="A number, 'recommended', or 'auto': chosen on proxy images. By default auto for several "
-            "vectors, recommended for one.",
+            help="Factor of the vector: a number, 'recommended' (from the vector's config) or 'auto' (chosen on "
+            "proxy images). Default: auto for several vectors, recommended for one.",
             show_default=False,
         ),
     ] = None,
     rounding: Annotated[
         str | None,
         typer.Option(
-            help="nearest, gptq (error feedback), fitted (and fitted scales) or tuned (and all scales tuned together). "
-            "By default tuned for several vectors, nearest for one.",
+            help=f"One of {choices('rounding')}. Default: tuned for several vectors, nearest for one.",
             show_default=False,
         ),
     ] = None,
     images: Annotated[
         str | None,
         typer.Option(
-            help="A folder of pictures or a dataset to use in the place of proxy images; then it is not zero-shot."
+            help="A folder or dataset of calibration images instead of proxy images; the result is then not zero-shot."
         ),
     ] = None,
-    check_lineage: Annotated[bool, typer.Option(help="Refuse receivers of another base.")] = True,
+    check_lineage: Annotated[
+        bool, typer.Option(help="Refuse a receiver that does not descend from the vector's base.")
+    ] = True,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a model in --out that is no earlier quantized one.")
+        bool, typer.Option("--overwrite", help="Also replace a model in --out that qvec_hub did not quantize.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -98,22 +105,23 @@ def apply(
     text = (
         f"{out}: {len(layers)} layers, {quantized:,} weights at {8 * packed / quantized:.2f} bits, "
         f"{size / 1e6:.1f} MB on disk, scale {record['scale']:g}{_curve(record['scale_curve'])}, "
-        f"rounding {record['rounding']}{WATCHED[record['watched']]}\n"
+        f"rounding {record['rounding']}{SHOWN[record['watched']]}\n"
         f"Load it with: import qvec_hub; AutoModelForImageClassification.from_pretrained({str(out)!r})"
     )
     emit(result, text, as_json)
 
 
 def _curve(points: list[list[float]] | None) -> str:
-    """What a scale was chosen by, for people."""
+    """The divergences that a scale was chosen by, as text."""
     if points is None:
         return ""
     return " (divergence " + ", ".join(f"{found:.3g} at {scale:g}" for scale, found in points) + ")"
 
 
 def _pixels(images: str, receiver: str) -> Tensor:
-    """Pictures as the receiver's processor makes them, evenly spread."""
-    from ..evaluation.images import load_processor, preprocess
-    from .pictures import picture_dataset
+    """Calibration images as the receiver's processor makes them, evenly spread over the dataset."""
+    from ..backbone.processor import load_processor
+    from ..evaluation.images import preprocess
+    from .image_dataset import image_dataset
 
-    return preprocess(picture_dataset(images), load_processor(None, receiver), limit=MOST_IMAGES).pixel_values
+    return preprocess(image_dataset(images), load_processor(receiver), limit=MOST_IMAGES).pixel_values

@@ -1,4 +1,4 @@
-"""``qvec bench``: what works?"""
+"""``qvec bench``: run suites, report, submit and verify rows."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ def run(
     suite: Annotated[
         str,
         typer.Argument(
-            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, vision-22, or a .yaml file.", show_default=False
+            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, vision-22, or a .yaml file of your own.",
+            show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the rows; a started one is continued.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the rows; an interrupted run there is continued.", show_default=False)
+    ],
     models: Annotated[
         Path | None, typer.Option(help="Folder of the trained models.", show_default="OUT/models")
     ] = None,
@@ -39,10 +42,10 @@ def run(
     donor: Annotated[list[str] | None, typer.Option(help="Only this donor's task; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Run a suite: one row for every receiver, method, grid, donor and scale.
+    """Run a suite: count one row for every receiver, method, grid, donor and scale.
 
-    Models that are not there yet are trained first. Each row is on the disk before the next is begun: a run that was
-    killed goes on where it was. Several processes (accelerate launch, torchrun) share the work.
+    Missing models are trained first. Each row is on the disk before the next one begins, so an interrupted run
+    continues where it ended. Several processes (accelerate launch, torchrun) share the work.
     """
     from ..bench.runner import run_suite
     from ..bench.suite import load_suite
@@ -63,19 +66,20 @@ def run(
 @bench_app.command(epilog="Example: qvec bench verify runs/zoo-mini --sample 20")
 def verify(
     rows: Annotated[
-        str, typer.Argument(help="A run's folder, a file of rows, or a results repository.", show_default=False)
+        str,
+        typer.Argument(help="Folder of a run, a file of rows, or a results dataset on the Hub.", show_default=False),
     ],
-    sample: Annotated[int, typer.Option(min=1, help="How many rows, drawn at random.")] = 10,
-    seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
+    sample: Annotated[int, typer.Option(min=1, help="Number of rows to count again, drawn at random.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     models: Annotated[
         Path | None, typer.Option(help="Folder of the trained models.", show_default="models in the run's folder")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count a random sample of rows again, from the models they name, and say which ones reproduce.
+    """Count a random sample of rows again, from the models they name, and list which rows reproduce.
 
-    On the same software and device the counts must be equal; otherwise half a percent of the images may differ.
-    Ends with exit code 1 when a row does not reproduce.
+    With the same software and device the counts must be equal; otherwise up to 0.5 % of the images may differ.
+    Exits with code 1 when a row does not reproduce.
     """
     from ..bench.model_store import Library
     from ..bench.runner import open_run

@@ -1,4 +1,4 @@
-"""``qvec demo``: the whole method, here and now."""
+"""``qvec demo``: the whole method on this machine, in minutes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["demo"]
 
 @app.command(epilog="Example: qvec demo --out demo_output")
 def demo(
-    out: Annotated[Path, typer.Option(help="A new folder for models, vectors, rows and the picture.")] = Path(
+    out: Annotated[Path, typer.Option(help="A new folder for models, vectors, rows and a figure.")] = Path(
         "demo_output"
     ),
     weights: Annotated[str, typer.Option(help="The grid of donors and receivers.")] = "int2-channel-absmax",
@@ -24,7 +24,7 @@ def demo(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train small donors, share their vectors with each other's tasks at 2 bits, and count what it brings.
+    """Train small donors, apply their vectors to each other's tasks at 2 bits, and count the accuracy.
 
     Needs no network and no GPU; takes a few minutes on two cores.
     """
@@ -41,26 +41,26 @@ def demo(
         if not out.is_dir():
             raise QVecError(f"{out}: is a file; name a new folder with --out")
         if any(out.iterdir()) and not (out / MARK).exists():
-            raise QVecError(f"{out}: is not empty and no earlier demo; name a new folder with --out")
+            raise QVecError(f"{out}: is not empty and not of an earlier demo; name a new folder with --out")
         remove_demo(out, settings)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
     start = time.perf_counter()
     rows = run_demo(out, settings, note, hub)
-    picture = out / "accuracy_against_scale.png"
-    draw(rows, settings, picture)
+    figure = out / "accuracy_against_scale.png"
+    draw(rows, settings, figure)
     seconds = time.perf_counter() - start
     if as_json:
-        found = {"weights": weights, "seconds": seconds, "picture": str(picture)}
+        found = {"weights": weights, "seconds": seconds, "picture": str(figure)}
         emit({**found, "rows": [row.to_dict() for row in rows]}, "", True)
         return
     print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows, settings))
     print(
         f"One donor: the vectors of the other {len(settings.tasks) - 1} tasks, one at a time, pooled. Scale "
         f"{settings.scale:g} throughout, but for the default: all other vectors, with scale and codes found on the "
-        "pictures that they carry. No receiver image was used for any of it but own QAT.\n"
-        f"Picture: {picture}\nRows: {out / ROWS_FILE}\n{seconds:.0f} seconds"
+        "images that they carry. No receiver image was used for any of it but own QAT.\n"
+        f"Figure: {figure}\nRows: {out / ROWS_FILE}\n{seconds:.0f} seconds"
     )
 
 
-MARK = ".qvec-demo"  # tells a folder that may be written over from one that may not
+MARK = ".qvec-demo"  # marks a folder that another demo may replace

@@ -1,4 +1,4 @@
-"""How a command line ends: in one line on stderr and an exit code, whatever went wrong."""
+"""End a command in one line on stderr and an exit code, whatever went wrong."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..util.untrusted import printable
 
 __all__ = ["MAX_MESSAGE", "ending_in_one_line"]
 
-MAX_MESSAGE = 20_000  # one that names hundreds of tensors is shown whole, a stranger's book is not
-SHOW_TRACEBACK = "QVEC_TRACEBACK"  # set, it shows where an error comes from that is none of the user's
+MAX_MESSAGE = 20_000  # characters: enough for hundreds of tensor names, a limit for untrusted text
+SHOW_TRACEBACK = "QVEC_TRACEBACK"  # if set, unexpected errors show their traceback
 
 
 @contextmanager
 def ending_in_one_line() -> Iterator[None]:
-    """Exit with 1 after bad input, an error of the system or a fault of ours, with 143 when told to end (SIGTERM).
+    """Exit with 1 after bad input, a system error or a bug, and with 143 after SIGTERM.
 
-    Warnings are one line each, text that the terminal cannot show is escaped, and a reader of stdout that has seen
-    enough (``| head``) is no error to tell of.
+    Warnings take one line each, text that the terminal cannot show is escaped, and a closed stdout (``| head``) is not
+    reported.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # a stream of the caller's own

@@ -1,4 +1,4 @@
-"""``qvec eval``: how good is a model on a dataset?"""
+"""``qvec eval``: count how many images of a dataset a model gets right."""
 
 from __future__ import annotations
 
@@ -20,24 +20,32 @@ def eval_command(
     dataset: Annotated[
         str, typer.Argument(help="Hub id, folder of class folders, parquet, saved dataset, or zoo:NAME.")
     ],
-    split: Annotated[str | None, typer.Option(help="By default test, or the only split there is.")] = None,
-    config: Annotated[str | None, typer.Option(help="Configuration of the dataset.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split to evaluate. Default: test, or the dataset's only split.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration (subset) of the dataset.")] = None,
     dataset_revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
-    image_column: Annotated[str | None, typer.Option(help="Needed where it cannot be told.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="Needed where it cannot be told.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many images, evenly spread over the split.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Model to count agreement with.")] = None,
-    vector: Annotated[list[str] | None, typer.Option(help="Vector to add first, repo or folder; repeatable.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="Column of images, if it cannot be guessed.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of labels, if it cannot be guessed.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a forward pass.")] = 32,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate only this many images, evenly spread over the split.")
+    ] = None,
+    reference: Annotated[str | None, typer.Option(help="Another model; count the images on which both agree.")] = None,
+    vector: Annotated[
+        list[str] | None, typer.Option(help="Vector to add first: a folder or a Hub repo id; repeatable.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="Grid to quantize to first, such as int3.")] = None,
     scale: Annotated[str | None, typer.Option(help="Scale of the vector: a number, recommended or auto.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default what accelerate finds.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device, such as cpu or cuda. Default: the one accelerate chooses.")
+    ] = None,
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Evaluate a model, as it is or with a vector added and its weights quantized.
 
-    Counts are exact, also on several processes (accelerate launch, torchrun): only the first one prints.
+    Counts are exact, also with several processes (accelerate launch, torchrun), of which only the first prints.
     """
     from accelerate import PartialState
 

@@ -1,4 +1,4 @@
-"""What ``qvec info`` knows of a vector: its config, its place on the Hub, its card, its fit to a model."""
+"""The facts that ``qvec info`` shows: a vector's config, repository, card, and fit to a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_VALUE = 400
 
 
 def summary(where: object, vector: Any) -> dict[str, Any]:
-    """What the config of an opened vector says."""
+    """Values from the config of an opened vector."""
     config = vector.config
     return {
         "vector": str(where),
@@ -40,9 +40,9 @@ def summary(where: object, vector: Any) -> dict[str, Any]:
 
 
 def hub_facts(place: Any, token: str | None) -> dict[str, Any]:
-    """What only the Hub knows; nothing of a local folder, and the commit alone when the Hub cannot be asked."""
+    """Facts that only the Hub has; None for a local folder, and only the commit if the Hub cannot be reached."""
     from ..errors import HubError, first_line
-    from ..hub.search.listing import look_up
+    from ..hub_search.listing import look_up
 
     if place is None:
         return {"hub": None}
@@ -57,15 +57,15 @@ def hub_facts(place: Any, token: str | None) -> dict[str, Any]:
 
 
 def card_facts(where: str, place: Any, token: str | None = None) -> dict[str, Any]:
-    """Licence and evidence, as the card beside the vector tells them; None where it does not."""
+    """Licence and evidence from the card beside the vector; None if it does not give them."""
     from ..artifact.config import CARD_FILE, MAX_CARD_BYTES
     from ..errors import QVecError
     from ..hub.cards.front_matter import read_front
     from ..hub.cards.model_index import read_evidence
     from ..hub.cards.sections import split_card
     from ..hub.cards.values import strings
-    from ..hub.search.fetch import fetch
-    from ..hub.search.listing import summary as in_numbers
+    from ..hub_search.fetch import fetch
+    from ..hub_search.listing import summary as in_numbers
     from ..util.untrusted import read_file
 
     try:
@@ -73,7 +73,7 @@ def card_facts(where: str, place: Any, token: str | None = None) -> dict[str, An
         text = read_file(path, MAX_CARD_BYTES).decode("utf-8", "replace")
         front = read_front(split_card(text)[0], CARD_FILE)
     except QVecError:
-        front = {}  # the vector is as good without a card
+        front = {}  # the vector works without a card
     evidence = read_evidence(front, str(where))
     licenses = strings(front.get("license"))
     return {"license": licenses[0] if licenses else None, "evidence": in_numbers(evidence) if evidence else None}
@@ -96,15 +96,15 @@ def verdict(vector: Any, receiver: str, token: str | None) -> dict[str, Any]:
     """
     from ..apply.patch import refuse_unsuitable
     from ..errors import LineageError, MisfitError
-    from ..hub.search.declared_base import Origin
+    from ..hub_search.declared_base import DeclaredBase
 
-    model = Origin(receiver, token).load()
+    model = DeclaredBase(receiver, token).load()
     try:
         similarity = refuse_unsuitable(vector, model)
     except (MisfitError, LineageError) as error:
         why = str(error)
         return {"model": receiver, "fits": False, "reason": why, "similarity": None, "verdict": f"does not fit: {why}"}
-    how = "its base is unknown, for the vector has no sketch of its own"
+    how = "its base is unknown: the vector has no base fingerprint"
     if similarity is not None:
         how = f"similarity {similarity:.3f} to the vector's base"
     return {
@@ -113,7 +113,7 @@ def verdict(vector: Any, receiver: str, token: str | None) -> dict[str, Any]:
 
 
 def shown(facts: dict[str, Any]) -> list[list[str]]:
-    """The facts as lines of a table: what was measured as a sentence each."""
+    """The facts as lines of a table."""
     plain = {key: value for key, value in facts.items() if key not in ("vector", "hub", "evidence")}
     lines = {**plain, **(facts["hub"] or {}), **_measured(facts["evidence"])}
     return [[printable(key), printable(_text(value), MAX_VALUE)] for key, value in lines.items()]

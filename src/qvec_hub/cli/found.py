@@ -1,4 +1,4 @@
-"""What ``qvec search`` shows. Nothing a stranger wrote reaches the terminal as it is."""
+"""What ``qvec search`` shows. Untrusted text is escaped before it reaches the terminal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .app import console, note, print_table
 
 __all__ = ["progress", "show"]
 
-MAX_BROKEN = 10  # that are listed for people; --json lists all
+MAX_BROKEN = 10  # listed on a terminal; --json lists all
 COLUMNS = ["vector", "task", "grid", "gain", "wins", "control", "size", "downloads"]
 
 
 @contextmanager
 def progress(message: str) -> Iterator[Callable[[str], None]]:
-    """A line that moves on a terminal, and nothing elsewhere; yields what changes its text."""
+    """Show a status line on a terminal, and nothing elsewhere; yields a function that changes its text."""
     if not console.is_terminal:
         yield lambda message: None
         return
@@ -29,15 +29,15 @@ def progress(message: str) -> Iterator[Callable[[str], None]]:
 
 
 def show(found: Any) -> None:
-    """A `SearchResult` as a table, with notes on what is not in it."""
+    """Print a `SearchResult` as a table, with notes on what it leaves out."""
     if found.found_by:
         note(f"base: {printable(found.base_model or 'not published')} ({printable(found.found_by)})")
     shown = f"{len(found)} of {found.total} vectors" if len(found) < found.total else f"{len(found)} vectors"
     print_table(shown, COLUMNS, [_line(vector) for vector in found], folding=("vector", "task"))
     if len(found) < found.total:
-        note(f"{shown}; --limit shows more, --bits, --grid and --task choose")
+        note(f"{shown}; use --limit to see more, or --bits, --grid and --task to filter")
     if closed := [printable(vector.name) for vector in found if vector.gated and not vector.verified]:
-        note(f"gated, ask for access on its page first: {', '.join(closed)}")
+        note(f"gated, ask for access on the repository's page first: {', '.join(closed)}")
     for vector in found.broken[:MAX_BROKEN]:
         what = "cannot be reached" if vector.unreachable else "broken"
         note(printable(f"{what}: {vector.name}: {vector.broken}", 300))

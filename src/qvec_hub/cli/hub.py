@@ -1,4 +1,4 @@
-"""``qvec push`` and ``qvec search``: publishing a vector, and finding the ones that fit a model."""
+"""``qvec push`` and ``qvec search``: publish a vector, and find vectors that fit a model."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ __all__ = ["push", "search"]
     epilog="Example: qvec push eurosat-int3-qvec me/vit-base-eurosat-int3-qvec --license apache-2.0 --rows rows.jsonl"
 )
 def push(
-    folder: Annotated[Path, typer.Argument(help="A vector's folder, or a model's made by `qvec apply`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a vector, or of a model made by `qvec apply`.")],
     repo: Annotated[str, typer.Argument(help="The repository, org/name; created if it does not exist.")],
-    private: Annotated[bool | None, typer.Option("--private/--public", help="Who may see a new repository.")] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Make a new repository private or public.")
+    ] = None,
     token: Annotated[str | None, typer.Option(help="A token with write access; by default the one logged in.")] = None,
     revision: Annotated[str | None, typer.Option(help="The branch to commit to.")] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")] = False,
-    commit_message: Annotated[str | None, typer.Option(help="The commit's message.")] = None,
-    subfolder: Annotated[str | None, typer.Option(help="Where in the repository, if not at its root.")] = None,
+    commit_message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
+    subfolder: Annotated[str | None, typer.Option(help="Folder in the repository. Default: its root.")] = None,
     rows: Annotated[Path | None, typer.Option(help="Benchmark rows (JSON lines) for the card's table.")] = None,
-    license: Annotated[str | None, typer.Option(help="The vector's licence, such as apache-2.0, for its card.")] = None,
+    license: Annotated[str | None, typer.Option(help="Licence for the vector's card, such as apache-2.0.")] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="float32, bf16, int8, int4 or int2; by default as it is in the folder.")
+        str | None, typer.Option(help="float32, bf16, int8, int4 or int2. Default: the encoding of the folder.")
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a vector of another base.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Also replace a vector of another base.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Publish a vector, or a model quantized with one, with its card, in one commit.
+    """Publish a vector, or a model quantized with one, and its card, in one commit.
 
-    What you wrote into the card by hand, here or on the Hub, stays.
+    Hand-written parts of the card, here or on the Hub, are kept.
     """
     from ..artifact.config import CARD_FILE, CONFIG_FILE
 
@@ -62,12 +64,11 @@ def push(
 
 
 def _push_vector(folder: Path, repo: str, rows: Path | None, options: dict[str, Any]) -> Any:
-    from ..hub.publish.push import push_vector
     from ..results.rows import read_rows
     from ..vector.vector import QuantizationVector
 
     counted = None if rows is None else read_rows(rows)
-    return push_vector(QuantizationVector.from_pretrained(folder), repo, rows=counted, **options)
+    return QuantizationVector.from_pretrained(folder).push_to_hub(repo, rows=counted, **options)
 
 
 def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[str]) -> Any:
@@ -76,7 +77,7 @@ def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[s
     from ..loading.from_pretrained import from_pretrained
 
     if unused:
-        raise QVecError(f"{folder}: is a model, so {', '.join(unused)} mean nothing; leave them out")
+        raise QVecError(f"{folder}: is a model, so {', '.join(unused)} cannot be used; leave them out")
     model = from_pretrained(folder)
     if getattr(model.config, "quantization_config", None) is None:
         raise QVecError(f"{folder}: is a float model; quantize it with `qvec apply`, or upload it with `hf upload`")
@@ -87,26 +88,26 @@ def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[s
 @app.command(epilog="Example: qvec search --for me/vit-base-flowers --bits 3")
 def search(
     receiver: Annotated[
-        str | None, typer.Option("--for", help="The model to help: a folder or a repo id, id@revision allowed.")
+        str | None, typer.Option("--for", help="The model to quantize: a folder or a repo id, id@revision allowed.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Its base, if you know it: a repo id.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Only vectors for this width.", min=2, max=8)] = None,
+    base: Annotated[str | None, typer.Option(help="Repo id of the model's base, if you know it.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Only vectors for this number of bits.", min=2, max=8)] = None,
     grid: Annotated[str | None, typer.Option(help="Only vectors for this grid, such as int3-channel-mse.")] = None,
     task: Annotated[str | None, typer.Option(help="Only vectors whose task or dataset contains this text.")] = None,
-    limit: Annotated[int, typer.Option(help="Show at most so many.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Show at most this many.", min=1)] = 20,
     token: Annotated[str | None, typer.Option(help="A token, to see private vectors too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find the vectors on the Hub that were made on a model's base, the best measured first.
+    """Find vectors on the Hub that were made on a model's base, the best measured first.
 
-    The order is that of the score: the mean gain over plain rounding that a vector's card reports, times n / (n + 3)
-    for n receivers, so that a gain seen once counts a quarter of one seen everywhere; without results it is 0. The
-    downloads decide between equals. Gain and control (a random vector of the same size) are percentage points,
-    wins the receivers that got better; all three are what the author reports, on other tasks than the donor's.
+    Vectors are sorted by score: the mean gain over plain rounding that the card reports, times n / (n + 3) for n
+    receivers, or 0 without results. Downloads decide between equal scores. Gain and control (a random vector of the
+    same size) are percentage points; wins counts the receivers that got better. Authors report all three, on tasks
+    other than the donor's.
 
-    Without --for and --base: vectors of every base.
+    Without --for and --base, vectors of every base are listed.
     """
-    from ..hub.search.search import search as find
+    from ..hub_search.search import search as find
 
     with progress("asking the Hub") as status:
         found = find(

@@ -1,4 +1,4 @@
-"""``qvec merge``: one vector out of many."""
+"""``qvec merge``: merge several vectors into one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from ..errors import QVecError
 from .app import app, emit, note
+from .variants import choices
 
 __all__ = ["merge"]
 
@@ -20,16 +21,18 @@ __all__ = ["merge"]
 def merge(
     vectors: Annotated[list[str], typer.Argument(help="Vectors of one base and grid: folders or Hub repo ids.")],
     out: Annotated[Path, typer.Option(help="Folder for the merged vector.")],
-    method: Annotated[
-        str, typer.Option(help="mean, norm_mean, ties, dare_linear, dare_ties or magnitude_prune.")
-    ] = "mean",
-    weight: Annotated[list[float] | None, typer.Option(help="How much a vector counts; give one for each.")] = None,
-    density: Annotated[float, typer.Option(help="Share of the numbers that the last four keep.")] = 0.5,
-    seed: Annotated[int, typer.Option(help="Of what DARE drops.")] = 0,
+    method: Annotated[str, typer.Option(help=f"One of {choices('merge_method')}.")] = "mean",
+    weight: Annotated[
+        list[float] | None, typer.Option(help="Weight of a vector; give one for each, in the same order.")
+    ] = None,
+    density: Annotated[float, typer.Option(help="Share of the numbers that pruning methods keep.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Seed of the numbers that DARE drops.")] = 0,
     scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
     encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
     token: Annotated[str | None, typer.Option(help="A token, to read private vectors too.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace one of the merged vectors itself.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Allow --out to be one of the merged vectors.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Merge vectors of one base and grid into one, tensor by tensor."""
@@ -43,7 +46,7 @@ def merge(
         if not overwrite and out.exists() and Path(vector).expanduser().exists() and out.samefile(vector):
             raise QVecError(
                 f"{out}: is one of the vectors to merge, and would be replaced; nothing was changed. Name another "
-                "folder, or say --overwrite"
+                "folder, or pass --overwrite"
             )
     opened = [QuantizationVector.from_pretrained(vector, token=token) for vector in vectors]
     note(f"merging {len(opened)} vectors ({method})")

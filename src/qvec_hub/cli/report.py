@@ -1,4 +1,4 @@
-"""``qvec bench report``: what do rows say?"""
+"""``qvec bench report``: tables, figures and a leaderboard from rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ def report(
     *,
     out: Annotated[Path, typer.Option(help="Folder for the report; an earlier one there is replaced.")],
     hub: Annotated[
-        bool, typer.Option("--from-hub", help="Gather rows from results datasets on the Hub; all, if none is named.")
+        bool,
+        typer.Option(
+            "--from-hub", help="Gather rows from results datasets on the Hub; from all of them if none is named."
+        ),
     ] = False,
-    title: Annotated[str | None, typer.Option(help="Of the report and the leaderboard.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the report and the leaderboard.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write tables, pictures and a leaderboard of benchmark rows.
+    """Write tables, figures and a leaderboard from benchmark rows.
 
-    What receivers and donors were trained on is read from the context.json beside the rows, where there is one.
+    The tasks of receivers and donors are read from the context.json beside the rows, if there is one.
     """
     from ..bench.context import read_context
     from ..bench.report.write import write_report
@@ -54,5 +57,5 @@ def report(
         "leaderboard": str(written.leaderboard),
         "figures": [str(path) for path in written.figures],
     }
-    lines = [f"Report: {written.markdown}", f"Leaderboard: {written.leaderboard}", f"Pictures: {len(written.figures)}"]
+    lines = [f"Report: {written.markdown}", f"Leaderboard: {written.leaderboard}", f"Figures: {len(written.figures)}"]
     emit(result, "\n".join(lines), as_json)

@@ -1,4 +1,4 @@
-"""``qvec bench submit``, and what ``qvec bench report --from-hub`` reads."""
+"""``qvec bench submit``, and reading rows from the Hub for ``qvec bench report --from-hub``."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import typer
 from .app import emit, note
 
 if TYPE_CHECKING:
-    from ..bench.community.gather import Gathered
+    from ..bench.community.gather import GatheredRows
     from ..bench.community.read_rows import Rejection
 
 __all__ = ["EPILOG", "from_hub", "submit"]
 
 EPILOG = "Example: qvec bench submit results/ org/qvec-results"
-SHOWN = 20  # rejections that are printed; a stranger's file may hold thousands
+SHOWN = 20  # rejections that are printed; an untrusted file may hold thousands
 
 
 def submit(
     rows: Annotated[Path, typer.Argument(help="A file of benchmark rows, or a folder of *.jsonl.")],
-    repo: Annotated[str, typer.Argument(help="A results dataset; with --card your vector's repository.")],
+    repo: Annotated[str, typer.Argument(help="A results dataset; with --card, your vector's repository.")],
     card: Annotated[bool, typer.Option("--card", help="Put the results on a vector's own card instead.")] = False,
     results: Annotated[str | None, typer.Option(help="With --card: the results dataset that holds the rows.")] = None,
     create_pr: Annotated[
-        bool | None, typer.Option("--create-pr/--commit", help="By default a pull request, with --card a commit.")
+        bool | None, typer.Option("--create-pr/--commit", help="Default: a pull request; with --card, a commit.")
     ] = None,
     token: Annotated[str | None, typer.Option(help="A token with write access; by default the one logged in.")] = None,
     commit_message: Annotated[str | None, typer.Option(help="The commit's message.")] = None,
@@ -52,11 +52,11 @@ def submit(
     emit(result, done.pr_url or str(done), as_json)
 
 
-def from_hub(repos: Collection[str] = (), token: str | None = None) -> Gathered:
-    """Everybody's rows with their context, and on stderr where they are from and what was left out.
+def from_hub(repos: Collection[str] = (), token: str | None = None) -> GatheredRows:
+    """Gather rows and their context from the Hub; print their sources and what was left out on stderr.
 
     Args:
-        repos: results datasets, ``org/name[@revision]``; none of them means every one that has the tag.
+        repos: results datasets, ``org/name[@revision]``; empty takes all datasets with the tag.
     """
     from ..bench.community.gather import gather
 

@@ -1,4 +1,4 @@
-"""``qvec train``: make a donor."""
+"""``qvec train``: train a donor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from .app import app, emit, note
 
 if TYPE_CHECKING:
-    from ..training.donor import Donor
+    from ..training.donor import TrainedDonor
 
 __all__ = ["train"]
 
@@ -38,23 +38,32 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Images in an optimizer step, over all devices and parts.")] = 128,
     grad_accumulation: Annotated[int, typer.Option(help="Parts to compute a batch in, to save memory.")] = 1,
     head: Annotated[
-        str, typer.Option(help="The new head's start: random, or probe (logistic regression on features).")
+        str, typer.Option(help="Start of the new head: random, or probe (logistic regression on the base's features).")
     ] = "random",
-    seed: Annotated[int, typer.Option(help="Of the new head and of the order of images.")] = 2038,
+    seed: Annotated[int, typer.Option(help="Seed of the new head and of the order of images.")] = 2038,
     bf16: Annotated[bool, typer.Option("--bf16", help="Mixed precision with bfloat16.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Mixed precision with float16 (CUDA only).")] = False,
     share_images: Annotated[
-        int, typer.Option(help="Training images, without labels, that travel with the vector.", min=0, max=512)
+        int,
+        typer.Option(
+            help="Number of training images, without labels, that the vector carries; publish only what you may.",
+            min=0,
+            max=512,
+        ),
     ] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training in --out.")] = False,
     train_split: Annotated[str, typer.Option(help="The split to train on.")] = "train",
     validation_split: Annotated[
         str | None, typer.Option(help="The split to measure on.", show_default="validation, if there is one")
     ] = None,
-    image_column: Annotated[str | None, typer.Option(help="Where it is not obvious.", show_default=False)] = None,
-    label_column: Annotated[str | None, typer.Option(help="Where it is not obvious.", show_default=False)] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of images, if it cannot be guessed.", show_default=False)
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of labels, if it cannot be guessed.", show_default=False)
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="The task's name in the vector's card.", show_default="the dataset's name")
+        str | None, typer.Option(help="Name of the task in the vector's card.", show_default="the dataset's name")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
     save_steps: Annotated[
@@ -62,9 +71,9 @@ def train(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train a donor: fine-tune BASE on DATASET twice, plainly and quantization-aware, and save the vector between.
+    """Train a donor: fine-tune BASE on DATASET plainly and quantization-aware, and save both models and their vector.
 
-    The defaults are the hyper-parameters of arXiv 2604.03420; only the epochs are a choice.
+    The defaults are the hyper-parameters of arXiv 2604.03420; choose only --epochs for your dataset.
 
     Example:
 
@@ -112,7 +121,7 @@ def train(
     emit(_as_dict(donor), _as_text(donor), as_json)
 
 
-def _as_dict(donor: Donor) -> dict[str, Any]:
+def _as_dict(donor: TrainedDonor) -> dict[str, Any]:
     return {
         "fp": str(donor.fp),
         "qat": str(donor.qat),
@@ -123,6 +132,6 @@ def _as_dict(donor: Donor) -> dict[str, Any]:
     }
 
 
-def _as_text(donor: Donor) -> str:
+def _as_text(donor: TrainedDonor) -> str:
     lines = [f"{LABELS[key]:<13} {s.top1:.4f}  ({s.correct} of {s.n})" for key, s in donor.scores.items()]
     return "\n".join([*lines, f"vector        {donor.vector}"])

@@ -1,4 +1,4 @@
-"""``qvec extract`` and ``qvec info``: making a vector and looking at one."""
+"""``qvec extract`` and ``qvec info``: make a vector, and look at one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .app import app, emit, note, print_table
 
 __all__ = ["extract", "info"]
 
-MAX_VERDICT = 1000  # characters for people; --json names every tensor that differs
+MAX_VERDICT = 1000  # characters on the terminal; --json names every tensor that differs
 
 
 @app.command(
@@ -23,17 +23,23 @@ def extract(
     finetuned: Annotated[str, typer.Argument(help="The plain fine-tune: a folder or a Hub repo id.")],
     qat: Annotated[str, typer.Argument(help="The quantization-aware fine-tune of the same base and task.")],
     out: Annotated[Path, typer.Option(help="Folder for the vector.")],
-    base: Annotated[str | None, typer.Option(help="Their common base; lets the vector refuse strangers.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Their base; the vector can then refuse receivers of another one.")
+    ] = None,
     grid: Annotated[str, typer.Option(help="The grid the QAT model was trained on.")] = "int3",
     task: Annotated[str | None, typer.Option(help="Name of the donor's task.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="The donor's dataset.")] = None,
-    scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
-    encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
+    dataset: Annotated[str | None, typer.Option(help="The donor's dataset: a Hub repo id.")] = None,
+    scale: Annotated[float, typer.Option(help="The scale to recommend for this vector.")] = 1.0,
+    encoding: Annotated[
+        str, typer.Option(help="How to store matrices: float32, bf16, int8, int4 or int2.")
+    ] = "float32",
     images: Annotated[
         str | None,
-        typer.Option(help="Pictures (a folder or dataset) of which some travel with the vector, for receivers' codes."),
+        typer.Option(
+            help="A folder or dataset; the vector carries some of its images, and loaders choose codes with them."
+        ),
     ] = None,
-    image_count: Annotated[int, typer.Option(help="How many of them.", min=1, max=512)] = 64,
+    image_count: Annotated[int, typer.Option(help="Number of images that the vector carries.", min=1, max=512)] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make a vector: QAT fine-tune minus plain fine-tune, head excluded."""
@@ -48,11 +54,11 @@ def extract(
     )
     if images is not None:
         from ..artifact.images import side_of
-        from ..training.pictures import pictures
-        from .pictures import picture_dataset
+        from ..training.shared_images import shared_images
+        from .image_dataset import image_dataset
 
         size = side_of(vector.config.architecture.get("image_size"))
-        vector = vector.with_images(pictures(picture_dataset(images), image_count, size))
+        vector = vector.with_images(shared_images(image_dataset(images), image_count, size))
     vector.save_pretrained(out, encoding=encoding)
     made = summary(out, QuantizationVector.from_pretrained(out))
     emit(
@@ -65,11 +71,13 @@ def extract(
 @app.command(epilog="Example: qvec info lab/vit-base-eurosat-int3-qvec --receiver me/vit-base-flowers")
 def info(
     vector: Annotated[str, typer.Argument(help="A vector: a folder or a Hub repo id, id@revision allowed.")],
-    receiver: Annotated[str | None, typer.Option(help="A model: does the vector fit it, and if not, why?")] = None,
+    receiver: Annotated[
+        str | None, typer.Option(help="A model: say whether the vector fits it, and if not, why.")
+    ] = None,
     token: Annotated[str | None, typer.Option(help="A token, to see private and gated vectors too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a vector is, what was measured with it, its tensors, and whether it fits a model."""
+    """Show a vector's origin, results and tensors, and whether it fits a model."""
     from ..vector.vector import QuantizationVector
     from .facts import card_facts, hub_facts, shown, summary, tensor_rows, verdict
 

@@ -22,10 +22,10 @@ app.add_typer(zoo_app, name="zoo")
 
 @zoo_app.command(epilog="Example: qvec zoo tasks --picture tasks.png")
 def tasks(
-    picture: Annotated[Path | None, typer.Option(help="Draw examples of all of them into this file (.png).")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write a contact sheet of all tasks to this .png file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the zoo's tasks; each is a dataset by the name zoo:NAME wherever one is asked for."""
+    """List the zoo's tasks; zoo:NAME names one wherever a dataset is expected."""
     from .. import zoo
 
     known = [zoo.get_task(name) for name in zoo.tasks()]
@@ -43,12 +43,14 @@ def _save(sheet: Image.Image, path: Path) -> None:
     try:
         write_file(path, sheet.save)
     except (OSError, ValueError, ArtifactError) as error:
-        raise DataError(f"{path}: expected a picture file to write, such as tasks.png, found that: {error}") from error
+        raise DataError(f"{path}: expected an image file to write, such as tasks.png ({error})") from error
 
 
 @zoo_app.command(epilog="Example: qvec zoo build --base base-xs --grid int2-channel-mse --out zoo-models")
 def build(
-    out: Annotated[Path, typer.Option(help="Folder for the models; a started one is continued.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the models; an interrupted build there is continued.", show_default=False)
+    ],
     base: Annotated[
         list[str] | None, typer.Option(help="A base; repeatable.", show_default="base-xs, the smallest")
     ] = None,
@@ -57,16 +59,16 @@ def build(
         list[str] | None,
         typer.Option(help="A grid to train for; repeatable.", show_default="int2-channel-absmax, int2-channel-mse"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of heads and data order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of heads and data order.")] = 0,
     pretrain: Annotated[
-        bool, typer.Option("--pretrain", help="Pretrain the bases anew, instead of taking those of the package.")
+        bool, typer.Option("--pretrain", help="Pretrain the bases again instead of using those of the package.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train receivers, their quantization-aware twins and vectors on the zoo's tasks, and compare the tasks.
 
-    What is finished is not trained again: a build that was interrupted goes on where it was, and a base, task or
-    grid can be added later. `qvec bench run --models` takes the folder.
+    Finished models are kept: repeat the command after an interruption, or to add a base, task or grid.
+    `qvec bench run --models` takes the folder.
     """
     from ..bench.model_store import Library
     from ..bench.suite import load_suite

@@ -1,4 +1,4 @@
-"""Do a dataset and a model's head mean the same by the same label?"""
+"""Match the class ids of a dataset with those of a model's head."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESOLVE = (
 
 
 def class_names(dataset: Dataset) -> list[str] | None:
-    """The class names by id, or None where the dataset has bare integers."""
+    """Class names by id; None if the dataset's labels are bare integers."""
     feature = dataset.features["label"]
     return list(feature.names) if isinstance(feature, ClassLabel) and feature.names else None
 
@@ -33,21 +33,20 @@ def check_classes(
     id2label: Mapping[Any, str] | None = None,
     label2id: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """The dataset with its label ids as the model's head counts them.
+    """Replace the dataset's label ids by those of the model's head.
 
-    Where dataset and model both name their classes, these are matched by name (see `names.match`), and the dataset
-    may lack some of the model's. Placeholders (``LABEL_0``, or ``0`` for output 0) say nothing: ids are then taken to
-    agree.
+    If dataset and model both name their classes, these are matched by name (see `names.match`); the dataset may lack
+    some of the model's. If one has only placeholders (``LABEL_0``, or ``0`` for output 0), ids are taken to agree.
 
     Args:
         dataset: as from `load_images`.
-        num_labels: the outputs of the model's head.
+        num_labels: number of outputs of the model's head.
         id2label: ``model.config.id2label``; keys may be integers or their text.
         label2id: ``model.config.label2id``, which must not contradict it.
 
     Raises:
-        DataError: another number of classes, labels outside the head, names that cannot be matched, or names that are
-            numbers in the order of text where the model has placeholders.
+        DataError: when the number of classes differs, labels are outside the head, names cannot be matched, or names
+            are numbers in text order while the model has placeholders.
     """
     labels = np.asarray(dataset.with_format("numpy")["label"][:])
     names = class_names(dataset)
@@ -72,7 +71,7 @@ def model_ids(
     id2label: Mapping[Any, str] | None = None,
     label2id: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """Labels ``(n,)`` of a dataset with these class names, as the model's head counts them.
+    """Turn labels ``(n,)`` of a dataset with these class names into ids of the model's head.
 
     Raises:
         DataError: see `check_classes`.
@@ -92,7 +91,7 @@ def class_order(
     id2label: Mapping[Any, str] | None = None,
     label2id: Mapping[str, Any] | None = None,
 ) -> np.ndarray | None:
-    """The model's id of each of the dataset's classes, ``(len(names),)``; None where ids agree.
+    """For each of the dataset's classes the model's id, ``(len(names),)``; None if ids agree.
 
     Raises:
         DataError: see `check_classes`.
@@ -161,10 +160,10 @@ def _unmatched(names: Sequence[str], theirs: Sequence[str]) -> str:
 def model_names(
     id2label: Mapping[Any, str] | None, num_labels: int, label2id: Mapping[str, Any] | None = None
 ) -> list[str] | None:
-    """The names of a model's outputs in their order; None where it has none.
+    """Names of a model's outputs in their order; None if it has none.
 
     Raises:
-        DataError: names for other ids than those of the outputs, or a `label2id` that says otherwise.
+        DataError: when names are given for other ids, or `label2id` contradicts them.
     """
     if not id2label:
         return None

@@ -1,4 +1,4 @@
-"""Which column holds the images and which the labels, and how both are brought to one type."""
+"""Find the columns of images and labels, and convert both to one type."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def to_image_and_label(
     label_column: str | None,
     classes: Classes | None = None,
 ) -> Dataset:
-    """The two columns under their common names; `classes` are those of all splits.
+    """Return the two columns under their common names; `classes` are those of all splits.
 
     Missing labels become `LABEL_MISSING`.
 
@@ -48,10 +48,10 @@ def to_image_and_label(
 
 
 def find_column(dataset: Dataset, what: str, asked: str | None, name: str) -> str:
-    """The ``"image"`` or ``"label"`` column: the one asked for, else by type, else by name.
+    """Find the ``"image"`` or ``"label"`` column: the given one, else by type, else by name.
 
     Raises:
-        DataError: when it is absent, of a hopeless type, or one of several.
+        DataError: when there is none, its type cannot be used, or several are possible.
     """
     columns = dataset.features
     listed = ", ".join(f"{column!r} ({_short(feature)})" for column, feature in columns.items())

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what is said of the others."""
+"""Find the image files of a folder, and report the others."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def visible_folders(root: Path) -> list[Path]:
 
 
 def find_images(folders: Iterable[Path], name: str, outside: Iterable[Path] = ()) -> dict[Path, list[Path]]:
-    """The images anywhere in each of some folders, sorted, as absolute paths.
+    """Find the images at any depth of each folder, sorted, as absolute paths.
 
-    What cannot be read by its suffix is counted and named in a warning (where no image is left: see `left_out`).
-    Hidden images are skipped, which is logged.
+    Warns of files whose suffix cannot be read, with their number (see `left_out` if no image is left). Skips hidden
+    images and logs this.
 
     Args:
         name: what messages call the dataset.
         outside: folders in which images themselves lie in no class.
 
     Raises:
-        DataError: a folder that cannot be listed, or a name that is no text.
+        DataError: when a folder cannot be listed, or a file's name is not valid text.
     """
     suffixes = image_suffixes()
     found: dict[Path, list[Path]] = {}

@@ -1,4 +1,4 @@
-"""Loading splits, with every label and the first image checked; decoding rows."""
+"""Load splits, with every label and the first image checked, and decode rows."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def load_images(
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """One split, with exactly the columns ``image`` (`datasets.Image`) and ``label``.
+    """Load one split, with exactly the columns ``image`` (`datasets.Image`) and ``label``.
 
-    ``label`` is a `datasets.ClassLabel` where class names are known, else an integer. Text labels become
-    classes in sorted order over all splits, so the ids of ``train`` and ``test`` agree.
+    ``label`` is a `datasets.ClassLabel` if class names are known, else an integer. Text labels become classes in sorted
+    order over all splits, so the ids of ``train`` and ``test`` agree.
 
     Args:
-        source: see the module's text.
-        split: may be left out where there is only one. A `datasets.Dataset` is one split already: it is
-            taken as it is, whatever this says.
-        image_column, label_column: needed only where the columns cannot be told by type and name.
+        source: see `qvec_hub.data`.
+        split: name of the split; None if there is only one. It is ignored for a `datasets.Dataset`, which is one
+            split.
+        image_column, label_column: needed only if the columns cannot be found by type and name.
         config: the configuration of a Hub dataset, or the sub-folder of a folder of parquet files.
         revision: of a Hub dataset. token, cache_dir: as in ``datasets.load_dataset``.
 
     Raises:
-        DataError: nothing at `source`; no such split; no, or several possible, image or label columns;
-            images without labels; a first image that cannot be decoded.
+        DataError: when there is nothing at `source` or no such split, no or several columns can be the images or the
+            labels, labels are missing, or the first image cannot be decoded.
     """
     where: dict[str, Any] = {"config": config, "revision": revision, "token": token, "cache_dir": cache_dir}
     return load_split(source, split, None, image_column, label_column, **where)[0]
@@ -93,10 +93,9 @@ def load_image_splits(
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
 ) -> DatasetDict:
-    """All labeled splits of a source; arguments, columns and errors as in `load_images`.
+    """Load all labeled splits of a source; arguments, columns and errors as in `load_images`.
 
-    Splits published without labels (a hidden test set) are left out. A source that has no splits comes
-    back as ``{"train": ...}``.
+    Splits without labels (a hidden test set) are left out. A source without splits is returned as ``{"train": …}``.
     """
     name = source_name(source)
     raw = open_source(source, config=config, revision=revision, token=token, cache_dir=cache_dir)
@@ -130,7 +129,7 @@ def read_images(
     """Decode rows of a dataset loaded here, in the given PIL mode (``"RGB"`` or ``"L"``).
 
     Raises:
-        DataError: naming the first row that holds no readable image.
+        DataError: when a row holds no readable image; the message names the first.
     """
     check_images(dataset)
     stored = dataset.with_format("arrow")[list(rows)]["image"].to_pylist()

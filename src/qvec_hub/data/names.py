@@ -1,4 +1,4 @@
-"""When do two spellings name the same class? The one place where class names are compared."""
+"""Compare class names: decide whether two spellings name the same class."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (str, clean, _loose, _number)  # f
 
 
 def match(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
-    """For each name the place of the same name among `others`; None where not every name has exactly one.
+    """For each name the index of the same name in `others`; None unless every name has exactly one.
 
-    The strictest of four ways to compare under which all fit is taken: as written; as seen (see `clean`); without
-    case, underscores and hyphens; with numbers by their value.
+    Takes the strictest of four comparisons by which all names match: as written; as displayed (see `clean`); ignoring
+    case, underscores and hyphens; and with numbers by their value.
     """
     for strict, spelled in zip((True, True, False, False), SPELLINGS, strict=True):
         ours, theirs = [spelled(name) for name in names], [spelled(name) for name in others]
@@ -50,16 +50,16 @@ def match(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
 
 
 def unify(spelled: Mapping[str, Collection[str]]) -> tuple[list[str], dict[str, int]]:
-    """One list of classes for splits that name theirs as text, and the id of every spelling.
+    """Build one list of classes for splits with text labels, and the id of every spelling.
 
-    Classes are sorted as text, as ``imagefolder`` and torchvision sort folders. What is spelled in another way in
-    another split (case, underscores, leading zeros) is the same class; what stands side by side in one split is not.
+    Classes are sorted as text, as ``imagefolder`` and torchvision sort folders. Spellings of different splits that
+    differ only in case, underscores or leading zeros are one class; within one split they are two.
 
     Args:
         spelled: the names that occur in each split.
 
     Raises:
-        DataError: a name that may be one of several classes of another split.
+        DataError: when a name may be one of several classes of another split.
     """
     ordered = sorted(spelled, key=lambda split: split != "train")
     first: dict[str, str] = {}  # name as seen -> its first spelling
@@ -80,11 +80,11 @@ def _same(names: Sequence[str], spelled: Mapping[str, Collection[str]]) -> bool:
     """Whether names that are alike are one class; see `unify`."""
     seen = {split: {clean(name) for name in found} & set(names) for split, found in spelled.items()}
     apart = set().union(*(found for found in seen.values() if len(found) > 1))
-    strangers = [name for name in names if name not in apart]
-    if apart and strangers:
-        split = next(split for split, found in seen.items() if strangers[0] in found)
+    unknown = [name for name in names if name not in apart]
+    if apart and unknown:
+        split = next(split for split, found in seen.items() if unknown[0] in found)
         raise DataError(
-            f"split {split!r}: expected class names as in the other splits, found {strangers[0]!r}, which may be any "
+            f"split {split!r}: expected class names as in the other splits, found {unknown[0]!r}, which may be any "
             f"of {some(sorted(apart))}; spell it like one of them"
         )
     return not apart

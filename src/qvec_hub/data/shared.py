@@ -1,4 +1,4 @@
-"""One list of classes for all splits of a dataset, whatever each split says of its own."""
+"""Build one list of classes for all splits of a dataset, from the classes that each split states."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ def is_truth(feature: Any) -> bool:
 class Classes:
     """The classes of all splits.
 
-    names: by id. source: the split that gave them, for messages. spelled: the ids of text labels of any split, where
-        they gave the names.
+    Attributes:
+        names: class names by id.
+        source: the split they were read from, for messages.
+        spelled: ids of the text labels of all splits, if the names were read from these.
     """
 
     names: list[str]
@@ -42,7 +44,7 @@ class Classes:
         """Ids of a split's raw labels, `LABEL_MISSING` for those that are missing.
 
         Raises:
-            DataError: labels that are none of the classes.
+            DataError: when a label is none of the classes.
         """
         known = self._known(values, feature, name)
         return [LABEL_MISSING if _is_missing(value) else known[value] for value in values]
@@ -70,10 +72,10 @@ class Classes:
             each_alone = [match([each], self.names) for each in names]
             places = None if None in each_alone else [found[0] for found in each_alone if found is not None]
         if places is None:
-            strangers = [each for each in names if match([each], self.names) is None]
+            unmatched = [each for each in names if match([each], self.names) is None]
             raise DataError(
                 f"dataset {name}: expected the classes of the split {self.source!r} ({some(self.names)}), found "
-                f"{some(strangers or list(names))}, which cannot be matched with them by name; name the classes of all "
+                f"{some(unmatched or list(names))}, which cannot be matched with them by name; name the classes of all "
                 "splits alike"
             )
         return dict(zip(used, places, strict=True))
@@ -118,5 +120,5 @@ def _texts(dataset: Dataset, column: str) -> list[str]:
 
 
 def _is_missing(value: Any) -> bool:
-    """Null, a blank, or what stands for a label that is not published."""
+    """Whether a label is missing: null, blank, or a marker of unpublished labels."""
     return value is None or (isinstance(value, str) and not clean(value)) or (type(value) is int and value == -1)

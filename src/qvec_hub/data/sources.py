@@ -1,4 +1,4 @@
-"""Where a dataset is: on the Hub, in a folder, in parquet files, saved by the datasets library, in memory."""
+"""Read a dataset from the Hub, a folder, parquet files, a save of the datasets library, or memory."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def open_source(
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
 ) -> DatasetDict:
-    """All splits of a source, with the columns it came with.
+    """Read all splits of a source, with their original columns.
 
     Raises:
-        DataError: when there is nothing at `source`, or nothing that can be read.
+        DataError: when there is nothing at `source`, or it cannot be read.
     """
     if isinstance(source, Dataset):
         return DatasetDict({str(source.split or UNSPLIT): source})
@@ -119,7 +119,7 @@ def _open_path(path: Path, name: str, config: str | None, cache_dir: str | Path 
 
 
 def _refuse_chains(path: Path) -> None:
-    """The datasets library takes what stands before ``::`` for the path, and so would read another folder."""
+    """Refuse a path with ``::``: the datasets library takes only the part before it, and would read another folder."""
     if "::" in str(path.absolute()):
         raise DataError(
             f"dataset {str(path)!r}: expected a path without '::', which the datasets library takes for several paths; "
@@ -207,10 +207,10 @@ def _split_folders(root: Path, name: str) -> dict[str, Path]:
     # A class may be called "train", but then it holds images and stands beside other classes.
     if not named or (others and not any(visible_folders(folder) for folder in named)):
         return {}
-    strangers = [folder.name for folder, images in find_images(others, repr(name)).items() if images]
-    if strangers:
+    beside = [folder.name for folder, images in find_images(others, repr(name)).items() if images]
+    if beside:
         raise DataError(
-            f"dataset {name!r}: expected either splits or classes as folders, found images in {strangers[0]!r} beside "
+            f"dataset {name!r}: expected either splits or classes as folders, found images in {beside[0]!r} beside "
             f"the split {named[0].name!r}; move it out, or pass a folder with one kind only"
         )
     splits: dict[str, Path] = {}
@@ -283,7 +283,7 @@ def _offline() -> Iterator[None]:
 
 @contextmanager
 def _plain_output() -> Iterator[None]:
-    """No redrawn progress bars where nobody watches."""
+    """Switch redrawn progress bars off where stderr is not a terminal."""
     if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
         yield
         return
@@ -296,7 +296,7 @@ def _plain_output() -> Iterator[None]:
 
 @contextmanager
 def as_data_error(name: str) -> Iterator[None]:
-    """Whatever the datasets library and Pillow raise, as an error that names the source."""
+    """Turn errors of the datasets library and Pillow into an error that names the source."""
     try:
         yield
     except QVecError:

@@ -9,10 +9,9 @@ from shutil import copyfile
 
 from .. import zoo
 from ..artifact.config import CARD_FILE, IMAGES_FILE, Revision
-from ..hub.publish.push import push_vector
 from ..hub.transfer.client import hub_api
 from ..hub.transfer.commit import commit, open_destination
-from ..hub.transfer.repo_path import Place
+from ..hub.transfer.repo_path import RepoPath
 from ..results.row import DonorUse, Row
 from ..util.atomic import write_text
 from ..vector.vector import QuantizationVector
@@ -74,19 +73,19 @@ class Shelf:
             donor = replace(donor, finetuned=Revision(model.repo_id, model.revision))
         vector.with_config(donor=donor, scale=scale).save_pretrained(folder)
         if self.namespace is not None:
-            push_vector(QuantizationVector.from_pretrained(folder), str(self.vector(task)), license=LICENSE)
+            QuantizationVector.from_pretrained(folder).push_to_hub(str(self.vector(task)), license=LICENSE)
         opened = QuantizationVector.from_pretrained(self.vector(task))
         place = opened.origin
         return OpenDonor(opened, DonorUse(place.repo_id, place.revision) if place else DonorUse(task))
 
     def describe(self, tasks: Sequence[str], rows: Iterable[Row]) -> list[Path]:
-        """Publish every vector's card anew, with what was measured; copies of the cards, with their pictures."""
+        """Regenerate and publish every vector's card with its results; copy the cards and their images to `out`."""
         if self.namespace is None:
             return []
         rows, cards = list(rows), self.out / "cards"
         for task in tasks:
             vector = QuantizationVector.from_pretrained(self.vector(task))
-            push_vector(vector, str(self.vector(task)), rows=rows, license=LICENSE, commit_message="Add results")
+            vector.push_to_hub(str(self.vector(task)), rows=rows, license=LICENSE, commit_message="Add results")
             (cards / task).mkdir(parents=True, exist_ok=True)
             for name in (CARD_FILE, IMAGES_FILE) if vector.images(1) is not None else (CARD_FILE,):
                 copyfile(hub_api().hf_hub_download(str(self.vector(task)), name), cards / task / name)
@@ -97,7 +96,7 @@ class Shelf:
 
     def _push_folder(self, folder: Path, repo_id: str, message: str) -> Revision:
         files = {path.name: path for path in sorted(folder.iterdir())}
-        there = open_destination(hub_api(), Place(repo_id), None, create_pr=False)
+        there = open_destination(hub_api(), RepoPath(repo_id), None, create_pr=False)
         return Revision(repo_id, commit(hub_api(), there, files, message).oid)
 
 

@@ -13,9 +13,10 @@ import torch
 
 from .. import zoo
 from ..backbone.checkpoint import known_origin
-from ..bench.baselines.controls import random_like
+from ..backbone.processor import load_processor
+from ..bench.controls.random_vector import random_like
 from ..errors import QVecError
-from ..evaluation.images import load_processor, preprocess
+from ..evaluation.images import preprocess
 from ..evaluation.runner import evaluate
 from ..loading.from_pretrained import from_pretrained, save_model
 from ..results.row import Row
@@ -51,7 +52,7 @@ class DemoSettings:
         )
     )
     scale: float = 1.0
-    mean_curve: tuple[float, ...] = (0.25, 0.5, 0.75, 1.5, 2.0)  # for the picture, beside the scale
+    mean_curve: tuple[float, ...] = (0.25, 0.5, 0.75, 1.5, 2.0)  # scales of the figure, beside `scale`
     random_curve: tuple[float, ...] = (0.5, 1.5, 2.0)
 
 
@@ -114,7 +115,7 @@ def remove_demo(out: Path, settings: DemoSettings) -> None:
 def _measure(
     task: str, receiver: str | Path, own: QuantizationVector, others: Sequence[OpenDonor], settings: DemoSettings
 ) -> Iterator[Row]:
-    images = preprocess(zoo.load_task(task)["test"], load_processor(None, receiver))
+    images = preprocess(zoo.load_task(task)["test"], load_processor(receiver))
 
     def count(method: str, vector: QuantizationVector | None = None, scale: float | str = 1.0, **about: Any) -> Row:
         grid = None if method == "fp" else settings.weights

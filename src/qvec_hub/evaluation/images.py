@@ -1,10 +1,9 @@
-"""From images to pixel values: the checkpoint's own processor, in batches, once if wanted."""
+"""Turn images into pixel values with the checkpoint's own processor, in batches or once for many models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,24 +13,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from transformers import BaseImageProcessor
 
-from ..backbone.processor import load_processor as processor_in
-from ..backbone.processor import require_processor
 from ..data.classes import class_names
 from ..data.images import check_images, read_images
 from ..errors import DataError, QVecError
 
-__all__ = ["ImageBatches", "PreprocessedImages", "image_backend", "load_processor", "preprocess", "rows_to_take"]
+__all__ = ["ImageBatches", "PreprocessedImages", "image_backend", "preprocess", "rows_to_take"]
 
 CHUNK = 8  # images a processor call: larger ones are slower, their intermediate arrays leave the caches
 
 
 @dataclass(frozen=True)
 class PreprocessedImages:
-    """Images decoded and preprocessed once, to be shown to many models.
+    """Images decoded and preprocessed once, for many models.
 
-    pixel_values: float32 ``(n, channels, height, width)``. labels: int64 ``(n,)``, the dataset's ids.
-    names: class names by id, or None. image_backend: what resized them, see `image_backend`.
-    split: the split they were taken from, if known.
+    Attributes:
+        pixel_values: float32 ``(n, channels, height, width)``.
+        labels: int64 ``(n,)``, the dataset's ids.
+        names: class names by id, or None.
+        image_backend: what resized the images, see `image_backend`.
+        split: the split they were taken from, None if unknown.
     """
 
     pixel_values: Tensor
@@ -45,7 +45,7 @@ class PreprocessedImages:
 
 
 class ImageBatches(torch.utils.data.Dataset):
-    """What a DataLoader reads: whole batches of the chosen rows, as ``{"pixel_values", "position"}``."""
+    """Whole batches of the chosen rows for a DataLoader, as ``{"pixel_values", "position"}``."""
 
     def __init__(self, images: Dataset | PreprocessedImages, rows: Sequence[int], processor: Any, mode: str) -> None:
         self.images, self.rows, self.processor, self.mode = images, rows, processor, mode
@@ -134,15 +134,6 @@ def pixel_values(dataset: Dataset, rows: Sequence[int], processor: Any, mode: st
         if parts[-1].shape[1:] != parts[0].shape[1:]:
             raise _uneven(parts[0], parts[-1])
     return torch.cat(parts)
-
-
-def load_processor(model: Any, source: str | Path | None = None) -> Any:
-    """The image processor saved with a checkpoint: in `source`, else that of the model (see `processor_of`).
-
-    Raises:
-        QVecError: when there is none.
-    """
-    return require_processor(model) if source is None else processor_in(source)
 
 
 def image_backend(processor: Any) -> str:

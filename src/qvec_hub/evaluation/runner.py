@@ -1,4 +1,4 @@
-"""Evaluate an image classification model: the same exact counts on CPU, on a GPU, or on several processes."""
+"""Evaluate an image classification model, with exact counts on one or several processes, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from ..apply.criterion import SINGLE_LABEL, problem_of
 from ..backbone.class_token import only_class_token
+from ..backbone.processor import load_processor, require_processor
 from ..data.classes import class_names, class_order, model_ids, model_names
 from ..data.images import check_images, load_split
 from ..errors import DataError, QVecError
 from ..loading.from_pretrained import from_pretrained
 from ..results.counts import EvalResult, library_versions
 from ..util.progress import counting
-from .images import ImageBatches, PreprocessedImages, image_backend, load_processor, rows_to_take
+from .images import ImageBatches, PreprocessedImages, image_backend, rows_to_take
 from .tally import ImageClassificationMetric, refuse_nan
 
 __all__ = ["count_correct", "device_name", "evaluate", "forward", "labels_for", "predict", "resolve_model"]
@@ -48,32 +49,34 @@ def evaluate(
     num_workers: int = 0,
     progress: bool = True,
 ) -> EvalResult:
-    """Top-1, top-5 and agreement with a reference model, as counts over a labeled split.
+    """Count top-1, top-5 and agreement with a reference model over a labeled split.
 
     Args:
-        model: an image classification model, or a folder or Hub id of one. It is put into evaluation mode
-            and on `device`, and afterwards back to how and where it was.
-        dataset: a source as for `qvec_hub.data.images.load_images`, or images from `preprocess`.
+        model: an image classification model, or a folder or Hub id of one. It is put into evaluation mode and on
+            `device`; afterwards mode and device are restored.
+        dataset: a source that `qvec_hub.data.images.load_images` takes, or images from `preprocess`.
         processor: turns PIL images into ``pixel_values``; by default the one saved with the model.
-        reference: another model, which is shown the same pixels, or its predictions: label ids ``(n,)`` in
-            the order of the rows evaluated, as `predict` returns them.
-        split: by default ``test``, or the only split there is.
+        batch_size: images in a forward pass, 1 or more.
+        reference: another model, which sees the same pixels, or its predictions as `predict` returns them: integer
+            label ids ``(n,)`` in the order of the evaluated rows.
+        split: the split to evaluate; by default ``test``, or the dataset's only split.
         image_column, label_column, config, revision, token: as for `qvec_hub.data.images.load_images`; the last
             two are the dataset's.
-        limit: evaluate so many images, evenly spread over the split.
-        device: by default the one accelerate chooses.
-        num_workers: processes that decode images; 0 decodes in this one.
-        progress: report on stderr.
+        limit: evaluate only this many images, evenly spread over the split.
+        device: where to count; by default the device that accelerate chooses.
+        num_workers: number of processes that decode images; 0 decodes in this process.
+        progress: show progress on stderr.
 
     Raises:
-        DataError: the dataset cannot be read, has no labels, or other classes than the model's head.
-        QVecError: no image processor, images of another size than the model's, or NaN among the logits.
+        DataError: when the dataset cannot be read, has no labels, or has other classes than the model's head.
+        QVecError: when there is no image processor, it makes images of a size that the model refuses, or logits are
+            NaN.
     """
     accelerator = Accelerator()
     model = resolve_model(model)
     other = _resolve_reference(reference, model)
     where = {"config": config, "revision": revision, "token": token}
-    with accelerator.main_process_first():  # the others find the dataset in the cache
+    with accelerator.main_process_first():  # the other processes then find the dataset in the cache
         images, split = _images(dataset, split, image_column, label_column, where)
     rows = rows_to_take(len(images), limit)
     refuse_other_heads(model)
@@ -117,9 +120,9 @@ def predict(
     device: str | torch.device | None = None,
     num_workers: int = 0,
 ) -> Tensor:
-    """The predicted label ids, int64 ``(n,)`` on the CPU, in the dataset's order: a `reference` for `evaluate`.
+    """Predict label ids, int64 ``(n,)`` on the CPU, in the dataset's order; `evaluate` takes them as `reference`.
 
-    `dataset` comes from `qvec_hub.data.images.load_images` or from `preprocess`. Arguments and errors as in `evaluate`.
+    `dataset` comes from `qvec_hub.data.images.load_images` or `preprocess`. Other arguments and errors as `evaluate`.
     """
     accelerator = Accelerator()
     model = resolve_model(model)
@@ -138,7 +141,7 @@ def predict(
 
 @contextmanager
 def ready(models: Sequence[nn.Module], device: torch.device) -> Iterator[None]:
-    """Models in evaluation mode on a device, and afterwards each back to how and where it was."""
+    """Put models into evaluation mode on a device; restore each one's mode and device afterwards."""
     modes = [(module, module.training) for model in models for module in model.modules()]
     homes = [_home(model) for model in models]
     try:
@@ -163,9 +166,10 @@ def _logits(
     num_workers: int,
     accelerator: Accelerator,
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """For each batch, over all processes: positions ``(b,)`` and each model's float32 logits ``(b, classes)``, on CPU.
+    """Yield for each batch, over all processes: positions ``(b,)`` and each model's float32 logits ``(b, classes)``.
 
-    Every process sees every image exactly once, also those accelerate repeats to fill the last batch.
+    Both are on the CPU. Every process gets each image once: those that accelerate repeats to fill the last batch are
+    removed.
     """
     if batch_size < 1:
         raise QVecError(f"batch_size: expected at least 1, found {batch_size}")
@@ -183,7 +187,7 @@ def _logits(
 
 
 def forward(model: nn.Module, pixels: Tensor) -> Tensor:
-    """Logits ``(n, classes)``, computed where the model is and in its dtype."""
+    """Compute logits ``(n, classes)`` on the model's device and in its dtype."""
     first = next((tensor for tensor in model.parameters() if tensor.is_floating_point()), pixels)
     pixels = pixels.to(device=first.device, dtype=first.dtype)
     try:
@@ -215,7 +219,7 @@ def _resolve_reference(reference: Any, model: nn.Module) -> nn.Module | Tensor |
 
 
 def _reference_order(reference: nn.Module, model: nn.Module) -> Tensor | None:
-    """The model's id of each output of a reference model; None where ids agree."""
+    """For each output of the reference model, the model's id of that class; None if the ids agree."""
     theirs: Any = getattr(reference, "config", None)
     ours: Any = getattr(model, "config", None)
     if getattr(theirs, "num_labels", None) is None or getattr(ours, "num_labels", None) is None:
@@ -234,12 +238,12 @@ def _images(
     if isinstance(dataset, PreprocessedImages):
         return dataset, dataset.split
     loaded, taken = load_split(dataset, split, "test", image_column, label_column, **where)
-    # A dataset object is one split by nature; what it calls itself is all there is to say.
+    # A dataset object is a single split; its own name is all that is known.
     return loaded, taken if not isinstance(dataset, Dataset) else str(dataset.split) if dataset.split else None
 
 
 def refuse_other_heads(model: nn.Module) -> None:
-    """Raise DataError unless the model's head chooses one class for an image: nothing else has a top-1 to count."""
+    """Raise DataError unless the model's head chooses one class an image: other heads have no top-1."""
     config = getattr(model, "config", None)
     problem = problem_of(config)
     if problem != SINGLE_LABEL:
@@ -251,7 +255,7 @@ def refuse_other_heads(model: nn.Module) -> None:
 
 
 def labels_for(images: Dataset | PreprocessedImages, model: nn.Module) -> Tensor:
-    """Labels ``(n,)`` as the model's head counts them."""
+    """Labels int64 ``(n,)``, as ids of the model's head."""
     if isinstance(images, PreprocessedImages):
         labels, names = images.labels, images.names
     else:
@@ -278,7 +282,7 @@ def _processor(images: Dataset | PreprocessedImages, processor: Any, model: nn.M
     if isinstance(images, PreprocessedImages):
         return None
     if processor is None or isinstance(processor, (str, Path)):
-        return load_processor(model, processor)
+        return require_processor(model) if processor is None else load_processor(processor)
     return processor
 
 
@@ -292,7 +296,7 @@ def _mode(model: nn.Module) -> str:
 
 
 def _home(model: nn.Module) -> torch.device | None:
-    """Where a model is; None if it is spread over devices and must not be moved."""
+    """The model's device; None if it is spread over several and must not be moved."""
     places = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     return next(iter(places)) if len(places) == 1 else None
 
@@ -305,17 +309,17 @@ def _device(name: str | torch.device) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """What rows and results call a device: a GPU by its model."""
+    """Name of a device in rows and results; for a GPU its model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 @torch.inference_mode()
 def count_correct(model: nn.Module, images: PreprocessedImages, batch_size: int = 250) -> int:
-    """How many images a model in evaluation mode, where it is, gets right: `evaluate`'s top-1 count.
+    """Count the images that a model in evaluation mode predicts right, on its device: the top-1 count of `evaluate`.
 
     Raises:
-        DataError: the images have other classes than the model's head.
-        QVecError: NaN among the logits, or images that the model does not take.
+        DataError: when the images have other classes than the model's head.
+        QVecError: when logits are NaN, or the model refuses the images.
     """
     refuse_other_heads(model)
     labels = labels_for(images, model)

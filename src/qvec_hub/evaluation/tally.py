@@ -25,13 +25,17 @@ _INPUTS = """
 
 
 def predictions_and_ranks(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The predicted id and the rank of the true class (0 is top), both int64 ``(n,)``.
+    """Predicted id and rank of the true class (0 is top), both int64 ``(n,)``.
 
-    Equal logits rank by id, so the prediction is the first maximum and has rank 0: whatever is right at
-    top-1 is right at top-5.
+    Equal logits rank by id, so the prediction is the first maximum and has rank 0: an image that is right at top-1 is
+    also right at top-5.
+
+    Args:
+        logits: ``(n, classes)``, floating.
+        labels: int64 ``(n,)``.
 
     Raises:
-        QVecError: NaN among the logits ``(n, classes)``.
+        QVecError: when logits are NaN.
     """
     refuse_nan(logits)
     own = logits.gather(1, labels[:, None])  # (n, 1)
@@ -41,7 +45,7 @@ def predictions_and_ranks(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
 
 
 def refuse_nan(logits: Tensor) -> None:
-    """A model that answers NaN is broken: it has no accuracy, not one of 0."""
+    """Raise QVecError when logits are NaN: such a model is broken, and its accuracy is not 0 but undefined."""
     broken = int(logits.isnan().any(dim=1).sum())
     if broken:
         raise QVecError(
@@ -53,12 +57,12 @@ def refuse_nan(logits: Tensor) -> None:
 class ImageClassificationMetric(evaluate.Metric):
     """Counts over all images added, and the shares that follow from them.
 
-    `compute` gives ``n``, ``correct``, ``top1``; ``correct_top5`` and ``top5``, which are None for fewer than
-    five classes, where they say nothing; ``agreed`` and ``agreement``, the images on which the prediction
-    equals a reference model's, None unless reference predictions were added. Counts are integers.
+    `compute` returns ``n``, ``correct``, ``top1``; ``correct_top5`` and ``top5``, None for fewer than five classes;
+    ``agreed`` and ``agreement``, the images on which the prediction equals a reference model's, None unless reference
+    predictions were added. Counts are integers, shares are from 0 to 1.
 
-    Kept in memory: nothing is downloaded, no file is written, and any number may be in use at once. With
-    several processes, gather the logits first and add them in each.
+    All data stay in memory: no download, no file, and several metrics may be in use at once. With several processes,
+    gather the logits first and add them in each process.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -86,7 +90,7 @@ class ImageClassificationMetric(evaluate.Metric):
         """Add the logits and labels of a batch.
 
         Raises:
-            QVecError: NaN among the logits; shapes, labels or number of classes that do not fit together.
+            QVecError: when logits are NaN, or shapes, labels and number of classes do not fit together.
         """
         if kwargs:
             raise TypeError(f"add_batch: unknown arguments {sorted(kwargs)}; its inputs are:{_INPUTS}")
@@ -110,10 +114,10 @@ class ImageClassificationMetric(evaluate.Metric):
         self.add_batch(predictions=_tensor(prediction)[None], references=[reference], **others)
 
     def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """The counts over everything added; arguments, if any, are added first. Starts anew afterwards.
+        """Return the counts over all batches added, after adding the arguments, if any; then reset the metric.
 
         Raises:
-            QVecError: nothing was added.
+            QVecError: when no batch was added.
         """
         if predictions is not None:
             self.add_batch(predictions=predictions, references=references, **kwargs)

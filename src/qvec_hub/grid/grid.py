@@ -1,4 +1,4 @@
-"""NODOC"""
+"""`Grid`: the name of a set of representable values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import GridError
 from ..util.scalars import integer_in
 from ..util.untrusted import printable
-from .scale_rules import RANGE_RULES
+from .scale_rules.registry import SCALE_RULES
 
-__all__ = ["GRANULARITIES", "Grid", "MAX_GROUP_SIZE"]
+__all__ = ["GRANULARITIES", "MAX_GROUP_SIZE", "Grid"]
 
 
 GRANULARITIES = ("tensor", "channel", "group")
@@ -27,7 +27,7 @@ class Grid:
     Args:
         bits: width of a code, 2 to 8.
         granularity: what shares a scale: ``"tensor"``, ``"channel"`` (an output row) or ``"group"``.
-        range: the rule that picks the scale: ``"absmax"`` (the paper's), ``"mse"`` or ``"hqq"``.
+        range: the registered scale rule that picks the scale: ``"absmax"`` (the paper's), ``"mse"``, ``"hqq"``, ….
         symmetric: codes ``-2**(bits-1) … 2**(bits-1)-1`` times the scale; otherwise ``0 … 2**bits-1``
             times the scale minus a shift.
         group_size: inputs per scale; only with ``granularity="group"``. A last, shorter group is fine.
@@ -50,8 +50,9 @@ class Grid:
             raise GridError(
                 f"grid: granularity must be one of {_listed(GRANULARITIES)}, found {_shown(self.granularity)}"
             )
-        if self.range not in list(RANGE_RULES):  # a list, since what is found may have no hash
-            raise GridError(f"grid: range must be one of {_listed(RANGE_RULES)}, found {_shown(self.range)}")
+        if self.range not in SCALE_RULES:
+            known = _listed(SCALE_RULES.names())
+            raise GridError(f"grid: range must be one of {known}, found {_shown(self.range)}")
         if not isinstance(self.symmetric, bool):
             raise GridError(f"grid: symmetric must be true or false, found {_shown(self.symmetric)}")
         if self.granularity == "group":
@@ -68,8 +69,8 @@ class Grid:
                 f"found {self.granularity!r}"
             )
         object.__setattr__(self, "bits", bits)  # a plain integer, whatever library it came from
-        if self.range == "hqq" and self.symmetric:
-            raise GridError("grid: range 'hqq' optimizes the shift of an affine grid; pass symmetric=False")
+        if self.symmetric and SCALE_RULES.get(self.range).affine_only:
+            raise GridError(f"grid: range {self.range!r} fits the shift of an affine grid; pass symmetric=False")
 
     @property
     def qmin(self) -> int:

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import GridError
+from .codes import nearest_codes, values_
 from .grid import Grid
-from .scale_rules import JOINT_RULES, fit, nearest_codes, values_
+from .scale_rules.registry import MIN_SCALE, SCALE_RULES
 
 __all__ = ["Quantized", "dequantize", "fake_quantize", "fake_quantize_all", "quantize", "scale_shape", "spread_units"]
 
@@ -48,7 +49,7 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
             f"quantize: expected a floating tensor of at least 2 dimensions, found {tuple(weight.shape)} {weight.dtype}"
         )
     units = _to_units(weight, grid)  # (units, size)
-    scale, shift = fit(units, grid)
+    scale, shift = fit_scales(units, grid)
     finite = torch.isfinite(scale) if shift is None else torch.isfinite(scale) & torch.isfinite(shift)
     if not bool(finite.all()):
         raise GridError(
@@ -72,16 +73,24 @@ def dequantize(codes: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -
     return _from_units(values_(units, scale.reshape(-1, 1), shift), codes.shape, grid)
 
 
-def fake_quantize(weight: Tensor, grid: Grid) -> Tensor:
+def fake_quantize(weight: Tensor, grid: Grid | str) -> Tensor:
     """The grid's values nearest to a weight, in its shape and dtype.
 
     With ``range="absmax"`` and one scale per row this is arXiv 2604.03420's fake quantization:
     ``s = max(max|w|, 1e-8) / qmax``, ``clamp(round(w / s), qmin, qmax) * s``, halves to even.
     Computed in float32 and cast back once. Not differentiable: see `qvec_hub.training` for that.
+
+    Args:
+        weight: floating, ``(out, in, …)``.
+        grid: a `Grid` or its name.
+
+    Raises:
+        GridError: when the grid does not exist.
     """
+    grid = Grid.parse(grid)
     with torch.no_grad():
         units = _to_units(weight.detach(), grid)
-        scale, shift = fit(units, grid)
+        scale, shift = fit_scales(units, grid)
         values = values_(nearest_codes(units, scale, shift, grid), scale, shift)
         return _from_units(values, weight.shape, grid).to(weight.dtype)
 
@@ -98,6 +107,14 @@ def spread_units(per_unit: Tensor, shape: torch.Size, grid: Grid) -> Tensor:
     if grid.group_size is not None:
         per_unit = per_unit.repeat_interleave(grid.group_size, dim=1)[:, : shape[1]]
     return per_unit.expand(shape)
+
+
+def fit_scales(units: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """Scale ``(units, 1)`` and shift (the same, or None) by the grid's rule; of no weights at all the least scale."""
+    if units.numel() == 0:
+        scale = units.new_full((units.shape[0], 1), MIN_SCALE)
+        return scale, None if grid.symmetric else torch.zeros_like(scale)
+    return SCALE_RULES.get(grid.range).fit(units, grid)
 
 
 def _row_length(shape: torch.Size) -> int:
@@ -133,7 +150,7 @@ ENOUGH = 1 << 20  # numbers in a call, from which on more of them save nothing a
 
 def fake_quantize_all(weights: Mapping[str, Tensor], grid: Grid) -> dict[str, Tensor]:
     """`fake_quantize` of each weight, to the bit; rows of one length go together where they do not interact."""
-    if grid.granularity == "tensor" or grid.range in JOINT_RULES:
+    if grid.granularity == "tensor" or SCALE_RULES.get(grid.range).joint:
         return {name: fake_quantize(weight, grid) for name, weight in weights.items()}
     rounded: dict[str, Tensor] = {}
     for names in _alike(weights):

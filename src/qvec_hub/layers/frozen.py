@@ -1,7 +1,7 @@
-"""A packed weight does not change: whoever tries to is told, for a change of its float values would be lost.
+"""Refuse changes of a packed weight's float values, which would be lost.
 
-The float values of a packed weight are computed anew for each reader. Whatever is written to them (by an adapter that
-is merged, an initialization, pruning, a state dict of the float model) would vanish without a trace.
+The float values of a packed weight are computed again for each reader. A value written to them (by merging an
+adapter, an initialization, pruning, or a state dict of the float model) would be lost silently.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HARMLESS = {"requires_grad_"}
 
 
 def refuse_change(what: str) -> NoReturn:
-    """Raise the error that all changes of a packed weight end in.
+    """Raise the error for every attempt to change a packed weight.
 
     Raises:
         QVecError: always.
@@ -36,7 +36,7 @@ def refuse_change(what: str) -> NoReturn:
 
 
 def written_to(op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: type) -> Any:
-    """The first argument of this kind that an operator of PyTorch would write to; None if it writes to none."""
+    """The first argument of this kind that a PyTorch operator would write to; None if there is none."""
     for place, argument in enumerate(op._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[place] if place < len(args) else kwargs.get(argument.name)
@@ -47,15 +47,15 @@ def written_to(op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: 
 
 
 def is_view(op: Any) -> bool:
-    """Whether what an operator of PyTorch returns shares its argument's memory."""
+    """Whether the result of a PyTorch operator shares its argument's memory."""
     return any(each.alias_info is not None and not each.alias_info.is_write for each in op._schema.returns)
 
 
 class Values(Tensor):
-    """A part of a packed weight's values, such as ``weight[0]`` or ``weight.T``: to be read and computed with.
+    """A view of a packed weight's values, such as ``weight[0]`` or ``weight.T``, for reading and computing.
 
     Raises:
-        QVecError: when it is written to, which would not reach the weight. ``clone()`` is a tensor of one's own.
+        QVecError: when it is written to, because the weight would not change; write to a ``clone()`` instead.
     """
 
     @classmethod
@@ -75,10 +75,10 @@ class Values(Tensor):
 
 
 class FrozenParameters(dict[str, Any]):
-    """The parameters of a frozen layer, by name. Who looks for its weight among them is about to replace it.
+    """The parameters of a frozen layer by name; code that looks up the weight here is about to replace it.
 
     Raises:
-        QVecError: when it is asked for ``"weight"``.
+        QVecError: when ``"weight"`` is looked up.
     """
 
     def __contains__(self, name: object) -> bool:
@@ -101,12 +101,12 @@ class FrozenParameters(dict[str, Any]):
 def refuse_other_state(
     prefix: str, state: Mapping[str, Any], frozen: bool, grid: object, expected: Mapping[str, Tensor | None]
 ) -> None:
-    """Raise unless a state dict suits a packed layer.
+    """Raise unless a state dict fits a packed layer.
 
     Args:
-        prefix: what its names begin with in the state dict.
-        frozen: whether its weight is packed already.
-        expected: what a packed layer of this grid holds, by name; None for what another grid holds.
+        prefix: prefix of the layer's names in the state dict.
+        frozen: whether the layer's weight is packed.
+        expected: by name, the tensors of a packed layer of this grid; None for a tensor that only other grids have.
 
     Raises:
         QVecError: when it holds the float weight of a frozen layer, packed codes of another grid, or scales that are

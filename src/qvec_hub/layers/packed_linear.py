@@ -1,9 +1,8 @@
-"""The optimum-quanto side: integer widths quanto lacks, the packed weight, the linear layer.
+"""The packed linear layer for optimum-quanto, with the integer widths that quanto lacks.
 
-Cut as quanto is: what a weight *is* (`PackedWeight`, a `QTensor`), what *uses* it (`PackedLinear`, a
-`QLinear`), what *computes* it (`unpack_weight`). A frozen layer keeps its weight as plain buffers (packed
-codes, scales), so that copying, moving, saving and compiling need nothing special; the `QTensor` is a view
-of them, made when somebody asks for ``layer.weight``.
+The parts follow quanto's: the weight (`PackedWeight`, a `QTensor`), the layer that uses it (`PackedLinear`, a
+`QLinear`) and the function that computes it (`unpack_weight`). A frozen layer keeps its weight as plain buffers (packed
+codes, scales), so that copying, moving, saving and compiling need nothing special; ``layer.weight`` is a view of them.
 """
 
 from __future__ import annotations
@@ -52,11 +51,11 @@ FORWARD_HOOKS = (
 
 
 def refuse_packed(model: PreTrainedModel) -> dict[str, Any]:
-    """The linear layers of a float model's backbone, by name.
+    """List the linear layers of a float model's backbone by name.
 
     Raises:
-        MisfitError: when the model is quantized already, has no linear layer to quantize, or one that computes
-            otherwise than a linear layer does: its weight is made of something else, or its forward pass replaced.
+        MisfitError: when the model is already quantized, has no linear layer to quantize, or has one whose weight is
+            parametrized or whose forward pass is replaced.
     """
     linears = dict(backbone_linears(model))
     quantized = [name for name, module in linears.items() if isinstance(module, QLinear)]
@@ -79,7 +78,7 @@ def refuse_packed(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]:
-    """Put an unfrozen `PackedLinear` in the place of every linear layer of the backbone; weights are shared."""
+    """Replace every linear layer of the backbone by an unfrozen `PackedLinear` that shares its weight."""
     linears = refuse_packed(model)
     swapped = {name: PackedLinear.from_linear(module, grid) for name, module in linears.items()}
     put_layers_(model, swapped)
@@ -87,7 +86,7 @@ def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]
 
 
 def put_layers_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> None:
-    """Put layers in the place of a model's linear ones, by their names; it then refuses state dicts of other grids."""
+    """Replace a model's linear layers by name; the model then refuses state dicts of other grids."""
     replaced = {model.get_submodule(name): layer for name, layer in layers.items()}
     everywhere = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if module in replaced]
     for name, module in everywhere:  # a layer may stand in several places
@@ -97,14 +96,14 @@ def put_layers_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> N
 
 
 def _refuse_other_state(model: nn.Module, state_dict: Any, prefix: str, *_: Any) -> None:
-    """Before anything of a state dict is loaded into a model: does it suit all of its packed layers?"""
+    """Raise unless a state dict fits all packed layers of a model, before any of it is loaded."""
     for name, module in model.named_modules():
         if isinstance(module, PackedLinear):
             module.refuse_other_state(state_dict, f"{prefix}{name}.")
 
 
 def packed_layers(model: nn.Module) -> list[PackedLinear]:
-    """The layers of a model whose weight is packed."""
+    """List the layers of a model whose weight is packed."""
     return [module for module in model.modules() if isinstance(module, PackedLinear) and module.frozen]
 
 
@@ -119,7 +118,7 @@ class PackedLinear(QLinear):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, grid: Grid) -> PackedLinear:
-        """An unfrozen layer that shares the parameters of `linear`."""
+        """Make an unfrozen layer that shares the parameters of `linear`."""
         with torch.device("meta"):
             module = cls(linear.in_features, linear.out_features, linear.bias is not None, weights=_qtype(grid))
         module.grid, module.float_dtype = grid, linear.weight.dtype
@@ -127,13 +126,13 @@ class PackedLinear(QLinear):
         module.input_scale = module.output_scale = None
         module.register_parameter("weight", linear.weight)
         module.register_parameter("bias", linear.bias)
-        for name in FORWARD_HOOKS:  # the very dictionaries: whoever holds a handle of a hook can still remove it
+        for name in FORWARD_HOOKS:  # the same dictionaries, so that handles of existing hooks can still remove them
             if name in vars(linear):
                 module.__dict__[name] = vars(linear)[name]
         return module.train(linear.training)
 
     def to_linear(self, weight: nn.Parameter) -> nn.Linear:
-        """A plain layer with the given float weight and this layer's bias."""
+        """Make a plain `nn.Linear` with the given float weight and this layer's bias."""
         with torch.device("meta"):
             linear = nn.Linear(self.in_features, self.out_features, self.bias is not None)
         linear.weight, linear.bias = weight, self.bias
@@ -187,7 +186,7 @@ class PackedLinear(QLinear):
         return Packed(codes, scale, None if self.grid.symmetric else torch.empty_like(scale))
 
     def hold(self, packed: Packed) -> None:
-        """Keep this weight in the place of the float one."""
+        """Replace the float weight by this packed one."""
         parameters = self.__dict__["_parameters"]
         parameters.pop("weight", None)
         self.__dict__["_parameters"] = FrozenParameters(parameters)
@@ -230,7 +229,7 @@ class PackedLinear(QLinear):
         nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
 
     def refuse_other_state(self, state_dict: Any, prefix: str) -> None:
-        """Raise unless a state dict suits this layer, the names of which begin with `prefix` there.
+        """Raise unless a state dict fits this layer, whose names there begin with `prefix`.
 
         Raises:
             QVecError: see `frozen.refuse_other_state`.

@@ -1,4 +1,4 @@
-"""What a quantized weight is: packed codes and scales, and a quanto tensor that shows them as float values."""
+"""The quantized weight: packed codes and scales, and a quanto tensor that shows them as float values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ for _bits in (3, 5, 6, 7):
 
 
 class Packed(NamedTuple):
-    """What a frozen layer keeps: dense codes (uint8), scales and shifts (float32, see `grids.Quantized`)."""
+    """The tensors of a frozen layer: dense codes (uint8), scales and shifts (float32, see `Quantized`)."""
 
     data: Tensor
     scale: Tensor
@@ -44,7 +44,7 @@ class PackedWeight(QTensor):
 
     Args:
         data: uint8, `packed_size(out * in, bits)` bytes.
-        scale: float32 ``(rows, groups)``; see `grids.Quantized`.
+        scale: float32 ``(rows, groups)``, see `Quantized`.
         shift: like `scale`, or None on a symmetric grid.
     """
 
@@ -95,7 +95,7 @@ class PackedWeight(QTensor):
         changed = written_to(op, args, kwargs or {}, PackedWeight)
         if changed is not None:
             refuse_change(changed._shown())
-        # Whatever else is asked of a quantized weight is asked of its float values.
+        # All other operations run on the float values.
         args, kwargs = tree_map_only(PackedWeight, lambda t: t.dequantize(), (args, kwargs or {}))
         result = op(*args, **kwargs)
         if not is_view(op) or torch.compiler.is_compiling():
@@ -109,7 +109,7 @@ class PackedWeight(QTensor):
 def unpack_weight(
     packed: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, size: torch.Size, dtype: torch.dtype
 ) -> Tensor:
-    """Packed codes -> the float weight ``size``: ``q * scale`` or ``q * scale - shift``, formed in float32."""
+    """Unpack codes into the float weight of shape ``size``: ``q * scale`` or ``q * scale - shift``, in float32."""
     values = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
     if grid.group_size is None:
         values.mul_(scale)

@@ -1,4 +1,4 @@
-"""NODOC"""
+"""`QVecConfig`: the arguments of a load, and the record of them in a saved ``config.json``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers.quantizers import register_quantization_config
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..apply.own_images import checked_images
@@ -26,30 +25,31 @@ __all__ = ["QVecConfig", "VectorLike", "open_vector"]
 VectorLike = str | Path | QuantizationVector | Sequence[str | Path | QuantizationVector]
 
 
-@register_quantization_config(METHOD)
 class QVecConfig(QuantizationConfigMixin):
-    """How to patch and quantize a ViT while it is loaded, and, in a saved ``config.json``, how that was done.
+    """Says how to patch and quantize a ViT during loading; a saved ``config.json`` records how it was done.
 
     Args:
         vector: a repo id (``"org/name"``, ``"org/name@revision"``), a folder, a `QuantizationVector`, a list of
             them (their mean is taken), or None for plain post-training quantization.
-        weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`. A bare width means the vector's own grid,
-            where that has this width.
-        scale: what the vector is multiplied by: a number, ``"recommended"`` (what its config says) or ``"auto"``
-            (chosen on proxy images, see `qvec_hub.choose_scale`). By default auto for several vectors together, and
-            recommended for one donor's.
-        rounding: ``"nearest"``, ``"gptq"`` (error feedback), ``"fitted"`` (that and fitted scales) or ``"tuned"``
-            (that, and all scales tuned together), the last three with what proxy images make flow through the model.
-            By default tuned for several vectors whose scale is chosen, else nearest.
-        images: pixel values ``(n, channels, height, width)`` to use in the place of proxy images, such as unlabelled
-            ones of the receiver's task; the result is then calibrated, not zero-shot.
-        progress: called with what is being done, steps done, and of how many.
+        weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`. A bare width selects the vector's own grid
+            if that has this width, else the default grid of this width.
+        scale: the factor of the vector: a finite number, ``"recommended"`` (the value in the vector's config) or
+            ``"auto"`` (chosen on proxy images, see `qvec_hub.choose_scale`). Default: ``"auto"`` for several vectors,
+            ``"recommended"`` for one.
+        rounding: ``"nearest"``, ``"gptq"`` (GPTQ's error compensation), ``"fitted"`` (the same, with scales fitted to
+            each layer's outputs) or ``"tuned"`` (the same, and then all scales tuned together). All but ``"nearest"``
+            run the model on calibration images: proxy images, or yours. Default: ``"tuned"`` for several vectors with
+            scale ``"auto"``, else ``"nearest"``.
+        images: calibration images instead of proxy images: normalized pixel values, float ``(n, channels, height,
+            width)``, for example of unlabelled images of the receiver's task. The result is then calibrated, not
+            zero-shot.
+        progress: called as ``progress(stage, steps_done, steps_in_all)``.
         check_lineage: refuse a receiver that does not descend from the vector's base.
-        token, cache_dir, local_files_only: for fetching vectors, as in `QuantizationVector.from_pretrained`; never
-            saved.
+        token, cache_dir, local_files_only: for downloading vectors, as in `QuantizationVector.from_pretrained`; they
+            are never saved.
 
     Raises:
-        QVecError: when an argument is not one of these.
+        QVecError: when an argument is unknown or has a value that is not listed here.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class QVecConfig(QuantizationConfigMixin):
         self.images = None if images is None else checked_images(images)
         self.progress = progress
         self.scale_curve = unknown.pop("scale_curve", None)
-        self.watched = unknown.pop("watched", None)  # what codes and scale were found with: of a saved config.json
+        self.watched = unknown.pop("watched", None)  # from config.json: images that codes and scale were found with
         self.check_lineage = check_lineage
-        self.opened_here = isinstance(vector, (str, Path))  # nobody but this load holds the vector's tensors
+        self.opened_here = isinstance(vector, (str, Path))  # no other code holds the vector's tensors
         self.hub = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        self.base_model = unknown.pop("base_model", None)  # these two come from a saved config.json or are found out
+        self.base_model = unknown.pop("base_model", None)  # from a saved config.json, or found while loading
         self.receiver = unknown.pop("receiver", None)
         for key in ("quant_method", "qvec_hub_version"):  # of a saved config.json
             unknown.pop(key, None)
@@ -88,7 +88,7 @@ class QVecConfig(QuantizationConfigMixin):
             raise QVecError(f"QVecConfig: unknown arguments {', '.join(sorted(unknown))}")
 
     def to_dict(self) -> dict[str, Any]:
-        """What goes into ``config.json``: provenance instead of tensors."""
+        """The entry of ``config.json``: JSON values, with the vectors' provenance instead of their tensors."""
         found = {"rounding": self.rounding, "watched": self.watched, "scale_curve": self.scale_curve}
         return quantization_record(
             self.grid, _provenance(self.vector), self.scale, self.base_model, self.receiver, **found
@@ -96,10 +96,10 @@ class QVecConfig(QuantizationConfigMixin):
 
 
 def open_vector(vector: Any, **hub: Any) -> QuantizationVector | None:
-    """The vector an argument stands for; a list is merged.
+    """Open the vector that an argument names; the vectors of a list are merged by their mean.
 
     Raises:
-        QVecError: when one cannot be opened, or the list does not merge.
+        QVecError: when a vector cannot be opened, or those of the list cannot be merged.
     """
     if vector is None or isinstance(vector, QuantizationVector):
         return vector
@@ -112,7 +112,7 @@ def open_vector(vector: Any, **hub: Any) -> QuantizationVector | None:
 
 
 def _provenance(vector: Any) -> list[dict[str, Any]] | None:
-    """JSON-able ``[{repo_id, revision, weight}]`` of whatever was given as `vector`."""
+    """The `vector` argument as JSON values ``[{repo_id, revision, weight}]``."""
     if vector is None:
         return None
     items = list(vector) if isinstance(vector, (list, tuple)) else [vector]

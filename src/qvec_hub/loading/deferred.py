@@ -1,4 +1,4 @@
-"""Weights that arrive one by one are kept in float until all are there, for what depends on the whole model."""
+"""Load deferred: keep arriving weights in float until all are there, then find scale and codes on the whole model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ..layers.packed_weight import Packed
 from ..util.progress import Stages
 from ..vector.vector import QuantizationVector
 
-__all__ = ["Gathered"]
+__all__ = ["DeferredLoad"]
 
 
-class Gathered:
-    """The checkpoint's tensors as they were read, and what is to be done with the model they make.
+class DeferredLoad:
+    """Collects the checkpoint's tensors as they arrive, then patches, rounds and packs the whole model.
 
     Args:
-        treatment: a resolved one.
+        vector: added to the model before rounding; None adds nothing.
+        treatment: from `Treatment.resolved`.
     """
 
     def __init__(self, vector: QuantizationVector | None, treatment: Treatment, progress: Stages | None) -> None:
@@ -34,7 +35,7 @@ class Gathered:
         self._tensors: dict[str, Tensor] = {}
 
     def take(self, name: str, tensor: Tensor, layer: PackedLinear | None) -> dict[str, Any]:
-        """Keep a tensor; what is left for transformers to put into the model."""
+        """Keep a tensor; return the tensors that transformers must put into the model."""
         self._tensors[name] = tensor
         if layer is None:
             return {name: tensor}
@@ -51,7 +52,7 @@ class Gathered:
         """Make the loaded model the float receiver for a moment, find its codes, and pack them.
 
         Raises:
-            QVecError: when the model is spread over devices, or `prepare.prepare_` fails.
+            QVecError: when the model is spread over devices, or `qvec_hub.apply.treatment.prepare_` fails.
         """
         devices = {parameter.device for parameter in (*model.parameters(), *model.buffers())}
         if len(devices) != 1 or torch.device("meta") in devices:

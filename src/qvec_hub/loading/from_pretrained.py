@@ -1,4 +1,4 @@
-"""`qvec_hub.from_pretrained`: the plugin behind one call that never returns random weights."""
+"""`qvec_hub.from_pretrained`: load, patch and quantize in one call that never returns random weights."""
 
 from __future__ import annotations
 
@@ -43,32 +43,36 @@ def from_pretrained(
     progress: Stages | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
-    """Load a ViT image classifier, add a vector to it, and quantize it.
+    """Load a ViT image classifier, add a vector to it (``θ_R + λ·ρ_D``, arXiv 2604.03420), and quantize it.
 
     The same call gives the same codes and scales, bit for bit, on the same machine with the same number of threads
-    (``torch.get_num_threads()``), and so do the same steps done by hand (`patch_`, `choose_scale`, `quantize_`):
-    whatever the caller's autocast, default dtype, inference mode or random state, and wherever the model lies in
-    memory. ``rounding="nearest"`` with a number as scale gives them with any number of threads, too. On other
-    processors and versions of PyTorch, scales differ in their last bits, and other roundings may choose another code
-    where two are as good.
+    (``torch.get_num_threads()``). So do the single steps `patch_`, `choose_scale` and `quantize_`. The result does not
+    depend on the caller's autocast, default dtype, inference mode or random state, nor on the model's address in
+    memory. With ``rounding="nearest"`` and a number as scale it does not depend on the number of threads either. On
+    another processor or version of PyTorch, scales may differ in their last bits, and roundings other than
+    ``"nearest"`` may choose the other of two equally good codes.
 
     Args:
         source: the receiver: a folder, ``"org/name"``, ``"org/name@revision"`` or
-            ``"hf://org/name[@revision]/subfolder"``; or a model saved by this package (then without the rest).
-        vector: see `QVecConfig`; None adds nothing.
-        weights: ``"int2"`` … ``"int8"`` (a vector's own grid of that width, if it has one), a grid's name or a
-            `Grid`; None leaves the (patched) model in float.
-        scale, rounding, images, progress: see `QVecConfig`. Several vectors and nothing else give the best that is
-            known: their mean, a scale chosen on proxy images, codes and scales fitted and tuned on those.
+            ``"hf://org/name[@revision]/subfolder"``. A model that this package saved is loaded as it is; then pass
+            neither `vector` nor `weights`.
+        vector: a repo id, a folder, a `QuantizationVector` or a list of them (see `QVecConfig`); None adds nothing.
+        weights: ``"int2"`` … ``"int8"`` (the vector's own grid if that has this width), a grid's name or a `Grid`;
+            None leaves the (patched) model in float.
+        scale, rounding, images, progress: see `QVecConfig`. For several vectors the defaults are the best known
+            choice: the mean of the vectors, a scale chosen on proxy images, and ``rounding="tuned"``.
         check_lineage: refuse a receiver that does not descend from the vector's base.
         kwargs: of transformers' ``from_pretrained``: revision, subfolder, token, cache_dir, local_files_only,
             force_download, variant, dtype, device_map, max_memory, attn_implementation, config, and values of the
-            config that do not change the weights' shapes. Any other is refused by its name.
+            config that do not change the weights' shapes. Every other argument is refused by its name.
 
-    The image processor of the checkpoint is kept with the model, and saved and pushed with it.
+    Returns:
+        The model in evaluation mode. The checkpoint's image processor is saved and pushed with it.
 
     Raises:
-        QVecError: one of its children, when anything does not exist, does not fit or cannot be read.
+        ArtifactError, HubError: when the receiver or a vector does not exist or cannot be read.
+        MisfitError, LineageError: when the vector does not fit the receiver, or was made on another base.
+        QVecError: when an argument is unknown or has a value that is not possible.
     """
     given = sort_keywords(kwargs)
     checkpoint = find_checkpoint(source, **given.hub)
@@ -96,10 +100,11 @@ def from_pretrained(
 
 
 def refuse_quantized(source: object, config: Any, vector: object, weights: object) -> None:
-    """Raise when a checkpoint is quantized by others, or is to be quantized once more.
+    """Raise when another method quantized the checkpoint, or when it would be quantized twice.
 
     Raises:
-        ArtifactError, QVecError: as said.
+        ArtifactError: when another method quantized it.
+        QVecError: when `vector` or `weights` is given for a quantized checkpoint.
     """
     saved = getattr(config, "quantization_config", None)
     if saved is None:
@@ -115,7 +120,7 @@ def refuse_quantized(source: object, config: Any, vector: object, weights: objec
 
 
 def _with_processor(model: PreTrainedModel, checkpoint: Checkpoint, hub: dict[str, Any]) -> PreTrainedModel:
-    """The model with the image processor of the checkpoint it was loaded from."""
+    """Attach the image processor of the checkpoint that the model was loaded from."""
     if not knows_processor(model):
         place = checkpoint.place
         within = {} if place is None else {"revision": place.revision, "subfolder": place.subfolder or ""}
@@ -130,15 +135,15 @@ def save_model(
     overwrite: bool = False,
     card: Callable[[str], str] | None = None,
 ) -> None:
-    """Save a model in one step, with the image processor of the checkpoint it came from.
+    """Save a model and the image processor of its checkpoint, all files or none.
 
     Args:
-        folder: a new one, or one with an earlier quantized model, which is replaced; files of others there stay.
-        overwrite: whether to replace another model that the folder holds, such as the float receiver.
-        card: the text of the model's card, given that of the card in the folder ("" without one).
+        folder: a new folder, or one with an earlier quantized model, which is replaced; all other files there stay.
+        overwrite: also replace a model that this package did not quantize, such as the float receiver.
+        card: takes the text of the folder's card ("" without one) and returns the text of the new card.
 
     Raises:
-        ArtifactError: when the folder cannot be written or holds something else; it keeps what it held.
+        ArtifactError: when the folder cannot be written or holds something else; its content is then unchanged.
     """
     with new_folder(folder, LAYOUT, overwrite) as scratch:
         model.save_pretrained(scratch)

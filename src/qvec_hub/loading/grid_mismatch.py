@@ -1,22 +1,22 @@
-"""What to say where a vector is used on another grid than its donor was trained on."""
+"""The warning for a vector that is used on another grid than its donor was trained on."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..grid.grid import Grid
-from ..results.reference import quoted
+from ..results.reference import reference_table
 
 __all__ = ["other_grid"]
 
 
 def other_grid(trained: Grid, used: Grid) -> str:
-    """A warning, with what such a use was measured to cost where it was measured.
+    """Write the warning, and quote the measured gains on both grids if they were measured.
 
-    The measurement is of 2 bits and one scale a row; it is quoted for all grids with the same range rules.
+    They were measured at 2 bits with one scale a row, and are quoted for all grids with the same range rules.
     """
     said = f"the vector was trained on {trained.name} and is used on {used.name}"
-    table = quoted("other_grid")
+    table = reference_table("other_grid")
     across, within = (_gain(table, grid, used) for grid in (trained, used))
     if across is None or within is None or _kind(trained) == _kind(used):
         return f"{said}; what it gains there has not been measured. Take donors of that grid where there are any"

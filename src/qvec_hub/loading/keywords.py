@@ -1,6 +1,6 @@
-"""The keyword arguments of transformers' ``from_pretrained``: which of them ours takes, and why not the others.
+"""The keyword arguments of transformers' ``from_pretrained``: those we accept, and why we refuse the others.
 
-None is ignored: an argument works as in transformers, or is refused by its name.
+No argument is ignored: it works as in transformers, or is refused by its name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOADING = ("dtype", "device_map", "max_memory", "attn_implementation")
 _NO_HEAD = "a head drawn at random cannot classify; train it first, then quantize the trained model"
 _FLOAT = "quantize the float model with vector= and weights="
 
-# Argument -> what passes beside None, and what to do instead.
+# Argument -> values that are accepted beside None, and what to do instead.
 _REFUSED: dict[str, tuple[Collection[Any], str]] = {
     "quantization_config": ((), f"{_FLOAT}, or load with transformers and quantization_config=qvec_hub.QVecConfig(…)"),
     "state_dict": ((), "save the model to a folder first, or use qvec_hub.quantize_ on the model in memory"),
@@ -49,7 +49,7 @@ _REFUSED: dict[str, tuple[Collection[Any], str]] = {
     "offload_state_dict": ((False,), "packed weights are small, so nothing is put on the disk"),
     "proxies": (({},), "set the environment variables HTTPS_PROXY and NO_PROXY"),
     "mirror": ((), "set the environment variable HF_ENDPOINT"),
-    "resume_download": ((False, True), "downloads go on where they broke off anyhow"),
+    "resume_download": ((False, True), "interrupted downloads always resume"),
     "use_auth_token": ((), "it is called token= now"),
     "generation_config": ((), "an image classifier generates nothing"),
     "use_kernels": ((False,), "kernels from the Hub are code, which is never run"),
@@ -66,14 +66,14 @@ _PLACES = ("auto", "balanced", "balanced_low_0", "sequential")
 
 @dataclass(frozen=True)
 class Keywords:
-    """The arguments of one call, sorted.
+    """The arguments of one call, sorted by purpose.
 
     Attributes:
-        hub: where the checkpoint lies: revision, token, cache_dir, local_files_only, subfolder, force_download.
-        loading: for transformers: dtype, device_map, max_memory, attn_implementation.
-        changes: of single values of its config.
-        variant: of the weight files.
-        config: to be used in the place of the checkpoint's own.
+        hub: where to find the checkpoint: revision, token, cache_dir, local_files_only, subfolder, force_download.
+        loading: passed on to transformers: dtype, device_map, max_memory, attn_implementation.
+        changes: values of the checkpoint's config to change.
+        variant: name part of the weight files, such as ``"fp16"``.
+        config: used instead of the checkpoint's own.
     """
 
     hub: dict[str, Any]
@@ -83,17 +83,17 @@ class Keywords:
     config: PreTrainedConfig | None = None
 
     def changed(self, config: PreTrainedConfig) -> PreTrainedConfig:
-        """The config to load with.
+        """Apply `changes` to a config, in place, and return it.
 
         Raises:
-            QVecError: for an argument that is none, or one that the checkpoint's weights do not go with.
+            QVecError: when an argument is unknown, or contradicts the checkpoint's weights.
         """
         classes = config.num_labels
         for key, value in self.changes.items():
             if key not in _values_of(config):
                 raise QVecError(f"from_pretrained: {_unknown(key, config)}")
             if (key in LARGEST and key != "num_labels") or key == "model_type":
-                raise _refusal(key, value, "the weights have the sizes that they have; load the model as it is")
+                raise _refusal(key, value, "the checkpoint's weights have fixed sizes; leave this argument out")
             try:
                 setattr(config, key, value)
             except Exception as error:  # of transformers, which validates some
@@ -105,10 +105,10 @@ class Keywords:
 
 
 def sort_keywords(given: Mapping[str, Any]) -> Keywords:
-    """The arguments that a caller of `qvec_hub.from_pretrained` passes on to transformers.
+    """Sort the keyword arguments of `qvec_hub.from_pretrained` by purpose.
 
     Raises:
-        QVecError: for one that is refused; says what to do.
+        QVecError: when an argument is refused; the message says what to do instead.
     """
     given = dict(given)
     if given.get("torch_dtype") is not None:
@@ -176,7 +176,7 @@ def _check_device_map(device_map: Any) -> None:
 
 
 def _values_of(config: PreTrainedConfig) -> set[str]:
-    """What a config has to be changed."""
+    """Names of the config's values that may be changed."""
     names = {*config.to_dict(), "num_labels", "id2label", "label2id", "problem_type", "output_attentions"}
     return {name for name in names if not name.startswith("_") and hasattr(config, name)}
 
@@ -184,7 +184,7 @@ def _values_of(config: PreTrainedConfig) -> set[str]:
 def _unknown(key: str, config: PreTrainedConfig) -> str:
     ours = ("vector", "weights", "scale", "check_lineage", "rounding", "images", "progress")
     close = difflib.get_close_matches(key, [*ours, *HUB_KEYS, *_LOADING, *_values_of(config)], n=1)
-    meant = f"; did you mean {close[0]}=?" if close else "; see its documentation for those there are"
+    meant = f"; did you mean {close[0]}=?" if close else "; help(qvec_hub.from_pretrained) lists the arguments"
     return f"unknown argument {printable(key, 60)!r}{meant}"
 
 

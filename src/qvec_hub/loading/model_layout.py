@@ -1,7 +1,7 @@
-"""What a quantized model's folder holds, so that a save neither replaces another model nor leaves an older one's files.
+"""The files of a quantized model's folder: those a save replaces, removes or refuses to touch.
 
-A float receiver is never replaced by its own quantized form by accident: saving over any model but an earlier
-quantized one of this package has to be asked for.
+A save replaces only a model that this package quantized; replacing any other model, such as the float receiver, needs
+``overwrite=True``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def check_model_folder(folder: str | Path, receiver: str | Path, overwrite: bool
     """Refuse to save a quantized model to a folder that cannot be written to or holds something else.
 
     Args:
-        receiver: the float model, which may be that folder under another name.
-        overwrite: whether to replace what is there.
+        receiver: the float model; its folder may be `folder` under another name.
+        overwrite: replace a model that is there.
 
     Raises:
-        ArtifactError: saying what is there.
+        ArtifactError: when the folder cannot be used; the message names what it holds.
     """
     out = real_path(folder)
     if not overwrite and out.exists() and is_folder(receiver) and out.samefile(Path(receiver).expanduser()):
@@ -49,7 +49,7 @@ def check_model_folder(folder: str | Path, receiver: str | Path, overwrite: bool
 
 
 def _config(folder: Path) -> Any:
-    """The ``config.json`` there; None without one, and for one that cannot be read."""
+    """The folder's ``config.json``; None when there is none or it cannot be read."""
     try:
         return parse_json(read_file(folder / MODEL_CONFIG, MAX_CONFIG_BYTES), folder / MODEL_CONFIG)
     except ArtifactError:
@@ -63,7 +63,7 @@ def _is_quantized(folder: Path) -> bool:
 
 
 def _weights(folder: Path) -> Collection[str]:
-    """Those of the model that is replaced; transformers would read old ones before new shards."""
+    """Weight files of the model that is replaced: transformers would read old ones before new shards."""
     return {WEIGHTS, INDEX, *(name for name in shards_in(folder / INDEX) if _SHARD.fullmatch(name))}
 
 

@@ -1,4 +1,4 @@
-"""`quantize_`: a float model in memory, rounded and packed in place."""
+"""`quantize_`: round and pack a float model in memory, in place."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..grid.grid import Grid
 from ..grid.packing import pack
 from ..layers.packed_linear import PackedLinear, put_layers_, refuse_packed
 from ..layers.packed_weight import Packed, pack_weight
+from ..rounding.registry import PLAIN
 from ..util.progress import Stages
 from .record import remember_
 
@@ -27,40 +28,45 @@ def quantize_(
     model: PreTrainedModel,
     grid: Grid | str,
     *,
-    rounding: str = "nearest",
+    rounding: str = PLAIN,
     images: Tensor | None = None,
     progress: Stages | None = None,
 ) -> PreTrainedModel:
-    """Round the weight of every linear layer of the backbone to the grid and pack it, in place.
+    """Round the weight of every linear layer of the backbone to a grid and pack it, in place.
 
-    The head, biases, norms, embeddings and the patch convolution stay as they are.
+    The head, biases, norms, embeddings and the patch convolution are not changed.
 
     Args:
+        model: a float transformers image classifier.
+        grid: a `Grid` or its name, such as ``"int3"``.
         rounding, images, progress: as for `QVecConfig`.
 
+    Returns:
+        The same model; its linear layers are `PackedLinear` now.
+
     Raises:
-        GridError: when the grid does not exist or a weight holds NaN or infinity; nothing is changed then.
+        GridError: when the grid does not exist or a weight holds NaN or infinity; the model is then unchanged.
         MisfitError: when the model is quantized already, or has no linear layer to quantize.
-        QVecError: when the rounding does not exist, or the model does not take the images; nothing is changed then.
+        QVecError: when the rounding does not exist, or the model refuses the images; the model is then unchanged.
     """
     grid = Grid.parse(grid)
     Treatment(rounding=rounding, images=images)
     refuse_packed(model)
-    if rounding == "nearest":
-        packed, watched = _rounded(model, grid), None
+    if rounding == PLAIN:
+        packed, shown = _rounded(model, grid), None
     else:
         codes = codes_of(model, grid, rounding, images, progress)
         packed = {
             name: Packed(pack(found.codes, grid.bits, overwrite=True), found.scale, found.shift)
             for name, found in codes.items()
         }
-        watched = PROXIES if images is None else OWN_IMAGES
+        shown = PROXIES if images is None else OWN_IMAGES
     layers = {name: PackedLinear.from_linear(linear, grid) for name, linear in backbone_linears(model)}
     for name, layer in layers.items():
         layer.hold(packed[name])
     _pack_linears_(model, layers)
     _own_config(model)
-    remember_(model, grid, rounding, watched)
+    remember_(model, grid, rounding, shown)
     return model
 
 
@@ -76,7 +82,7 @@ def _rounded(model: PreTrainedModel, grid: Grid) -> dict[str, Packed]:
 
 
 def _pack_linears_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -> None:
-    """Put packed layers in the place of the linear ones: all of them, or none when this is interrupted."""
+    """Replace the linear layers by packed ones: all of them, or none when this is interrupted."""
     before = list(model.named_modules(remove_duplicate=False))
     try:
         put_layers_(model, layers)
@@ -88,7 +94,7 @@ def _pack_linears_(model: PreTrainedModel, layers: Mapping[str, PackedLinear]) -
 
 
 def _own_config(model: PreTrainedModel) -> None:
-    """Put a copy of the model's config in its place: models built from one config must not share what follows."""
+    """Replace the model's config by a copy, because models built from one config must not share the record."""
     shared = model.config
     config = copy.deepcopy(shared)
     for module in model.modules():

@@ -1,9 +1,9 @@
 """The transformers plugin: `QVecConfig` and its quantizer. Importing this module registers both.
 
-While a float checkpoint is loaded, every backbone tensor passes through `_PatchAndPack`: the vector's tensor
-is added in float32, a linear weight is then rounded and packed, and the float one dropped. At no time is
-there a second float model. A scale or codes that depend on what flows through the whole model are found when all of
-it has arrived. A saved model holds plain buffers, which transformers loads by name.
+While transformers loads a float checkpoint, `_PatchAndPack` receives every backbone tensor: it adds the vector's tensor
+in float32, then rounds and packs linear weights and drops the float ones, so that there is never a second float model.
+A scale or codes that depend on the whole model are found when all tensors have arrived (`DeferredLoad`). A saved model
+holds plain buffers, which transformers loads by name.
 """
 
 from __future__ import annotations
@@ -16,44 +16,43 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import ConversionOps
-from transformers.quantizers import HfQuantizer, register_quantizer
+from transformers.quantizers import HfQuantizer
 
-from ..apply.patch import refuse_misfit, refuse_stranger
+from ..apply.patch import refuse_misfit, refuse_other_base
 from ..apply.treatment import Treatment
-from ..artifact.model_record import METHOD, OWN_IMAGES, PROXIES
+from ..artifact.model_record import OWN_IMAGES, PROXIES
 from ..backbone.checkpoint import keep_folder_, known_origin, refuse_absent, refuse_mismatched
 from ..backbone.checkpoint_files import commit_in, place_in_cache
-from ..backbone.leftovers import Report, refuse_leftovers
+from ..backbone.leftovers import LoadReport, refuse_leftovers
 from ..backbone.names import ORIGIN_RECORD, canonical_names
 from ..backbone.processor import remember_processor_beside_
 from ..errors import ArtifactError, QVecError
 from ..layers.packed_linear import PackedLinear, swap_linears_
 from .config import QVecConfig, open_vector
-from .deferred import Gathered
+from .deferred import DeferredLoad
 from .grid_mismatch import other_grid
 from .record import push_with_card_
 from .streaming import WeightStream
 
-__all__ = ["METHOD", "QVecQuantizer"]
+__all__ = ["QVecQuantizer"]
 
 
-@register_quantizer(METHOD)
 class QVecQuantizer(HfQuantizer):
-    """Swaps the linear layers, feeds every tensor through patch and pack, and checks the lineage at the end."""
+    """Replaces the linear layers, patches and packs every arriving tensor, and checks the lineage at the end."""
 
     quantization_config: QVecConfig
 
     def __init__(self, quantization_config: QVecConfig, **kwargs: Any) -> None:
-        super().__init__(copy.copy(quantization_config), **kwargs)  # the caller may use the same config again
-        self.stream: WeightStream | Gathered | None = None
+        super().__init__(copy.copy(quantization_config), **kwargs)  # the caller may reuse the config
+        self.stream: WeightStream | DeferredLoad | None = None
         self.canonical: dict[str, str] = {}  # run-time name -> canonical name, of tensors the vector changes
         self.layers: dict[str, PackedLinear] = {}
         self.pending: set[str] = set()
-        self.report: Report | None = None
+        self.report: LoadReport | None = None
         self.failure: Exception | None = None
-        self.commit: str | None = None  # of the receiver, where it comes from the Hub
-        self.weights_file: str | None = None  # its first
-        self.hub: dict[str, Any] = {}  # while it is loaded
+        self.commit: str | None = None  # of the receiver, if it comes from the Hub
+        self.weights_file: str | None = None  # first file of the receiver's checkpoint
+        self.hub: dict[str, Any] = {}  # token and cache settings, kept only during the load
 
     def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
         placed = device_map.values() if isinstance(device_map, dict) else ()
@@ -65,7 +64,7 @@ class QVecQuantizer(HfQuantizer):
     ) -> PreTrainedModel:
         self.weights_file = checkpoint_files[0] if checkpoint_files else None
         self.commit = commit_in(self.weights_file) if self.weights_file else None
-        self.report = Report(model)
+        self.report = LoadReport(model)
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
                 self.stream = self._open_stream(model, checkpoint_files or [])
@@ -80,9 +79,9 @@ class QVecQuantizer(HfQuantizer):
         self.pending = {f"{name}.weight" for name in self.layers} | set(self.canonical)
         return model
 
-    def _open_stream(self, model: PreTrainedModel, files: list[str]) -> WeightStream | Gathered:
+    def _open_stream(self, model: PreTrainedModel, files: list[str]) -> WeightStream | DeferredLoad:
         config = self.quantization_config
-        self.hub, config.hub = config.hub, {}  # a token has no business in a model, which may be pickled
+        self.hub, config.hub = config.hub, {}  # a model may be pickled, so it must not hold a token
         vector = open_vector(config.vector, **self.hub)
         treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector)
         config.rounding = treatment.rounding
@@ -94,9 +93,9 @@ class QVecQuantizer(HfQuantizer):
                 config.grid = vector.config.grid
             if vector.config.grid != config.grid:
                 warnings.warn(other_grid(vector.config.grid, config.grid), stacklevel=2)
-        if treatment.watches:
-            return Gathered(vector, treatment, config.progress)
-        # A state dict of the caller's comes without checkpoint files, and a vector of the caller's is in use elsewhere.
+        if treatment.needs_images:
+            return DeferredLoad(vector, treatment, config.progress)
+        # Only files that this load alone maps: not those of a caller's vector, which may be in use elsewhere.
         ours = [*files, *(vector.files() if vector is not None and config.opened_here else ())]
         return WeightStream(vector, float(treatment.scale or 0.0), ours)
 
@@ -110,7 +109,7 @@ class QVecQuantizer(HfQuantizer):
         return _PatchAndPack(self)
 
     def convert(self, name: str, tensor: Tensor, model: PreTrainedModel) -> dict[str, Any]:
-        """Patch one arriving tensor and, if a linear layer's weight, pack it into its layer."""
+        """Patch one arriving tensor, and pack it into its layer if it is the weight of a linear layer."""
         self.pending.discard(name)
         expected = model.get_parameter_or_buffer(name)
         if tuple(tensor.shape) != tuple(expected.shape):
@@ -120,7 +119,7 @@ class QVecQuantizer(HfQuantizer):
             )
         layer = self.layers.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
         assert self.stream is not None
-        if isinstance(self.stream, Gathered):
+        if isinstance(self.stream, DeferredLoad):
             return self.stream.take(name, tensor, layer)
         canonical = self.canonical.get(name, name)
         if layer is None:
@@ -150,7 +149,7 @@ class QVecQuantizer(HfQuantizer):
             )
         config = self.quantization_config
         config.receiver = known_origin(model).to_dict()
-        if isinstance(stream, Gathered):
+        if isinstance(stream, DeferredLoad):
             if self.weights_file is not None:
                 remember_processor_beside_(model, self.weights_file, **hub)
             choice, config.scale = stream.prepare_(model, layers, config.grid, config.check_lineage)
@@ -160,7 +159,7 @@ class QVecQuantizer(HfQuantizer):
             config.scale = stream.scale
         if stream.vector is not None:
             if config.check_lineage and isinstance(stream, WeightStream):
-                refuse_stranger(stream.vector, stream.probes)
+                refuse_other_base(stream.vector, stream.probes)
             config.vector = stream.vector.provenance()
             config.base_model = stream.vector.config.base_model.to_dict()
         for parameter in model.parameters():  # the few tensors that still pin the checkpoint's memory mapping
@@ -169,7 +168,7 @@ class QVecQuantizer(HfQuantizer):
         return model
 
     def _refuse_other_weights(self, model: PreTrainedModel) -> None:
-        """Raise where the model's backbone is not all and only what the checkpoint holds."""
+        """Raise unless the model's backbone and the checkpoint hold the same tensors."""
         report, self.report = self.report, None
         assert report is not None
         report.close(model)
@@ -180,7 +179,7 @@ class QVecQuantizer(HfQuantizer):
             refuse_absent(source, model, sorted(name for name in report.missing if name.startswith(prefix)))
 
     def _remember_origin(self, model: PreTrainedModel) -> None:
-        """Note the commit and subfolder in the Hub, or the absolute folder: the working directory may change."""
+        """Record commit and subfolder on the Hub, or a folder's absolute path: the working directory may change."""
         model.config._commit_hash = self.commit
         place = place_in_cache(self.weights_file)
         if place is not None:
@@ -201,7 +200,7 @@ class QVecQuantizer(HfQuantizer):
 
 
 class _PatchAndPack(ConversionOps):
-    """The conversion transformers runs on each arriving tensor."""
+    """The conversion that transformers runs on each arriving tensor."""
 
     def __init__(self, quantizer: QVecQuantizer) -> None:
         self.quantizer = quantizer
@@ -215,7 +214,7 @@ class _PatchAndPack(ConversionOps):
         missing_keys: set[str] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        # More than one where transformers cuts a checkpoint's tensor into several of the model's, as of a SwiGLU.
+        # Several when transformers splits one tensor of the checkpoint, such as a SwiGLU's, into several of the model.
         names = list(input_dict) if len(input_dict) > 1 else [full_layer_name]
         left: dict[str, Any] = {}
         for name, value in zip(names, input_dict.values(), strict=True):
@@ -225,7 +224,7 @@ class _PatchAndPack(ConversionOps):
                 return {}
             try:
                 left |= self.quantizer.convert(name, value[0] if isinstance(value, list) else value, model)
-            except Exception as error:  # transformers would log it and go on; it is raised when the load ends
+            except Exception as error:  # transformers would log it and continue; we raise it when the load ends
                 self.quantizer.failure = error
                 return {}
         return left

@@ -1,4 +1,4 @@
-"""What a quantized model knows of itself: its entry in ``config.json``, and the way to publish it with a card."""
+"""The record of a quantized model in its ``config.json``, and its ``push_to_hub`` with a card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["push_with_card_", "remember_"]
 
 
 def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", watched: str | None = None) -> None:
-    """Write into the model's config how it was quantized, and what `patch_` added to it before."""
+    """Record in the model's config how it was quantized and which vector `patch_` added before."""
     patch = getattr(model, PATCH_RECORD, {"vector": None, "scale": 1.0})
     receiver = known_origin(model).to_dict()
     keep_folder_(model)
@@ -28,10 +28,10 @@ def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", wat
 
 
 def push_with_card_(model: PreTrainedModel) -> None:
-    """Let the model's ``push_to_hub`` write a card that says how it was made and how to load it.
+    """Make the model's ``push_to_hub`` write a card that says how it was made and how to load it.
 
-    On this one object, for transformers' own method would overwrite any card with a generic one. The image processor
-    goes along, see `save_with_processor_`.
+    Only this object is changed: transformers' own method would overwrite any card with a generic one. The image
+    processor is pushed too, see `save_with_processor_`.
     """
     model.push_to_hub = partial(push_model, model)  # type: ignore[assignment]
     save_with_processor_(model)

@@ -19,18 +19,18 @@ PUSH_OPTIONS = ("token", "private", "commit_message", "commit_description", "rev
 
 
 def save_with_processor_(model: PreTrainedModel) -> PreTrainedModel:
-    """Let the model's ``save_pretrained`` (and so its ``push_to_hub``) write its image processor as well.
+    """Make the model's ``save_pretrained`` (and so its ``push_to_hub``) also write its image processor.
 
-    On this one object; a copy of the model saves the copy.
+    Only this object is changed; a copy of the model saves the copy.
     """
     model.save_pretrained = partial(_save, model)  # type: ignore[method-assign]
     return model
 
 
 def write_processor(model: PreTrainedModel, folder: Path) -> None:
-    """Write a model's image processor into a folder, byte for byte as it was read; one that is there stays.
+    """Write a model's image processor into a folder, byte for byte as it was read, unless the folder has one.
 
-    A processor there that works in another way is kept, with a warning: somebody may have meant it.
+    Warns when the folder's own processor works differently, and keeps it: somebody may have put it there on purpose.
     """
     processor, files = processor_of(model), kept_files(model)
     if processor is None:
@@ -53,7 +53,7 @@ def write_processor(model: PreTrainedModel, folder: Path) -> None:
 
 
 def _save(model: PreTrainedModel, save_directory: str | os.PathLike[str], *args: Any, **options: Any) -> None:
-    """transformers' ``save_pretrained``, and the image processor.
+    """Run transformers' ``save_pretrained``, then write the image processor.
 
     Raises:
         ArtifactError: when the folder cannot be written.
@@ -78,7 +78,7 @@ def _save(model: PreTrainedModel, save_directory: str | os.PathLike[str], *args:
 
 
 def _alike(processor: Any, folder: Path) -> bool:
-    """Whether a folder's processor does what this one does."""
+    """Whether a folder's processor has the same settings as this one."""
     try:
         other = load_processor(folder)
     except QVecError:

@@ -1,7 +1,7 @@
-"""Weights that arrive one by one are patched, rounded and packed beside the loading thread.
+"""Load streaming: patch, round and pack each arriving weight on worker threads.
 
-A float weight lives here only for the moment it takes to pack it. What it was read from is given back to
-the system at once, so that a load never holds a whole float model, not even as mapped pages.
+A float weight is held only while it is packed, and its mapped pages are released at once, so that a load never holds a
+whole float model.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ __all__ = ["WeightStream"]
 
 
 class WeightStream:
-    """Packs the weights given to `put` on threads beside the caller's; `finish` ends it.
+    """Packs the weights given to `put` on worker threads; `finish` waits for them.
 
-    One thread a weight: PyTorch's own threads help little with operations this short, waking one takes as long.
+    Each weight is packed by one thread: these operations are too short for PyTorch's own threads to help.
 
     Args:
-        vector, scale: what is added first; None adds nothing.
-        files: that are open for this load alone. Pages mapped from them are given back once they have been read; memory
-            of any other origin may be somebody else's, who may have written to it.
+        vector, scale: added before packing; a vector of None adds nothing.
+        files: files that only this load has open. Their mapped pages are released after reading; memory of any other
+            origin is left alone, because other code may use it.
     """
 
     WORKERS = 2
-    AHEAD = 2  # weights that may wait for a worker; on a GPU each is a float tensor
+    AHEAD = 2  # weights that may wait for a worker; each is a float tensor, on a GPU too
 
     def __init__(self, vector: QuantizationVector | None, scale: float, files: Iterable[str | Path] = ()) -> None:
         self.vector, self.scale = vector, scale
-        self.probes: dict[str, Tensor] = {}  # canonical name -> the receiver's weights at the sketch's positions
+        self.probes: dict[str, Tensor] = {}  # canonical name -> the receiver's weights at the fingerprint's positions
         self._workers: Workers[Packed] = Workers(self.WORKERS, "qvec")
         self._waiting: deque[tuple[PackedLinear, Future[Packed]]] = deque()
         self._local = threading.local()
         self._release = PageRelease(files)
 
     def put(self, layer: PackedLinear, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
-        """Have `tensor` (canonical `name`) patched, cast to the model's dtype and packed into `layer`."""
+        """Patch `tensor` (canonical `name`), cast it to `dtype` and pack it into `layer`, on a worker thread."""
         while len(self._waiting) >= self.WORKERS + self.AHEAD:
             self._attach()
         self._waiting.append((layer, self._workers.submit(self._pack, layer, name, tensor, dtype)))
 
     def patched(self, name: str, tensor: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
-        """One tensor with the vector added, at once."""
+        """Return one tensor with the vector added, computed in this thread."""
         if self.vector is None:
             return tensor
         delta = self.vector[name]
@@ -69,7 +69,7 @@ class WeightStream:
         """Wait for all weights.
 
         Raises:
-            QVecError: the first error of any weight; the stream has ended then, too.
+            QVecError: the first error of any weight; all workers have ended by then.
         """
         try:
             while self._waiting:
@@ -82,7 +82,7 @@ class WeightStream:
 
     def _attach(self) -> None:
         layer, packed = self._waiting.popleft()
-        layer.hold(packed.result())  # by the caller's thread: nobody else changes modules
+        layer.hold(packed.result())  # in the caller's thread: no other thread changes modules
 
     @torch.no_grad()
     def _pack(self, layer: PackedLinear, name: str, tensor: Tensor, dtype: torch.dtype) -> Packed:
@@ -93,7 +93,7 @@ class WeightStream:
         return packed
 
     def _space_for(self, tensor: Tensor) -> Tensor:
-        """This thread's room for one patched weight: fresh memory for each would cost page faults."""
+        """This thread's buffer for one patched weight; allocating one for each weight would cost page faults."""
         space = getattr(self._local, "space", None)
         if space is None or space.device != tensor.device or space.numel() < tensor.numel():
             space = self._local.space = torch.empty(tensor.numel(), device=tensor.device)

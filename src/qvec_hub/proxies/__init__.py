@@ -1,6 +1,4 @@
-"""Images that have nothing to do with any receiver's task: what a model is watched on when nobody has its data."""
+"""Proxy images: images to run a model on when no image of its task is available.
 
-from .draw import proxy_images
-from .model_inputs import enough_images, proxy_pixels
-
-__all__ = ["enough_images", "proxy_images", "proxy_pixels"]
+Imports `backbone` for the receiver's image processor.
+"""

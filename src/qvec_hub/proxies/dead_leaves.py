@@ -1,4 +1,4 @@
-"""Dead leaves: shapes of all sizes that cover each other, as the things in a picture do."""
+"""Dead leaves: shapes of all sizes that cover each other, as things in a photograph do."""
 
 from __future__ import annotations
 

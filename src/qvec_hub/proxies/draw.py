@@ -1,4 +1,4 @@
-"""A reproducible mixture of photograph crops, shapes, drawings, patterns and noise."""
+"""Draw proxy images: a reproducible mixture of photograph crops, shapes, drawings, patterns and noise."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from .pink_noise import pink_noise
 
 __all__ = ["MAX_SIZE", "proxy_images"]
 
-MAX_SIZE = 1024  # pixels; beyond it the photographs are only blown up
+MAX_SIZE = 1024  # pixels; larger crops would only enlarge the photographs
 KINDS = (crop, drawing, dead_leaves, pattern, crop, drawing, dead_leaves, pink_noise)  # one after the other
 
 
 @lru_cache(maxsize=4)
 def proxy_images(count: int, size: int | tuple[int, int] = 224, seed: int = 0) -> NDArray[np.uint8]:
-    """Draw proxy images, ``(count, height, width, 3)``; they are shared by all callers and cannot be written to.
+    """Draw proxy images, uint8 ``(count, height, width, 3)``; the array is shared by all callers and read-only.
 
-    In equal parts random crops, at several scales, of three photographs in the public domain, dead leaves (shapes
-    that cover each other) and drawings; and half as much of stripes and waves, and of 1/f noise. The first images of a
-    longer draw are those of a shorter.
+    Of every eight images two each are random crops of three photographs in the public domain, dead leaves (shapes that
+    cover each other) and drawings, and one each is a pattern of stripes or waves, and 1/f noise. A longer draw begins
+    with the images of a shorter one.
 
     Args:
-        size: pixels, or (height, width).
+        count: number of images, 1 or more.
+        size: height and width in pixels, or a pair (height, width), from 1 to 1024.
         seed: the same seed, count and size give the same images.
 
     Raises:
-        QVecError: for a count below 1 or a size outside 1 … 1024.
+        QVecError: when count or size is out of range.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if count < 1 or not (1 <= height <= MAX_SIZE and 1 <= width <= MAX_SIZE):

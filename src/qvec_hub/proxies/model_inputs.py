@@ -1,4 +1,4 @@
-"""Proxy images as a given model's image processor would hand them over."""
+"""Turn proxy images into the inputs of a given model, with its own image processor."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from .draw import proxy_images
 
 __all__ = ["enough_images", "proxy_pixels"]
 
-TOKENS = 56_000  # in all images together: where more of them no longer helped on the zoo
+TOKEN_BUDGET = 56_000  # tokens of all images together; more did not help on the zoo
 LEAST, MOST = 128, 1536  # images
-CHUNK = 64  # images a processor is given at a time
-# Proxy images have the model's size already; for its weights only what happens to the values of pixels matters.
+CHUNK = 64  # images in one call of the processor
+# Proxy images already have the model's size; only the processor's changes to pixel values matter.
 GEOMETRY = ("do_resize", "do_center_crop", "do_pad")
 
 
 def proxy_pixels(
     model: PreTrainedModel, count: int | None = None, seed: int = 0, shipped: Tensor | None = None
 ) -> Tensor:
-    """Proxy images in the size, channels and normalization that a classifier expects.
+    """Make proxy images in the size, channels and normalization that a classifier expects.
 
-    They go through the checkpoint's own image processor (see `qvec_hub.backbone.processor`), without its resizing and cropping.
-    Where there is none that takes them, a warning says so, and they are normalized as transformers' ViTs do by default
-    (to values from -1 to 1).
+    Uses the checkpoint's own image processor (see `qvec_hub.backbone.processor`) without resizing and cropping. If
+    there is none, or it refuses the images, warns and scales pixels to values from -1 to 1, as transformers' ViTs do
+    by default.
 
     Args:
-        count: images; by default `enough_images`.
-        shipped: pictures of other tasks, uint8 ``(n, height, width, 3)``, that come first; those of the package make
-            up the number.
+        count: number of images; by default `enough_images`.
+        seed: seed of the drawn images.
+        shipped: images of other tasks, uint8 ``(n, height, width, 3)``, to use first; drawn images make up the number.
 
     Returns:
         float32 ``(count, channels, height, width)``.
 
     Raises:
-        QVecError: when the model's config does not say how large its images are.
+        QVecError: when the model's config has no image size, or the shipped images have another size.
     """
     size = getattr(model.config, "image_size", None)
     height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
@@ -70,18 +70,18 @@ def proxy_pixels(
 
 
 def enough_images(model: PreTrainedModel) -> int:
-    """How many images to watch a model on: fewer of those that it cuts into more tokens."""
+    """How many images to show a model: fewer when it cuts each into more tokens."""
     size, patch = (getattr(model.config, key, None) for key in ("image_size", "patch_size"))
     if not isinstance(size, int) or not isinstance(patch, int):
         return LEAST
-    return min(MOST, max(LEAST, TOKENS // ((size // patch) ** 2 + 1)))
+    return min(MOST, max(LEAST, TOKEN_BUDGET // ((size // patch) ** 2 + 1)))
 
 
 def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tensor:
-    """Images ``(n, height, width, 3)`` as a processor makes them: float32 ``(n, channels, height, width)``.
+    """Run a processor on uint8 images ``(n, height, width, 3)``: float32 ``(n, channels, height, width)``.
 
     Raises:
-        QVecError: when it does not take them, or makes something else of them.
+        QVecError: when it refuses them, or returns values of another shape or not finite.
     """
     changes: dict[str, Any] = {name: False for name in GEOMETRY if hasattr(processor, name)}
     for name in ("image_mean", "image_std"):
@@ -91,7 +91,7 @@ def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tens
     parts = []
     name = type(processor).__name__
     for start in range(0, len(images), CHUNK):
-        shown = [_as_picture(image, channels) for image in images[start : start + CHUNK]]
+        shown = [_as_pillow(image, channels) for image in images[start : start + CHUNK]]
         what = f"image processor {name}: expected to take images of {channels} channels"
         with foreign_errors(QVecError, what), np.errstate(all="ignore"):
             made = processor(images=shown, return_tensors="pt", **changes)["pixel_values"]
@@ -106,14 +106,14 @@ def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tens
     return pixels.contiguous()
 
 
-def _as_picture(image: NDArray[np.uint8], channels: int) -> Any:
+def _as_pillow(image: NDArray[np.uint8], channels: int) -> Any:
     if channels in (1, 3):
         return Image.fromarray(image).convert("L" if channels == 1 else "RGB")
     return _in_channels(image, channels)
 
 
 def _in_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.float32] | NDArray[np.uint8]:
-    """An image ``(height, width, 3)`` as ``(channels, height, width)``, in grey unless there are three of them."""
+    """Turn an image ``(height, width, 3)`` into ``(channels, height, width)``, in grey unless it has three channels."""
     if channels == 3:
         return image.transpose(2, 0, 1).astype(np.float32)
     grey = np.asarray(Image.fromarray(image).convert("L"))

@@ -1,4 +1,4 @@
-"""What an evaluation found, and with what."""
+"""The result of an evaluation: exact counts and the versions they were counted with."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "opt
 
 @dataclass(frozen=True)
 class EvalResult:
-    """Exact counts over ``n`` images; the shares (``top1``, ``top5``, ``agreement``) follow from them.
+    """Exact counts over `n` images; the shares `top1`, `top5` and `agreement`, from 0 to 1, follow from them.
 
-    correct_top5: None for fewer than five classes. agreed: images on which model and reference predict the
-    same class, None without a reference. wall_s: seconds from the first image read to the last counted,
-    without loading the model. image_backend: ``"pil"``, ``"torchvision"`` or ``"custom"``.
+    Attributes:
+        n: number of images.
+        correct: images whose predicted class is right.
+        correct_top5: images whose class is among the five largest logits; None for fewer than five classes.
+        agreed: images on which model and reference predict the same class; None without a reference.
+        split: the dataset's split, None if unknown.
+        wall_s: seconds from the first image read to the last one counted, without loading the model.
+        image_backend: ``"pil"``, ``"torchvision"`` or ``"custom"``.
+        device: name of the device that counted.
+        versions: installed versions by library.
     """
 
     n: int
@@ -35,14 +42,17 @@ class EvalResult:
 
     @property
     def top1(self) -> float:
+        """Share of images whose predicted class is right."""
         return self.correct / self.n
 
     @property
     def top5(self) -> float | None:
+        """Share of images whose class is among the five largest logits; None for fewer than five classes."""
         return None if self.correct_top5 is None else self.correct_top5 / self.n
 
     @property
     def agreement(self) -> float | None:
+        """Share of images on which model and reference agree; None without a reference."""
         return None if self.agreed is None else self.agreed / self.n
 
     def to_dict(self) -> dict[str, Any]:

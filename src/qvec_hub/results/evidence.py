@@ -1,4 +1,4 @@
-"""What benchmark rows say about one donor's vector: pairs of counts, with it and without."""
+"""Evidence from benchmark rows about one donor's vector: pairs of counts, with it and without."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Setting = tuple[Any, ...]  # the values of those fields
 class Pair:
     """One receiver rounded to `grid`, with the donor's vector and without, on the same `n` images.
 
-    correct: images predicted right, by method: always ``"qvec"`` and ``"ptq"``, and whatever else was counted in the
-    same setting (``"fp"``, ``"own_qat"``, calibrated baselines). random: the same for a random vector of the donor's
-    norms at the same scale, or None.
+    Attributes:
+        correct: images predicted right, by method: always ``"qvec"`` and ``"ptq"``, and all others that were counted
+            in the same setting (``"fp"``, ``"own_qat"``, calibrated baselines).
+        random: images predicted right with a random vector of the same norms at the same scale; None if not counted.
     """
 
     receiver: str
@@ -39,11 +40,11 @@ class Pair:
 
     @property
     def gain(self) -> float:
-        """What the vector adds to the share of right predictions; negative where it harms."""
+        """Gain in the share of right predictions, from -1 to 1; negative if the vector harms."""
         return float(self.exact_gain(self.correct["qvec"]))
 
     def exact_gain(self, correct: int) -> Fraction:
-        """The gain of whatever predicted so many images right."""
+        """Gain over plain rounding of a treatment that predicted `correct` images right."""
         return Fraction(correct - self.correct["ptq"], self.n)
 
 
@@ -57,7 +58,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a donor's vector: at least one pair, everything else follows from their counts."""
+    """Evidence for a donor's vector: at least one pair; all statistics follow from the pairs' counts."""
 
     repo: str
     revision: str | None
@@ -99,7 +100,7 @@ class Evidence:
 
     @property
     def control(self) -> Mean | None:
-        """The mean gain of a random vector, over the pairs in which one was counted; None without any."""
+        """Mean gain of a random vector over the pairs in which one was counted; None without any."""
         gains = [pair.exact_gain(pair.random) for pair in self.pairs if pair.random is not None]
         return Mean(float(sum(gains) / len(gains)), len(gains)) if gains else None
 
@@ -107,7 +108,7 @@ class Evidence:
     def accuracy(self) -> dict[str, Mean]:
         """By method, the mean share of right predictions over the pairs in which it was counted.
 
-        Two methods compare only where both were counted in all pairs: look at `Mean.n_pairs`.
+        Compare two methods only if both were counted in all pairs, see `Mean.n_pairs`.
         """
         means = {}
         for method in dict.fromkeys(method for pair in self.pairs for method in pair.correct):
@@ -122,19 +123,18 @@ class Evidence:
 def evidence(
     rows: Iterable[Row], repo: str, revision: str | None = None, own_tasks: Collection[str] = ()
 ) -> Evidence | None:
-    """What rows say about the vector `repo` on its own, on other tasks than its own.
+    """Collect what rows say about the vector `repo` used alone, on tasks other than its own.
 
-    A pair is a ``qvec`` row with this donor alone, whole and at the recommended scale or scale 1 (the recommended
-    one, where both were counted), and the ``ptq`` row of the same suite, receiver, images, seed and grid. Of rows
-    that repeat a measurement the last one counts.
+    A pair is a ``qvec`` row with this donor alone at the recommended scale (or at scale 1 if that was not counted) and
+    the ``ptq`` row of the same suite, receiver, images, seed and grid. The last of several equal rows counts.
 
     Args:
         revision: count only rows of this revision of the vector; by default of any.
-        own_tasks: receivers and datasets to leave out. Name the donor's own: at its own task a vector gives
-            the receiver its own quantization-aware training back, which is a ceiling and no transfer.
+        own_tasks: receivers and datasets to leave out; name the donor's own, because on its own task a vector is the
+            receiver's own quantization-aware training, a ceiling and not a transfer.
 
     Returns:
-        None when there is no such pair.
+        The evidence, or None when there is no pair.
     """
     rows = [row for row in rows if row.receiver not in own_tasks and row.dataset not in own_tasks]
     without: dict[Setting, dict[tuple[Grid | None, str], int]] = {}
@@ -163,12 +163,12 @@ def _setting(row: Row) -> Setting:
 
 
 def _treatment(row: Row) -> tuple[Any, ...]:
-    """What a control has in common with the row it belongs to."""
+    """Fields that a control shares with the row it belongs to."""
     return _setting(row), row.grid, row.donors, row.scale
 
 
 def _is_alone(row: Row, repo: str, revision: str | None) -> bool:
-    """Was this vector added as it is, without others?"""
+    """Whether this vector was added alone and unchanged."""
     if row.method != "qvec" or len(row.donors) != 1:
         return False
     (donor,) = row.donors

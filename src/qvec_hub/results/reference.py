@@ -1,4 +1,4 @@
-"""What was measured on the zoo and is quoted to users: tables that scripts in ``benchmarks/`` write."""
+"""Reference results of the zoo that messages and cards quote; scripts in ``benchmarks/`` write the tables."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["quoted"]
+__all__ = ["reference_table"]
 
 
 @cache
-def quoted(name: str) -> dict[str, Any]:
-    """A table, ``<name>.json`` beside this file."""
+def reference_table(name: str) -> dict[str, Any]:
+    """Read the table ``<name>.json`` beside this file."""
     found: dict[str, Any] = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
     return found

@@ -27,9 +27,11 @@ WITHOUT_VECTOR = ("fp", "ptq", "own_qat")
 
 @dataclass(frozen=True)
 class DonorUse:
-    """A vector's part in what was added to a receiver.
+    """A vector that was added to a receiver, alone or merged with others.
 
-    repo: its Hub id, or the name it is known by before it is published. weight: its factor in the merged vector.
+    Attributes:
+        repo: its Hub id, or its name before it is published.
+        weight: its factor in the merged vector.
     """
 
     repo: str
@@ -66,7 +68,7 @@ class Row:
         created: when it was counted, ISO 8601 with the offset from UTC.
 
     Raises:
-        DataError: a value is not of its kind, or values contradict each other.
+        DataError: when a value has the wrong type or is out of range, or values contradict each other.
     """
 
     suite: str
@@ -121,7 +123,7 @@ class Row:
         scale_policy: str | None = None,
         control: str | None = None,
     ) -> Row:
-        """The row of an evaluation that has just ended: its counts and circumstances, and what was evaluated."""
+        """Make the row of an evaluation that has just ended, from its result and what was evaluated."""
         return cls(
             suite=suite,
             suite_version=suite_version,
@@ -148,16 +150,16 @@ class Row:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as it is written, its keys in the order of the fields."""
+        """The row as JSON values, keys in the order of the fields."""
         grid = {} if self.grid is None else self.grid.to_dict()
         return asdict(self) | {"grid": grid, "donors": [asdict(donor) for donor in self.donors]}
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "row") -> Row:
-        """A row from parsed JSON; unknown keys are ignored with a warning.
+        """Build a row from parsed JSON; unknown keys are ignored with a warning.
 
         Raises:
-            DataError: naming `where`, the key, what was expected and what was found.
+            DataError: when it is no valid row; the message names `where`, the key, what was expected and found.
         """
         row, unknown = build_row(values, where)
         if unknown:

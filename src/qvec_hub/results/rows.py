@@ -19,13 +19,13 @@ BLOCK = 1 << 16
 
 
 def read_rows(path: str | Path, torn_ok: bool = False) -> list[Row]:
-    """The rows of a file, checked; empty lines are skipped, unknown keys warned of once.
+    """Read and check the rows of a file; skips empty lines, warns once of unknown keys.
 
     Args:
-        torn_ok: leave out a last line that is not there to its end: for a file that is being written to.
+        torn_ok: skip an incomplete last line, for a file that is being written.
 
     Raises:
-        DataError: naming file, line and key: the file cannot be read, or a line is torn or is not a row.
+        DataError: when the file cannot be read, or a line is no complete, valid row; names file, line and key.
     """
     rows: list[Row] = []
     first_seen: dict[str, int] = {}  # unknown key -> line
@@ -55,10 +55,10 @@ def read_rows(path: str | Path, torn_ok: bool = False) -> list[Row]:
 
 
 def row_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Files of rows as they are named; of a folder all its ``*.jsonl`` by name. One named twice is there once.
+    """List files of rows, each once; a folder stands for all its ``*.jsonl``, sorted by name.
 
     Raises:
-        DataError: one that does not exist.
+        DataError: when one does not exist.
     """
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -70,10 +70,10 @@ def row_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def read_all(paths: Iterable[str | Path], torn_ok: bool = False) -> list[Row]:
-    """The rows of files and folders, at least one; see `row_files` and `read_rows`.
+    """Read the rows of files and folders, see `row_files` and `read_rows`.
 
     Raises:
-        DataError: a file cannot be read or holds what is no row, or there are no rows.
+        DataError: when a file cannot be read or holds a line that is no row, or there are no rows.
     """
     paths = list(paths)
     rows = [row for file in row_files(paths) for row in read_rows(file, torn_ok)]
@@ -88,7 +88,7 @@ def append_row(path: str | Path, row: Row) -> None:
     If a crash left half a row at the end, that half is removed first. One process at a time may append.
 
     Raises:
-        DataError: the file cannot be written to, or ends in something that is no row.
+        DataError: when the file cannot be written to, or ends in something that is no row.
     """
     line = json.dumps(row.to_dict()).encode() + b"\n"
     try:

@@ -18,7 +18,7 @@ from ..backbone.forward import evaluating, show
 from ..backbone.names import backbone_linears
 from ..errors import QVecError
 
-__all__ = ["Part", "Stop", "inputs_of", "visit_blocks"]
+__all__ = ["Part", "Stop", "inputs_of", "sharing_input", "visit_blocks"]
 
 Part = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of a block, for some of the images
 
@@ -204,3 +204,27 @@ def _refuse_unused(model: PreTrainedModel, layers: Mapping[str, nn.Module], pixe
             f"expected {type(model).__name__} to use all linear layers of its backbone, found "
             f"{len(unused)} that no input reaches, the first being '{unused[0]}'"
         )
+
+
+def sharing_input(stop: Stop) -> list[list[str]]:
+    """The block's linear layers in the order of their use; those with the very same input together."""
+    used: list[tuple[Tensor, list[str]]] = []
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            names = next((names for inputs, names in used if inputs is args[0]), None)
+            if names is None:
+                used.append((args[0], [name]))
+            else:
+                names.append(name)
+
+        return before
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in stop.layers.items()]
+    try:
+        args, kwargs = stop.parts[0]
+        stop.block(*args, **kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [names for _, names in used]

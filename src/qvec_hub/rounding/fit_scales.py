@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize
-from ..grid.scale_rules import MIN_SCALE
+from ..grid.scale_rules.registry import MIN_SCALE
 from .gptq import check_hessian, gptq, output_errors, polish
 
 __all__ = ["fit", "refit_scales", "restored_target"]

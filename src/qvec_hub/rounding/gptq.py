@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..errors import QVecError
+from ..grid.codes import nearest_codes
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize, quantize, spread_units
-from ..grid.scale_rules import nearest_codes
 
 __all__ = ["check_hessian", "gptq", "output_errors", "polish"]
 

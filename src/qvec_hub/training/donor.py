@@ -1,4 +1,4 @@
-"""A donor: a plain and a quantization-aware fine-tune of one base, and the vector between them."""
+"""Train a donor: a plain and a quantization-aware fine-tune of one base, and the vector between them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from datasets import Dataset, DatasetDict
 from numpy.typing import NDArray
 from transformers import AutoModelForImageClassification, PreTrainedModel, TrainerCallback
 
+from ..backbone.processor import require_processor
 from ..data.classes import class_names
 from ..data.images import load_image_splits
 from ..data.sources import dataset_revision
 from ..errors import DataError, QVecError
-from ..evaluation.images import load_processor
 from ..grid.grid import Grid
 from ..vector.vector import QuantizationVector
 from .folder import check_free, publish, read_record, remove_run, run_folder, start_record, write_record
@@ -35,18 +35,18 @@ from .run import Score, evaluate, train, warn_of_endless_warmup
 from .start import base_name, starting_model
 from .surroundings import surroundings_kept
 
-__all__ = ["Donor", "train_donor", "train_donors"]
+__all__ = ["TrainedDonor", "train_donor", "train_donors"]
 
 
 @dataclass(frozen=True)
-class Donor:
-    """Where a donor lies and how good it is.
+class TrainedDonor:
+    """The folders of a trained donor and its scores.
 
     Attributes:
-        fp, qat, vector: the folders of the two models and of their vector.
-        classes: the class names by id.
-        train_images: how many images each model was trained on, per epoch.
-        scores: on the validation split, if there is one: ``fp`` as trained, ``ptq`` the same model
+        fp, qat, vector: folders of the two models and of their vector.
+        classes: class names by id.
+        train_images: number of training images in an epoch.
+        scores: counts on the validation split, empty without one: ``fp`` is the plain model, ``ptq`` the same model
             rounded to the grid, ``own_qat`` the quantization-aware model rounded to the grid.
     """
 
@@ -77,42 +77,41 @@ def train_donor(
     callbacks: Sequence[TrainerCallback] = (),
     arguments: Mapping[str, Any] | None = None,
     share_images: int = 0,
-) -> Donor:
+) -> TrainedDonor:
     """Fine-tune a base twice, plainly and quantization-aware, and save both models and their vector.
 
-    Both runs start from the same model (the QAT run does not continue the FP run) and see the same
-    images in the same order. Before that, one step with a few images shows whether all of it can work: what fails then
-    is raised then, and leaves nothing behind. What the Trainer sets for the whole process (random states, environment,
-    torch's switches) is undone in the end. ``out`` ends up with ``fp/`` and ``qat/`` (plain transformers folders with
-    float weights and the image processor), ``vector/`` and a record of the settings; each appears only
-    when it is complete.
+    Both runs start from the same model (the QAT run does not continue the FP run) and see the same images in the same
+    order. Before them, one step with a few images checks that everything works; if it fails, `out` is left as it was.
+    Settings that the Trainer changes for the whole process (random states, environment, torch's switches) are restored
+    at the end. `out` will hold ``fp/`` and ``qat/`` (transformers folders with float weights and the image processor),
+    ``vector/`` and a record of the settings; each appears only when it is complete.
 
     Args:
-        base: a transformers model folder, a Hub id (``id@revision`` pins it), or a model object (left untouched).
-        dataset: anything `qvec_hub.data.images.load_image_splits` takes.
-        out: a new folder, or an interrupted one with ``resume=True``.
-        grid: what the QAT model is trained for, e.g. ``"int3"``.
-        recipe: the hyper-parameters; the paper's by default.
-        task: a name for the vector's config and card; the dataset's by default.
-        processor: the image processor, by default the one saved with the base.
+        base: a transformers model folder, a Hub id (``id@revision`` pins it), or a model object (not changed).
+        dataset: labeled images: a source that `qvec_hub.data.images.load_image_splits` takes.
+        out: a new folder, or that of an interrupted training with ``resume=True``.
+        grid: the grid to train for: a `Grid` or its name, such as ``"int3"``.
+        recipe: the hyper-parameters; by default those of arXiv 2604.03420.
+        task: the task's name in the vector's config and card; by default the dataset's name.
+        processor: the image processor; by default the one saved with the base.
         train_split: the split to train on.
         validation_split: the split to measure on; by default ``"validation"`` if the dataset has it.
-        image_column, label_column: where the dataset's columns are not obvious.
-        resume: go on from the last checkpoint and skip what is finished.
-        callbacks: given to the Trainers of both runs; ``args.run_name`` is ``"fp"`` or ``"qat"``.
-        arguments: further `transformers.TrainingArguments`, for what does not change the result:
-            ``dataloader_num_workers``, ``gradient_checkpointing``, ``save_steps``, …; what contradicts the recipe is
-            refused.
-        share_images: how many training images, without labels, the vector carries for receivers to be watched on (see
-            `QuantizationVector.with_images`), at most all there are; only where they may be published.
+        image_column, label_column: names of the dataset's columns, needed if they cannot be guessed.
+        resume: continue from the last checkpoint and skip finished parts.
+        callbacks: passed to the Trainers of both runs; ``args.run_name`` is ``"fp"`` or ``"qat"``.
+        arguments: further `transformers.TrainingArguments` that do not change the result, such as
+            ``dataloader_num_workers``, ``gradient_checkpointing`` or ``save_steps``; those that contradict the recipe
+            are refused.
+        share_images: number of training images, without labels, that the vector carries for receivers to be quantized
+            with (see `QuantizationVector.with_images`), at most all of them; pass it only if you may publish them.
 
     Raises:
-        ArtifactError: a base that does not load.
-        DataError: a dataset that does not load, without labels or without the split; images of one class alone; a
-            validation split of other classes.
-        GridError: no such grid.
-        QVecError: settings that do not go together, images that the processor does not bring to one size, an `out` in
-            use by another training, or a diverged run.
+        ArtifactError: when the base does not load.
+        DataError: when the dataset does not load, has no labels, lacks the split or has only one class, or its
+            validation split has other classes.
+        GridError: when the grid does not exist.
+        QVecError: when settings contradict each other, the processor makes images of different sizes, another training
+            uses `out`, or a run diverges.
     """
     grid, folder = Grid.parse(grid), _folder(out)
     trained = _train(
@@ -146,14 +145,14 @@ def train_donors(
     about: Mapping[str, str | None] | None = None,
     arguments: Mapping[str, Any] | None = None,
     share_images: int = 0,
-) -> dict[Grid, Donor]:
-    """Donors of one task for several grids, which share the plain fine-tune: what `train_donor` gives for each.
+) -> dict[Grid, TrainedDonor]:
+    """Train donors of one task for several grids; they share the plain fine-tune. See `train_donor`.
 
-    ``out`` ends up with ``fp/`` and, in a folder named after each grid, ``qat/`` and ``vector/``. What is finished
-    there is kept, so an interrupted call is repeated, and a grid can be added later. Nothing is scored.
+    `out` will hold ``fp/`` and, in a folder named after each grid, ``qat/`` and ``vector/``. Finished parts are kept:
+    repeat the call after an interruption or to add a grid. No model is scored.
 
     Args:
-        about: what to say of the donor in the vectors' configs: task, dataset, dataset_revision.
+        about: values for the donor in the vectors' configs: task, dataset, dataset_revision.
         share_images: as for `train_donor`.
     """
     folder = _folder(out)
@@ -191,7 +190,7 @@ def _train(
     arguments: Mapping[str, Any] | None = None,
     scored: bool = True,
     share_images: int = 0,
-) -> dict[Grid, Donor]:
+) -> dict[Grid, TrainedDonor]:
     """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder."""
     if not isinstance(recipe, TrainingRecipe):
         raise QVecError(f"recipe: expected a TrainingRecipe, found {type(recipe).__name__}")
@@ -202,7 +201,7 @@ def _train(
     if not scored:
         images.pop("validation", None)
     start = starting_model(base, classes, recipe.seed)
-    processor = processor or load_processor(start)
+    processor = processor or require_processor(start)
     for grid in folders:  # so that a model it cannot be done to fails now, not after the first run
         strip_qat_(prepare_qat_(start, grid))
     mode = "L" if getattr(start.config, "num_channels", 3) == 1 else "RGB"
@@ -235,7 +234,7 @@ def _run(
     classes: list[str],
     resume: bool,
     scored: bool,
-) -> dict[Grid, Donor]:
+) -> dict[Grid, TrainedDonor]:
     """Train and write what is not there yet."""
     data, recipe = job.data, job.recipe
 
@@ -256,7 +255,7 @@ def _run(
     donors = {}
     for grid, folder in folders.items():
         fine_tune(folder / "qat", grid)
-        donor = Donor(out / "fp", folder / "qat", folder / "vector", classes, len(data["train"]))
+        donor = TrainedDonor(out / "fp", folder / "qat", folder / "vector", classes, len(data["train"]))
         if not donor.vector.exists():
             vector = _extract(job.start, donor, job.about, recipe, grid)
             vector = vector if shared is None else vector.with_images(shared)
@@ -327,13 +326,13 @@ def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
 
 
 def _extract(
-    start: PreTrainedModel, donor: Donor, about: Mapping[str, str | None], recipe: TrainingRecipe, grid: Grid
+    start: PreTrainedModel, donor: TrainedDonor, about: Mapping[str, str | None], recipe: TrainingRecipe, grid: Grid
 ) -> QuantizationVector:
     # The start is the base under another head, loaded already, and it knows its Hub commit.
     return QuantizationVector.extract(donor.fp, donor.qat, base=start, donor=about, recipe=recipe.to_dict(), grid=grid)
 
 
-def _scores(donor: Donor, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:
+def _scores(donor: TrainedDonor, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:
     fp, qat = (AutoModelForImageClassification.from_pretrained(folder) for folder in (donor.fp, donor.qat))
     with tempfile.TemporaryDirectory(prefix="qvec-scores-") as scratch:  # where the Trainer may write what it likes
         return {

@@ -1,4 +1,4 @@
-"""A donor's folder: nothing in it is half-written, and only the same training is resumed in it."""
+"""The folder of a donor: each part is complete or absent, and only the same training can be resumed in it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def publish(folder: Path, write: Callable[[Path], Any]) -> None:
 
 
 def check_free(out: Path, runs: Iterable[Path], resume: bool) -> None:
-    """Refuse to train where nothing can be written, over another donor, or into somebody's own checkpoints.
+    """Refuse to train into a folder that cannot be written to or holds another donor or foreign checkpoints.
 
     Args:
         runs: the folders of the models to be trained.

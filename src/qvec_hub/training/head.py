@@ -1,4 +1,4 @@
-"""A first head for the base: logistic regression on its features."""
+"""Start a head for the base: logistic regression on its features."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BATCH = 128
 
 
 def fit_head_(model: PreTrainedModel, data: Pixels) -> None:
-    """Fit a model's head to the features its backbone has already; the backbone stays as it is.
+    """Fit a model's head to the features of its backbone, which is not changed.
 
-    Under a random head the first steps of fine-tuning distort the features of the base (Kumar et al., "Fine-Tuning
-    can Distort Pretrained Features and Underperform Out-of-Distribution", 2022). What is distorted differs from task
-    to task, and from a plain run to a quantization-aware one, so that it would be noise in a vector.
+    With a random head, the first steps of fine-tuning distort the base's features (Kumar et al., "Fine-Tuning can
+    Distort Pretrained Features and Underperform Out-of-Distribution", 2022). The distortion differs between tasks, and
+    between the plain and the quantization-aware run, so it would be noise in a vector.
 
     Raises:
-        QVecError: a model without a linear layer called ``classifier`` for a head.
+        QVecError: when the model's head is not a linear layer called ``classifier``.
     """
     head = getattr(model, "classifier", None)
     if not isinstance(head, nn.Linear):

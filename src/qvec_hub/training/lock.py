@@ -18,10 +18,10 @@ LOCK = ".training.lock"  # only there while a training runs
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Hold a folder, which is made if absent; of several processes of one training the main one holds it.
+    """Lock a folder, creating it if needed; among the processes of one training the main one holds the lock.
 
     Raises:
-        QVecError: another training holds it, or it cannot be made or written to.
+        QVecError: when another training holds the lock, or the folder cannot be created or written to.
     """
     if not PartialState().is_main_process:
         yield

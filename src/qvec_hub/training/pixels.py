@@ -1,4 +1,4 @@
-"""Images as the model sees them: preprocessed once and kept in memory where that is cheap."""
+"""Training images as pixel values, preprocessed once and kept in memory if they fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORIENTATION, TURNED = 0x0112, 5  # an EXIF tag, and its first value under which 
 
 
 class Pixels(Dataset):
-    """Pixel values and labels of an image dataset; the same values whether kept or made on the fly.
+    """Pixel values and labels of an image dataset; the values are the same whether cached or computed again.
 
     Args:
         images: columns ``image`` and ``label``, as `qvec_hub.data.images.load_images` gives them.
@@ -34,8 +34,8 @@ class Pixels(Dataset):
         mode: what the processor is given: ``"RGB"``, or ``"L"`` for models of one channel.
 
     Raises:
-        DataError: an image that cannot be decoded.
-        QVecError: an image that the processor refuses, or images that it does not bring to one size.
+        DataError: when an image cannot be decoded.
+        QVecError: when the processor refuses an image, or makes images of different sizes.
     """
 
     def __init__(

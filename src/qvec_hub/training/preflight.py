@@ -22,11 +22,11 @@ from ..artifact.images import side_of
 from ..errors import DataError, QVecError, first_line
 from ..grid.grid import Grid
 from ..vector.vector import QuantizationVector
-from .pictures import pictures
 from .pixels import Pixels
 from .qat import prepare_qat_, strip_qat_
 from .recipe import TrainingRecipe
 from .run import rehearse
+from .shared_images import shared_images
 
 __all__ = ["Job", "check_labels", "preflight"]
 
@@ -63,7 +63,7 @@ def preflight(job: Job, out: Path, folders: int) -> NDArray[np.uint8] | None:
         The images that the vectors carry, uint8 ``(n, size, size, 3)``; None for none.
 
     Raises:
-        QVecError: or one of its children, whatever the training would end with.
+        QVecError: or a subclass, when the training would fail.
     """
     _refuse_broken_base(job)
     for data in job.data.values():
@@ -143,7 +143,7 @@ def _refuse_pixels(job: Job, data: Pixels) -> None:
 def _shared(job: Job) -> NDArray[np.uint8] | None:
     if type(job.share_images) is int and job.share_images == 0:
         return None
-    return pictures(job.images["train"], job.share_images, side_of(getattr(job.start.config, "image_size", None)))
+    return shared_images(job.images["train"], job.share_images, side_of(getattr(job.start.config, "image_size", None)))
 
 
 def _rehearse(job: Job, scratch: Path, shared: NDArray[np.uint8] | None) -> None:

@@ -1,7 +1,7 @@
 """Quantization-aware training: straight-through fake quantization of a backbone's linear weights.
 
-The forward pass sees ``fake_quantize(weight, grid)``, the very function that post-training
-quantization uses; the gradient passes through unchanged to the float weight (arXiv 2604.03420).
+The forward pass uses ``fake_quantize(weight, grid)``, the same function as post-training quantization; the gradient
+passes unchanged to the float weight (arXiv 2604.03420).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class StraightThrough(torch.autograd.Function):
 
 
 class QATLinear(nn.Linear):
-    """A linear layer that multiplies by its weight rounded to ``grid``.
+    """A linear layer that multiplies by its weight rounded to `grid`.
 
-    Parameters and state-dict keys are those of `nn.Linear`. Never constructed: `prepare_qat_`
-    changes the class of existing layers, so that nothing is copied or renamed.
+    Parameters and state-dict keys are those of `nn.Linear`. `prepare_qat_` changes the class of existing layers instead
+    of constructing new ones, so that no tensor is copied or renamed.
     """
 
     grid: Grid
@@ -59,8 +59,8 @@ class QATLinear(nn.Linear):
 def prepare_qat_(model: Model, grid: Grid | str) -> Model:
     """Make every linear layer of the backbone round its weight to `grid` in the forward pass, in place.
 
-    The head, biases, norms, embeddings and the patch convolution stay as they are. The state dict
-    keeps its plain keys and float weights, so saving in the middle of training gives a plain model.
+    The head, biases, norms, embeddings and the patch convolution are not changed. The state dict keeps its keys and
+    float weights, so a checkpoint saved during training is a plain model.
 
     Args:
         model: a transformers image classifier or its bare backbone, with float weights.
@@ -71,9 +71,9 @@ def prepare_qat_(model: Model, grid: Grid | str) -> Model:
 
     Raises:
         GridError: when the grid does not exist.
-        MisfitError: when it cannot be told which part of the model is the backbone.
-        QVecError: when the model is prepared already, has no linear layer in its backbone, or has
-            layers of another kind in their place (quantized or adapted ones).
+        MisfitError: when the model's backbone cannot be determined.
+        QVecError: when the model is already prepared, has no linear layer in its backbone, or has quantized or adapted
+            layers there.
     """
     grid = Grid.parse(grid)
     layers = list(backbone_linears(model))

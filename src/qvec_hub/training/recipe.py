@@ -1,4 +1,4 @@
-"""The hyper-parameters of a donor, as they are stored in its vector."""
+"""The hyper-parameters of a donor, as its vector's config stores them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How both models of a donor are trained. The defaults are those of arXiv 2604.03420.
+    """Hyper-parameters of both models of a donor. The defaults are those of arXiv 2604.03420.
 
     Args:
-        epochs: passes over the training images; the one number to choose for each task.
-        learning_rate: reached after the warm-up, then cosine to zero.
-        weight_decay: not applied to biases and norms.
+        epochs: passes over the training images, above 0; choose it for each task.
+        learning_rate: peak learning rate, after the warm-up; then cosine decay to zero.
+        weight_decay: weight decay, not applied to biases and norms.
         warmup_steps: optimizer steps of linear warm-up.
-        batch_size: images in an optimizer step, all devices and accumulated parts together.
+        batch_size: images in an optimizer step, over all devices and accumulated parts.
         clip_norm: largest norm of the gradient; 0 for no clipping.
-        seed: of the new head, of the order of images and of dropout, the same for both models.
-        grad_accumulation: parts that a batch is computed in, to save memory.
+        seed: seed of the new head, the order of images and dropout; the same for both models.
+        grad_accumulation: number of parts in which a batch is computed, to save memory.
         precision: "fp32", or "bf16" and "fp16" for autocast over float32 weights.
-        optimizer: a name that `transformers.TrainingArguments` knows.
-        head: what the new head starts as: "random", or "probe" for a logistic regression on the base's features.
-        name: what makes the second model easy to quantize; "ste" is straight-through QAT.
+        optimizer: a name that `transformers.TrainingArguments` accepts.
+        head: start of the new head: "random", or "probe" for a logistic regression on the base's features.
+        name: how the second model is made robust to quantization; "ste" is straight-through QAT.
 
     Raises:
-        QVecError: when a value is out of its range.
+        QVecError: when a value is unknown or out of range.
     """
 
     epochs: float = 10

@@ -142,7 +142,7 @@ def rehearse(
     The model is not the same afterwards; `folder` may be written to.
 
     Raises:
-        QVecError: whatever keeps the training from beginning.
+        QVecError: when the training cannot begin.
     """
     args = training_arguments(recipe, folder, arguments)
     for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:

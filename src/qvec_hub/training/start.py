@@ -1,4 +1,4 @@
-"""The model both runs of a donor start from: the base's backbone under a head for the donor's classes."""
+"""Make the model that both runs of a donor start from: the base's backbone and a head for the donor's classes."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def base_name(base: str | Path | PreTrainedModel) -> str:
 
 
 def starting_model(base: str | Path | PreTrainedModel, classes: list[str], seed: int) -> PreTrainedModel:
-    """The base in float32 with a head of ``len(classes)`` outputs.
+    """Load the base in float32 with a head of ``len(classes)`` outputs.
 
-    A head of that very size is kept, its outputs brought into the order of `classes` where the base names them so;
-    any other is replaced by a new one, drawn with `seed` alone, so that two calls give the same model.
+    A head of that size is kept, and its outputs are sorted like `classes` if it names them. Any other head is replaced
+    by a new one, drawn only from `seed`, so that two calls give the same model.
 
     Raises:
-        ArtifactError: no such model, not an image classifier's backbone, or backbone weights missing.
+        ArtifactError: when there is no such model, it is no image classifier, or backbone weights are missing.
     """
     if isinstance(base, PreTrainedModel):
         model = _from_object(base, classes, seed)

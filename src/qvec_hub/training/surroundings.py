@@ -1,4 +1,4 @@
-"""A training leaves the process as it found it: random states, environment, torch's switches."""
+"""Restore the state of the process after a training: random states, environment, torch's switches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["surroundings_kept"]
 
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
-    """Undo, however the block ends, what the Trainer sets for the whole process.
+    """Restore everything that the Trainer sets for the whole process, however the block ends.
 
     These are the random states of Python, NumPy and torch, environment variables, torch's deterministic mode and its
     number of threads, the precision of matrix products, and accelerate's state (else a later ``Accelerator`` of

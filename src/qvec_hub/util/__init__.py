@@ -1,1 +1,4 @@
-"""NODOC util"""
+"""Helpers for all rooms, without knowledge of vectors or models: untrusted input, atomic folders, progress.
+
+Imports only `errors` and `version`.
+"""

@@ -1,4 +1,4 @@
-"""Writing a folder, or one text file, so that a crash leaves the old content or the new, never half of either.
+"""Write a folder, or one text file, so that a crash leaves either the complete old content or the complete new one.
 
 A new folder is renamed into its place. One that exists is exchanged in one step where that is possible and changes
 nothing else: not through a link, not where the folder is mounted, is somebody's working directory or holds folders of

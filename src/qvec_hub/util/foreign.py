@@ -1,4 +1,4 @@
-"""One wrapper around calls of other libraries, so that bad input never ends in their tracebacks."""
+"""Wrap calls of other libraries, so that bad input never ends in their tracebacks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["foreign_errors"]
 
 @contextmanager
 def foreign_errors(kind: type[QVecError], found: str, advice: str = "") -> Iterator[None]:
-    """Turn whatever a library raises in this block into one of our errors; ours and a MemoryError pass through.
+    """Turn every error of a library in this block into one of ours; our errors and MemoryError pass through.
 
-    Keep code of our own out of the block: its bugs would pass for bad input.
+    Keep our own code out of the block: its bugs would look like bad input.
 
     Args:
         kind: the class of error to raise.

@@ -1,4 +1,4 @@
-"""NODOC"""
+"""Release mapped pages of a checkpoint to the system as soon as their tensors are packed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ IN_MEMORY, SWAPPED, OF_A_FILE = 1 << 63, 1 << 62, 1 << 61
 
 
 class PageRelease:
-    """Gives the pages of tensors that are mapped from certain files back to the system; others are left alone.
+    """Releases the pages of tensors that are mapped from certain files; other memory is left alone.
 
-    A page that was written to since it was mapped is left alone, too: what was written would be lost.
+    Pages that were written to since they were mapped are kept, because the changes would be lost.
 
     Args:
         files: checkpoints; links are followed.

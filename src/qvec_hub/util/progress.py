@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Show progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINE_EVERY = 10.0  # seconds
 
 @contextmanager
 def counting(what: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of things done since its last call."""
+    """Yield a function to call with the number of steps done since its last call."""
     console = Console(stderr=True)
     if not show:
         yield lambda done: None
@@ -34,10 +34,10 @@ def counting(what: str, total: int, show: bool = True) -> Iterator[Callable[[int
 
 @contextmanager
 def stages(show: bool | None = None) -> Iterator[Stages]:
-    """A function to call with what is being done, how much of it is done, and of how much: a bar for each.
+    """Yield a function ``progress(stage, steps_done, steps_in_all)`` that shows a bar for each stage.
 
     Args:
-        show: by default where a terminal is there to show it.
+        show: by default only on a terminal.
     """
     console = Console(stderr=True)
     if not (console.is_terminal if show is None else show):

@@ -1,4 +1,4 @@
-"""Numbers as people pass them: Python's, NumPy's, PyTorch's, fractions; told apart from what only looks like one."""
+"""Read the numbers that users pass: Python's, NumPy's, PyTorch's and fractions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["integer_in", "number_in"]
 
 
 def number_in(value: Any) -> float | None:
-    """A finite Python float from a real number of any library, or from a tensor or array without dimensions.
+    """Convert a real number of any library, or a tensor or array without dimensions, to a finite Python float.
 
-    None for everything else: truth values, text, NaN, infinity, complex numbers, what is beyond any float.
+    Returns None for everything else: booleans, text, NaN, infinity, complex numbers, numbers too large for a float.
     """
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, (Real, Decimal)):
@@ -30,7 +30,7 @@ def number_in(value: Any) -> float | None:
 
 
 def integer_in(value: Any) -> int | None:
-    """A Python int from an integer of any library; None for everything else, also for truth values and 3.0."""
+    """Convert an integer of any library to a Python int; None for everything else, also booleans and 3.0."""
     plain = _plain(value)
     if isinstance(plain, bool):
         return None

@@ -1,4 +1,4 @@
-"""Scratch folders of saves: unique, marked as ours, and removed also when a save before was killed."""
+"""Scratch folders of saves: unique, marked as ours, and removed later if a save was killed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def real_path(target: str | Path) -> Path:
 
 
 def check_writable(target: str | Path) -> None:
-    """Refuse a folder that cannot be written to, before anything is computed for it; nothing is left behind.
+    """Refuse a folder that cannot be written to, before anything is computed; leaves no file behind.
 
     Args:
         target: the folder, which need not exist: then it must be possible to make it.

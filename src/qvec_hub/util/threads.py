@@ -1,4 +1,4 @@
-"""Threads for work beside the caller's: they end by themselves, whatever becomes of whoever started them."""
+"""Worker threads that end by themselves, whatever happens to the code that started them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _default_changes = threading.Lock()  # a worker that starts in between would tak
 
 
 class Workers(Generic[T]):
-    """Runs what is given to `submit` on a few threads, each of which computes with a single PyTorch thread.
+    """Runs submitted functions on a few threads, each of which computes with a single PyTorch thread.
 
-    A thread is started when there is work and ends when none came for a moment. So nothing has to be closed: an
-    exception anywhere, Ctrl-C included, leaves no thread behind, also where the owner is never told of it.
+    A thread starts when there is work and ends soon after there is none, so it need not be closed: no exception,
+    Ctrl-C included, leaves a thread behind.
 
     Args:
-        count: of threads.
-        name: what the threads' names begin with.
+        count: number of threads.
+        name: prefix of the threads' names.
     """
 
     IDLE = 0.05  # seconds without work after which a thread ends
@@ -38,7 +38,7 @@ class Workers(Generic[T]):
         self._closed = False
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
-        """Have ``function(*args)`` called; the future tells its result or error."""
+        """Call ``function(*args)`` on a worker; the future holds its result or error."""
         future: Future[T] = Future()
         with self._changed:
             if len(self._threads) < self._count:

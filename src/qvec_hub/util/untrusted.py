@@ -1,8 +1,8 @@
-"""What a stranger wrote: files that may not be files, JSON that may be anything, text that may drive a terminal.
+"""Read untrusted input: files that may not be regular files, JSON that may be anything, text that may drive a terminal.
 
-Everything read from an artifact comes through here. A file is looked at before it is opened, because opening
-a pipe or a device can block for ever; a symbolic link is followed, since the Hub's cache consists of them, and
-what it leads to is checked like any other file.
+Everything read from an artifact comes through here. A file is checked before it is opened, because opening a pipe or a
+device can block for ever. Symbolic links are followed, because the Hub's cache consists of them, and their target is
+checked like any other file.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff
 
 
 def printable(text: object, limit: int = 200) -> str:
-    """A stranger's text on one line for a message: unsafe characters escaped, cut to `limit` characters."""
+    """Put untrusted text on one line of at most `limit` characters, with unsafe characters escaped."""
     shown = str(text)
     shown = shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), shown)
 
 
 def size_of(path: Path, limit: int | None = None) -> int:
-    """Bytes of a file that is safe to open: a regular one, not empty, not over `limit`.
+    """Size in bytes of a file that is safe to open: a regular file, not empty, at most `limit` bytes.
 
-    An empty file is none of ours; refusing it also keeps out the endless ones that claim to be empty, as in /proc.
+    No file of an artifact is empty; refusing empty ones also keeps out endless files that report no size, as in /proc.
 
     Raises:
-        ArtifactError: when it is missing or anything else.
+        ArtifactError: when it is missing, is not such a file, or cannot be read.
     """
     try:
         status = path.stat()
@@ -73,10 +73,10 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def parse_json(data: bytes, where: object, advice: str = _AGAIN) -> Any:
-    """JSON that means one thing: no key twice, no NaN, no infinity, no numbers or nesting without bounds.
+    """Parse JSON strictly: no duplicate key, no NaN, no infinity, no number or nesting without bounds.
 
     Raises:
-        ArtifactError: when it is not, or a text in it holds control characters.
+        ArtifactError: when the data breaks one of these rules, or a string in it holds control characters.
     """
     try:
         value = json.loads(

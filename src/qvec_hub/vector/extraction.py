@@ -1,4 +1,4 @@
-"""What a vector is made of: two fine-tunes as plain float tensors, or a clear no."""
+"""Open two fine-tunes as plain float tensors for a vector, or refuse them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .shapes import refuse_other_shapes
 
 __all__ = ["difference", "open_plain", "refuse_unlike", "unwrapped"]
 
-Source = PreTrainedModel | str | Path
+ModelSource = PreTrainedModel | str | Path
 
 
 def unwrapped(model: Any) -> Any:
-    """The model inside DataParallel, DistributedDataParallel and torch.compile; anything else as it is."""
+    """Return the model inside DataParallel, DistributedDataParallel or torch.compile; anything else as it is."""
     while isinstance(model, nn.Module) and not isinstance(model, PreTrainedModel):
         inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
         if not isinstance(inner, nn.Module):
@@ -34,16 +34,19 @@ def unwrapped(model: Any) -> Any:
 
 
 def open_plain(source: Any, role: str) -> PreTrainedModel:
-    """A float model whose state dict holds its very weights.
+    """Open a float model whose state dict holds the weights that it computes with.
 
     Args:
-        source: a transformers model, a folder or a Hub id. role: what to call it in messages.
+        source: a transformers model, a folder or a Hub id.
+        role: what messages call it.
 
     Raises:
-        QVecError: it is none of these, is quantized, or carries adapters or parametrizations.
-        ArtifactError: it does not load, or has NaN, infinity or no data in its backbone.
+        QVecError: when it is none of these, is quantized, or has adapters or parametrizations.
+        ArtifactError: when it does not load, or its backbone holds NaN, infinity or no data.
     """
-    adapter = f"{role}: has adapters (LoRA), which no vector can hold; merge them (merge_and_unload) and pass that"
+    adapter = (
+        f"{role}: has adapters (LoRA), which a vector cannot hold; merge them (merge_and_unload) and pass that model"
+    )
     if hasattr(source, "merge_and_unload") or (isinstance(source, str | Path) and _is_adapter(source)):
         raise QVecError(adapter)
     if not isinstance(source, str | Path | PreTrainedModel):
@@ -76,11 +79,11 @@ def open_plain(source: Any, role: str) -> PreTrainedModel:
 
 
 def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTrainedModel | None) -> None:
-    """Refuse models that are not two fine-tunes of one base, as far as it can be seen.
+    """Raise unless the models can be two fine-tunes of one base.
 
     Raises:
-        MisfitError: their tensors or the sizes in their configs differ.
-        LineageError: one of them does not descend from `base`.
+        MisfitError: when their tensors or the sizes in their configs differ.
+        LineageError: when one of them does not descend from `base`.
     """
     tensors = backbone_tensors(qat)
     others = {"finetuned": finetuned} if base is None else {"finetuned": finetuned, "base": base}
@@ -94,7 +97,7 @@ def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTra
                     f"{role} does not fit qat: its config says {key} {found[key]!r}, that of qat {known[key]!r}; pass "
                     "models of one architecture"
                 )
-    if base is None:  # two that drifted apart and two strangers cannot be told apart without it
+    if base is None:  # without it, two models that drifted apart look like two models of different bases
         return
     ancestor = sketch(backbone_tensors(base))
     for role, model in (("finetuned", finetuned), ("qat", qat)):
@@ -107,10 +110,10 @@ def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTra
 
 
 def difference(qat: PreTrainedModel, finetuned: PreTrainedModel) -> dict[str, Tensor]:
-    """``θ_QAT − θ_FP`` in float32 on the CPU, by canonical name.
+    """Compute ``θ_QAT − θ_FP`` in float32 on the CPU, by canonical name.
 
     Raises:
-        ArtifactError: it is zero, or leaves the numbers.
+        ArtifactError: when the difference is zero everywhere, or holds NaN or infinity.
     """
     dtypes = {role: {tensor.dtype for tensor in backbone_tensors(model).values()} for role, model in
               (("qat", qat), ("finetuned", finetuned))}  # fmt: skip
@@ -143,5 +146,5 @@ def _is_adapter(source: str | Path) -> bool:
 
 
 def _one(value: Any) -> Any:
-    """``[224, 224]`` is 224."""
+    """Reduce a pair of equal numbers to one: ``[224, 224]`` to 224."""
     return value[0] if isinstance(value, list) and len(value) == 2 and value[0] == value[1] else value

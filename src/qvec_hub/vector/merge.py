@@ -1,12 +1,10 @@
-"""One vector out of many, computed tensor by tensor as it is used."""
+"""Merge several vectors into one, computed tensor by tensor as it is used."""
 
 from __future__ import annotations
 
 import math
-import warnings
 import zlib
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,9 +13,11 @@ from torch import Tensor
 from ..errors import MisfitError, QVecError
 from ..util.scalars import number_in
 from ..util.untrusted import printable
+from . import merge_methods  # noqa: F401  # registers the methods of this package
+from .merge_methods.registry import MERGE_METHODS
 from .vector import QuantizationVector
 
-__all__ = ["METHODS", "merge"]
+__all__ = ["MERGE_METHODS", "merge"]
 
 
 def merge(
@@ -28,25 +28,26 @@ def merge(
     density: float = 0.5,
     seed: int = 0,
 ) -> QuantizationVector:
-    """One vector that says what several of one base and grid say together.
+    """Merge vectors of one base and grid into one.
 
-    ``mean``: the weighted mean. ``norm_mean``: its direction, as long in every tensor as the vectors are there on
-    average, since nearly orthogonal vectors shrink when averaged. ``ties`` (arXiv 2306.01708), ``dare_linear``,
-    ``dare_ties`` (arXiv 2311.03099) and ``magnitude_prune``: peft's tensor functions. Only one tensor of each vector
-    is in memory at a time.
+    Tensors are computed as they are used, so that only one tensor of each vector is in memory at a time.
 
     Args:
-        weights: how much each vector counts; only their ratios matter. By default all count the same.
-        density: share of each tensor's numbers that the last four keep.
-        seed: of what DARE drops.
+        vectors: one or more; a single vector is returned as it is.
+        method: a registered merge method: ``"mean"``, ``"norm_mean"``, ``"ties"``, … (see `merge_methods`).
+        weights: one number of at least 0 for each vector; they are divided by their sum. By default all are equal.
+        density: share of each tensor's numbers that pruning methods keep, above 0 and at most 1.
+        seed: seed of the numbers that DARE drops.
+
+    Returns:
+        A vector whose `sources` are the merged ones and whose recommended scale is 1.
 
     Raises:
-        MisfitError: when they differ in base, architecture or grid; it says in what.
-        QVecError: when the list is empty, the method unknown, or weights or density are none.
+        MisfitError: when the vectors differ in base, architecture or grid; the message says in what.
+        QVecError: when the list is empty, the method is unknown, or weights or density are out of range.
     """
     shares = _shares(vectors, weights)
-    if method not in METHODS:
-        raise QVecError(f"merge: expected a method of {', '.join(map(repr, METHODS))}, found {method!r}")
+    chosen = MERGE_METHODS.get(method)
     share = number_in(density)
     if share is None or not 0 < share <= 1:
         raise QVecError(f"merge: density: expected a share above 0, at most 1, found {printable(repr(density), 60)}")
@@ -54,56 +55,19 @@ def merge(
     if len(vectors) == 1:
         return vectors[0]
     _refuse_differing(vectors)
-    combine = partial(METHODS[method], shares=shares, density=density)
 
     def tensor(name: str) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(zlib.crc32(f"{seed} {name}".encode()))
-            return combine([vector[name] for vector in vectors])
+            return chosen.combine([vector[name] for vector in vectors], shares, density)
 
     merged = vectors[0].combined(list(zip(shares, vectors, strict=True)), tensor)
-    about = {"density": density} if method in PRUNING else {}
+    about = {"density": density} if chosen.prunes else {}
     return merged.with_config(recipe={"name": "merge", "method": method, **about})
 
 
-Combine = Callable[..., Tensor]
-
-
-def _mean(tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
-    total = torch.zeros_like(tensors[0])
-    for share, tensor in zip(shares, tensors, strict=True):
-        total.add_(tensor, alpha=share)
-    return total
-
-
-def _norm_mean(tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
-    mean = _mean(tensors, shares, density)
-    length = sum(share * float(tensor.norm()) for share, tensor in zip(shares, tensors, strict=True))
-    return mean * (length / float(mean.norm())) if bool(mean.any()) else mean
-
-
-def _by_peft(function: str, tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
-    from peft.utils import merge_utils  # takes seconds, and most merges are means
-
-    # Where signs are elected, peft divides by how many vectors agree: weights are then 1 on average, not in sum.
-    factor = len(tensors) if function.endswith("ties") else 1
-    weights = torch.tensor([share * factor for share in shares])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The density")  # 1 means that nothing is pruned, as was asked
-        merged: Tensor = getattr(merge_utils, function)(tensors, weights, density)
-    return merged
-
-
-PRUNING = ("ties", "dare_linear", "dare_ties", "magnitude_prune")
-METHODS: dict[str, Combine] = {
-    "mean": _mean,
-    "norm_mean": _norm_mean,
-    **{name: partial(_by_peft, name) for name in PRUNING},
-}
-
-
 def _shares(vectors: Sequence[QuantizationVector], weights: Sequence[float] | None) -> list[float]:
-    """The weights, as parts of 1."""
+    """The weights divided by their sum."""
     if not vectors:
         raise QVecError("merge: expected at least one vector, found an empty list")
     given = [1.0] * len(vectors) if weights is None else _listed(weights)
@@ -111,7 +75,7 @@ def _shares(vectors: Sequence[QuantizationVector], weights: Sequence[float] | No
     total = sum(numbers)
     if len(given) != len(vectors) or len(numbers) != len(given) or not 0 < total < math.inf:
         raise QVecError(
-            f"merge: weights: expected {len(vectors)} numbers that are not negative nor all zero, one a vector, found "
+            f"merge: weights: expected {len(vectors)} numbers of at least 0, one a vector and not all zero, found "
             f"{printable(repr(weights))}"
         )
     return [number / total for number in numbers]

@@ -1,12 +1,13 @@
 """`QuantizationVector`: the difference ``θ_QAT − θ_FP`` of two fine-tunes of one base, head excluded.
 
-Knows tensors, arithmetic and files; nothing of quantization. Tensors of a loaded vector are read from
-memory-mapped files when asked for; sums and multiples are computed tensor by tensor, when asked for.
+Holds tensors, arithmetic and files, no quantization. Tensors of a loaded vector are read from memory-mapped files, and
+those of sums and multiples are computed, one by one as they are used.
 """
 
 from __future__ import annotations
 
 import math
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
@@ -28,9 +29,10 @@ from ..backbone.checkpoint import known_origin
 from ..backbone.names import architecture, backbone_tensors
 from ..errors import ArtifactError, MisfitError, QVecError
 from ..grid.grid import Grid
-from ..hub.publish import push as publishing
+from ..hub.cards.vector_card import write_card
+from ..hub.publish.push import push_vector
 from ..hub.transfer.download import locate, way_out
-from ..hub.transfer.repo_path import Place, is_local
+from ..hub.transfer.repo_path import RepoPath, is_local
 from ..util.scalars import number_in
 from ..util.untrusted import printable
 from ..version import __version__
@@ -41,29 +43,29 @@ __all__ = ["QuantizationVector"]
 
 
 class QuantizationVector:
-    """A quantization vector: `config`, and one float32 tensor per backbone tensor, by canonical name.
+    """A quantization vector: its `config`, and one float32 tensor for each backbone tensor, by canonical name.
 
-    Immutable. Make one with `extract` or `from_pretrained`; ``vec[name]`` reads a tensor; ``0.5 * vec``,
-    ``vec + other``, ``-vec`` are vectors again.
+    Immutable. Make one with `extract` or `from_pretrained`. ``vec[name]`` reads a tensor in the shape of the model's;
+    ``0.5 * vec``, ``vec + other`` and ``-vec`` are vectors again.
     """
 
-    __array_ufunc__ = None  # NumPy's numbers leave the multiplication to us
+    __array_ufunc__ = None  # NumPy numbers then call our __rmul__
 
     def __init__(
         self,
         config: VectorConfig,
         tensors: Mapping[str, Tensor],
         lineage: Mapping[str, Tensor] | None = None,
-        origin: Place | None = None,
+        origin: RepoPath | None = None,
         folder: Path | None = None,
         images: Callable[[int], Tensor | None] | None = None,
     ) -> None:
         self.config = config
         self.lineage = lineage
-        self.origin = origin  # where in the Hub it was loaded from, if it was
-        self.folder = folder  # the same for a local folder
+        self.origin = origin  # repository it was loaded from; None if not from the Hub
+        self.folder = folder  # local folder it was loaded from, if any
         self._tensors = tensors
-        self._images = images  # read when asked for
+        self._images = images  # called when images are used
 
     @classmethod
     def extract(
@@ -78,25 +80,25 @@ class QuantizationVector:
         scale: float = 1.0,
         images: object = None,
     ) -> QuantizationVector:
-        """``ρ = θ_QAT − θ_FP`` (arXiv 2604.03420), over all floating tensors of the backbone.
+        """Compute ``ρ = θ_QAT − θ_FP`` (arXiv 2604.03420) for all floating-point tensors of the backbone.
 
         Args:
             finetuned: the plain fine-tune: a model, a folder, ``"org/name[@revision]"`` or
-                ``"hf://org/name[@revision]/subfolder"``; so are qat and base. Models may be compiled or wrapped in
-                DataParallel; quantized ones and such with adapters are refused.
+                ``"hf://org/name[@revision]/subfolder"``; the same for `qat` and `base`. Models may be compiled or
+                wrapped in DataParallel; quantized models and models with adapters are refused.
             qat: the quantization-aware fine-tune of the same base on the same task, as plain float weights.
-            base: the common base; with it the vector can tell receivers that do not descend from it.
-            donor: task, dataset and where the two models come from.
-            recipe: how the QAT model was trained, ``{"name": "ste", …}``.
-            grid: the grid it was trained on.
-            scale: the scale to recommend.
-            images: pictures of the donor's task to ship with the vector, see `with_images`.
+            base: the common base; adds a base fingerprint, by which loading refuses receivers of other bases.
+            donor: ``{"task": …, "dataset": …}``, and the repositories of the two models.
+            recipe: how the QAT model was trained, ``{"name": "ste", …}`` or a dataclass.
+            grid: the grid that it was trained on: a `Grid` or its name.
+            scale: the recommended scale λ, a finite number.
+            images: images of the donor's task to ship with the vector, see `with_images`.
 
         Raises:
-            ArtifactError: when a checkpoint cannot be read, holds NaN, or both models are the same.
+            ArtifactError: when a checkpoint cannot be read or holds NaN, or the two models are identical.
             LineageError: when one of the models does not descend from `base`.
-            MisfitError: when the models are not of one architecture.
-            QVecError: when a model is quantized, or carries adapters or parametrizations.
+            MisfitError: when the models differ in architecture.
+            QVecError: when a model is quantized or has adapters or parametrizations, or another argument is wrong.
         """
         finetuned, qat, base = unwrapped(finetuned), unwrapped(qat), unwrapped(base)
         models = {"finetuned": finetuned, "qat": qat, **({} if base is None else {"base": base})}
@@ -134,47 +136,53 @@ class QuantizationVector:
     ) -> QuantizationVector:
         """Open a vector from a folder or the Hub.
 
-        The tensors' hash is checked once per file; they are read later, one by one, as they are used.
+        Checks the hash of the tensor files once; the tensors are read later, one by one, as they are used.
 
         Args:
             source: a folder, ``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"``.
-            subfolder: where in the repository or folder the vector lies, if not at its root.
+            revision, token, cache_dir, local_files_only: as in transformers' ``from_pretrained``.
+            subfolder: folder of the vector within the repository or folder; by default the root.
 
         Raises:
-            ArtifactError: when there is no such vector, or it is not exactly what the format says.
+            ArtifactError: when there is no such vector, or its files break the format.
             HubError: when the Hub refuses or cannot be reached, and the vector is not in the cache.
         """
         folder, origin = locate(source, revision, token, cache_dir, local_files_only, subfolder)
         try:
-            config, tensors, lineage, pictured = storage.read(folder)
+            config, tensors, lineage, has_images = storage.read(folder)
         except ArtifactError as error:
             raise ArtifactError(f"{error}{way_out(origin, cache_dir)}") from error
         size = config.architecture.get("image_size")
-        images = partial(read_images, folder / IMAGES_FILE, size) if pictured else None
+        images = partial(read_images, folder / IMAGES_FILE, size) if has_images else None
         return cls(config, tensors, lineage, origin, folder if origin is None else None, images)
 
     def save_pretrained(self, folder: str | Path, *, encoding: str | None = None) -> None:
-        """Write the artifact and its card; the folder holds either its old vector or the complete new one.
+        """Write the vector and its card; the folder always holds either the old vector or the complete new one.
 
-        Sections that somebody wrote into the card by hand stay, and so does every file that is not of an earlier save.
+        Keeps hand-written sections of the card, and every file that an earlier save did not write.
 
         Args:
-            encoding: how matrices are written: ``"float32"``, ``"bf16"``, ``"int8"``, ``"int4"`` or ``"int2"``; by
-                default as the vector was loaded, or float32. The config records what was lost.
+            encoding: how matrices are stored: ``"float32"``, ``"bf16"``, ``"int8"``, ``"int4"`` or ``"int2"``; by
+                default the loaded encoding, or float32. The config records the relative error ``‖ρ − ρ̂‖ / ‖ρ‖``.
 
         Raises:
             ArtifactError: when the folder cannot be written or holds a model, or a tensor holds NaN or infinity.
         """
-        pictures = self.images()
-        storage.write(
-            folder, self.config, self._tensors, self.shapes(), self.lineage, pictures, encoding, publishing.write_card
-        )
+        images = self.images()
+        storage.write(folder, self.config, self._tensors, self.shapes(), self.lineage, images, encoding, write_card)
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> CommitInfo:
-        """Publish the vector with its card, in one commit; see `qvec_hub.hub.publish.push.push_vector` for the options.
+    def push_to_hub(
+        self, repo_id: str, *, card: str | None = None, encoding: str | None = None, **options: Any
+    ) -> CommitInfo:
+        """Publish the vector and its card in one commit.
 
         Args:
-            options: private, token, revision, create_pr, commit_message, subfolder, rows, license, card, replace.
+            repo_id: ``"org/name"``; created if it does not exist.
+            card: an existing card whose hand-written parts are kept; None takes the card of the local folder that
+                the vector was loaded from.
+            encoding: see `save_pretrained`.
+            options: private, token, revision, create_pr, commit_message, subfolder, rows, license, replace; see
+                `qvec_hub.hub.publish.push.push_vector`.
 
         Returns:
             The commit's URL.
@@ -183,11 +191,13 @@ class QuantizationVector:
             HubError: when the Hub refuses or the connection breaks; the repository is then as it was.
             MisfitError: when the repository holds a vector of another base, or a model.
         """
-        done: CommitInfo = publishing.push_vector(self, repo_id, **options)
-        return done
+        with tempfile.TemporaryDirectory(prefix="qvec-push-") as scratch:
+            folder = Path(scratch) / "vector"
+            self.save_pretrained(folder, encoding=encoding)
+            return push_vector(folder, repo_id, card=self.card() if card is None else card, **options)
 
     def with_config(self, **changes: Any) -> QuantizationVector:
-        """The same tensors under another config: ``vec.with_config(scale=0.5)``.
+        """Return the same tensors with changed values of the config: ``vec.with_config(scale=0.5)``.
 
         Raises:
             QVecError: when the scale is not a finite number.
@@ -197,21 +207,26 @@ class QuantizationVector:
         return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage, images=self._images)
 
     def images(self, most: int = MAX_SHIPPED) -> Tensor | None:
-        """The first pictures that come with the vector, uint8 ``(n, size, size, 3)``; of a merged one donor by donor.
+        """At most `most` of the vector's images, uint8 ``(n, size, size, 3)``; None when it carries none.
+
+        A merged vector takes one image of each donor in turn.
 
         Raises:
-            ArtifactError: when their file is damaged.
+            ArtifactError: when the contact sheet is damaged.
         """
         return None if self._images is None else self._images(most)
 
     def with_images(self, images: object) -> QuantizationVector:
-        """The same vector with pictures of its donor's task: uint8 ``(n, height, width, 3)``, unlabelled.
+        """Return the same vector with images of its donor's task, without labels.
 
-        They are published with it and serve receivers of other tasks as proxy images (see `QVecConfig`), which makes
-        their codes better. Ship only what you may publish; a few dozen are enough.
+        The images are saved and published with the vector. Loading uses them together with the proxy images (see
+        `QVecConfig`), which improves the codes. Ship only images that you may publish; a few dozen are enough.
+
+        Args:
+            images: uint8 ``(n, height, width, 3)``, a tensor or an array; resized to the model's image size.
 
         Raises:
-            QVecError: when they are no such pictures, or too many.
+            QVecError: when the images have another type or shape, or are too many.
         """
         kept = as_images(images, side_of(self.config.architecture.get("image_size")))
         return QuantizationVector(
@@ -219,12 +234,12 @@ class QuantizationVector:
         )
 
     def card(self) -> str:
-        """The card in the local folder that the vector was loaded from; empty where there is none."""
+        """Text of the card in the local folder that the vector was loaded from; empty without one."""
         path = self.folder / CARD_FILE if self.folder else None
         return path.read_text(encoding="utf-8", errors="replace") if path and path.is_file() else ""
 
     def names(self) -> list[str]:
-        """Canonical tensor names."""
+        """Canonical tensor names: those of the base's checkpoint without the head class's prefix."""
         return list(self._tensors)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -232,7 +247,7 @@ class QuantizationVector:
         return {name: storage.shape_of(self._tensors, name) for name in self._tensors}
 
     def files(self) -> list[Path]:
-        """The files that its tensors are mapped from; none where they are computed or lie in memory."""
+        """The files that the tensors are mapped from; empty if they are computed or in memory."""
         return storage.files_of(self._tensors)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -250,14 +265,14 @@ class QuantizationVector:
         return len(self._tensors)
 
     def norm(self) -> float:
-        """Euclidean norm over all tensors."""
+        """Euclidean norm over all tensors, summed in float64."""
         return math.sqrt(sum(float(self[name].double().square().sum()) for name in self))
 
     def cosine(self, other: QuantizationVector) -> float:
-        """Cosine with another vector of the same architecture.
+        """Cosine with another vector of the same architecture and base, from -1 to 1; 0 if one of them is zero.
 
         Raises:
-            MisfitError: when the two differ in tensors.
+            MisfitError: when the two differ in tensors, architecture or base.
         """
         self.refuse_unlike(other)
         dot = sum(float((self[name].double() * other[name].double()).sum()) for name in self)
@@ -290,14 +305,14 @@ class QuantizationVector:
         return f"QuantizationVector({task}, {self.config.model_type}, {self.config.grid.name}, {len(self)} tensors)"
 
     def sources(self) -> list[Source]:
-        """What the vector is made of: itself, if it is in the Hub, or the ingredients of a sum with their weights."""
+        """The vectors that this one is a weighted sum of: itself if it is on the Hub, else its ingredients."""
         place = self.origin
         if place is not None:
             return [Source(place.repo_id, place.revision, 1.0, place.subfolder)]
         return self.config.sources or [Source(None, None, 1.0)]
 
     def provenance(self) -> list[dict[str, Any]]:
-        """`sources` for a quantized model's ``config.json``; a single vector adds its task and hash."""
+        """`sources` as JSON values for a quantized model's ``config.json``; a single vector adds its task and hash."""
         listed = [source.to_dict() for source in self.sources()]
         if (self.origin or not self.config.sources) and self.config.tensors is not None:
             listed[0] |= {"task": self.config.donor.task, "sha256": self.config.tensors.sha256}
@@ -306,7 +321,7 @@ class QuantizationVector:
     def combined(
         self, terms: Sequence[tuple[float, QuantizationVector]], tensor: Callable[[str], Tensor]
     ) -> QuantizationVector:
-        """A vector of tensors that are computed from weighted others, which become its sources."""
+        """Make a vector whose tensors are computed from weighted other vectors, which become its sources."""
         sources = [replace(s, weight=s.weight * weight) for weight, vector in terms for s in vector.sources()]
         donors = {vector.config.donor for _, vector in terms}
         config = replace(
@@ -326,9 +341,11 @@ class QuantizationVector:
         return QuantizationVector(config, storage.Computed(self.shapes(), tensor), self.lineage, images=images)
 
     def refuse_unlike(self, other: QuantizationVector) -> None:
-        """Raise MisfitError, saying in what they differ, unless both are of one architecture and base.
+        """Raise unless both vectors have the same tensors, architecture and base.
 
-        ArtifactError where one of them contradicts itself.
+        Raises:
+            MisfitError: when they differ; the message says in what.
+            ArtifactError: when the config of one contradicts its tensors.
         """
         for vector, name in ((self, "this vector"), (other, "other vector")):
             storage.refuse_contradictions(vector.config, vector.shapes(), name)
@@ -337,10 +354,12 @@ class QuantizationVector:
         differing = differing_sizes(self.config.architecture, other.config.architecture)
         if types[0] != types[1] or differing:
             said = ", ".join([f"model_type {types[0]!r} ≠ {types[1]!r}"] * (types[0] != types[1]) + differing)
-            raise MisfitError(f"vectors of different architectures do not add up: {said}")
+            raise MisfitError(f"vectors of different architectures cannot be combined: {said}")
         bases = self.config.base_model, other.config.base_model
         if all(base.repo_id for base in bases) and bases[0] != bases[1]:
-            raise MisfitError(f"vectors of different bases do not add up: {bases[0].repo_id} and {bases[1].repo_id}")
+            raise MisfitError(
+                f"vectors of different bases cannot be combined: {bases[0].repo_id} and {bases[1].repo_id}"
+            )
 
 
 def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:

@@ -4,12 +4,16 @@ The 22 tasks are drawn from code, from fonts that ship in matplotlib, from scans
 scikit-learn and from photographs in scikit-image; the ViT is pretrained on a separate mixture (`make_base`).
 """
 
-from . import families  # noqa: F401 — importing it registers the tasks
-from .base import BASES, base_path
-from .dataset import load_task, load_task_split
-from .pretraining import make_base
-from .registry import SPLITS, Task, arrays, get_task, tasks
-from .sheet import contact_sheet
+from ..util.extras import require_extra
+
+require_extra("bench", "the zoo")
+
+from . import families  # noqa: E402, F401 — importing it registers the tasks
+from .base import BASES, base_path  # noqa: E402
+from .dataset import load_task, load_task_split  # noqa: E402
+from .pretraining import make_base  # noqa: E402
+from .registry import SPLITS, Task, arrays, get_task, tasks  # noqa: E402
+from .sheet import contact_sheet  # noqa: E402
 
 __all__ = [
     "BASES",

@@ -19,14 +19,14 @@ A Vision Transformer of {parameters:.2f} M parameters ({layers} layers, width {w
 in 6×6 patches), the common base of the models fine-tuned on the tasks of `qvec_hub.zoo`. It has no classification
 head. It is meant for trying out quantization vectors (arXiv 2604.03420) on a laptop, and for nothing else.
 
-**Data.** {images:,} pictures drawn by `qvec_hub.zoo.mixture`: Armenian, Georgian and Hebrew letters (DejaVu fonts),
+**Data.** {images:,} images drawn by `qvec_hub.zoo.mixture`: Armenian, Georgian and Hebrew letters (DejaVu fonts),
 drawn figures (outlines, broken lines, patterns of dots, pointers), surfaces (grain, plaids, cells, fields of colour)
-and scenes (bundles of strokes, pairs, hues); {classes} classes in one label space. No picture, letter, figure or
+and scenes (bundles of strokes, pairs, hues); {classes} classes in one label space. No image, letter, figure or
 photograph of the zoo's tasks is among them.
 
-**Training.** Supervised, {steps:,} steps of {batch} pictures, AdamW, weights clipped to {widest} root mean squares of
+**Training.** Supervised, {steps:,} steps of {batch} images, AdamW, weights clipped to {widest} root mean squares of
 their row, seed {seed}.
-Accuracy on held-out pictures of the mixture: {accuracy:.3f}. To repeat it:
+Accuracy on held-out images of the mixture: {accuracy:.3f}. To repeat it:
 
     python -m qvec_hub.zoo.pretrain --base {name} --out {name} --steps {steps} --seed {seed}
 

@@ -1,4 +1,4 @@
-"""Letters as pictures, from the fonts that ship inside matplotlib."""
+"""Letters as images, from the fonts that ship inside matplotlib."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import DataError
 
 __all__ = ["FACES", "GLYPH", "atlas", "label_font"]
 
-GLYPH = 48  # pixels of a glyph's picture, height and width
+GLYPH = 48  # pixels of a glyph's image, height and width
 POINTS = 36  # font size that fits nearly every letter of every face into it
 
 FACES = (
@@ -36,17 +36,17 @@ def atlas(characters: tuple[str, ...], faces: tuple[str, ...] = FACES) -> NDArra
     Raises:
         DataError: when a font file is missing from the installed matplotlib.
     """
-    pictures = np.zeros((len(characters), len(faces), GLYPH, GLYPH), dtype=np.float32)
+    glyphs = np.zeros((len(characters), len(faces), GLYPH, GLYPH), dtype=np.float32)
     for column, face in enumerate(faces):
         font = _font(face)
         for row, character in enumerate(characters):
-            pictures[row, column] = _picture(character, font)
-    pictures.setflags(write=False)  # shared by every caller
-    return pictures
+            glyphs[row, column] = _glyph(character, font)
+    glyphs.setflags(write=False)  # shared by every caller
+    return glyphs
 
 
 def label_font(points: int) -> ImageFont.FreeTypeFont:
-    """For writing on pictures."""
+    """A font for writing on images."""
     return _font("DejaVuSans", points)
 
 
@@ -67,7 +67,7 @@ def _folder() -> Path:
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
 
 
-def _picture(character: str, font: ImageFont.FreeTypeFont) -> NDArray[np.float32]:
+def _glyph(character: str, font: ImageFont.FreeTypeFont) -> NDArray[np.float32]:
     left, top, right, bottom = font.getbbox(character)
     image = Image.new("L", (GLYPH, GLYPH))
     corner = ((GLYPH - left - right) / 2, (GLYPH - top - bottom) / 2)

@@ -54,7 +54,7 @@ def photograph(file: str) -> NDArray[np.uint8]:
 def _folder(home: Home) -> Path:
     spec = find_spec(home.module)  # found without importing it
     if spec is None or spec.origin is None:
-        raise DataError(f"zoo: {home.name} is not installed; the photograph tasks need its pictures")
+        raise DataError(f"zoo: {home.name} is not installed; the photograph tasks need its images")
     return Path(spec.origin).parent / home.folder
 
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     accuracy = make_base(options.out, options.base, steps=options.steps, seed=options.seed)
-    print(f"{options.out}: accuracy {accuracy:.3f} on held-out pictures of the mixture")
+    print(f"{options.out}: accuracy {accuracy:.3f} on held-out images of the mixture")
 
 
 if __name__ == "__main__":

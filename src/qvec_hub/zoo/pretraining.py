@@ -41,7 +41,7 @@ def make_base(
     seed: int = 0,
     progress: bool = True,
 ) -> float:
-    """Pretrain a small ViT on `images` drawn pictures and save it as a transformers folder.
+    """Pretrain a small ViT on `images` drawn images and save it as a transformers folder.
 
     The same arguments give the same weights on the same machine and thread count. 5 % warm-up, then cosine to
     zero. After each step the weights of linear layers are clipped to `WIDEST`: 2 bits (absmax) then round by
@@ -54,7 +54,7 @@ def make_base(
         steps: optimizer steps of `batch` images each; by default those of `BASES`.
 
     Returns:
-        Accuracy on up to 4,000 held-out pictures of the mixture.
+        Accuracy on up to 4,000 held-out images of the mixture.
     """
     check_save(out, LAYOUT, FILES)
     rng = np.random.default_rng([seed, 0])

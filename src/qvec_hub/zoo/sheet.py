@@ -1,4 +1,4 @@
-"""A picture of tasks: a line of examples each."""
+"""A contact sheet of tasks: one line of examples for each."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def contact_sheet(names: Sequence[str], examples: int = 12, columns: int = 2) ->
     for number, name in enumerate(names):
         left, top = number // lines * width + GAP, number % lines * height + GAP
         draw.text((left + LABEL - 2 * GAP, top + cell // 2 - GAP), name, fill="black", font=font, anchor="rm")
-        pictures, _ = arrays(name, "test", examples)
-        for column, picture in enumerate(pictures):
-            large = np.kron(picture, np.ones((ZOOM, ZOOM, 1), dtype=np.uint8))
+        images, _ = arrays(name, "test", examples)
+        for column, image in enumerate(images):
+            large = np.kron(image, np.ones((ZOOM, ZOOM, 1), dtype=np.uint8))
             sheet.paste(Image.fromarray(large), (left + LABEL + column * cell, top))
     return sheet

@@ -11,8 +11,10 @@ from ...errors import QVecError
 from ...grid.grid import Grid
 from ...grid.quantize import fake_quantize, quantize, spread_units
 from ...rounding.gptq import check_hessian, output_errors
+from ...rounding.moments import Moments
+from .registry import baseline
 
-__all__ = ["awq"]
+__all__ = ["awq", "awq_by_moments"]
 
 STEPS = 20  # of the exponent's search, from 0 to 1
 CLIP_STEPS, CLIP_LEAST = 10, 0.5  # of the clipping's search, from 1 down to this share of the largest magnitude
@@ -76,3 +78,8 @@ def _errors(weight: Tensor, rounded: Tensor, hessian: Tensor, grid: Grid) -> Ten
     """Output errors of what can be chosen by itself: ``(out, 1)``, or ``(1, 1)`` where the rows share a scale."""
     errors = output_errors(weight, rounded, hessian).unsqueeze(1)
     return errors.sum(dim=0, keepdim=True) if grid.granularity == "tensor" else errors
+
+
+@baseline("awq", "inputs' scales searched before rounding (arXiv 2306.00978)", label="AWQ")
+def awq_by_moments(weight: Tensor, moments: Moments, grid: Grid) -> Tensor:
+    return awq(weight, moments.hessian(), moments.magnitude(), grid)

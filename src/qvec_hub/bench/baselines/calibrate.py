@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...backbone.conditions import usual_settings
 from ...errors import QVecError
 from ...grid.grid import Grid
-from ...grid.quantize import dequantize
-from ...rounding.blockwise import Stop, visit_blocks
-from ...rounding.gptq import gptq
-from .awq import awq
+from ...rounding.blockwise import Stop, sharing_input, visit_blocks
+from ...rounding.moments import Moments
+from .registry import BASELINES
 
-__all__ = ["METHODS", "InputStatistics", "calibrate_"]
+__all__ = ["calibrate_"]
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -48,8 +46,8 @@ def calibrate_(
     Args:
         model: a float transformers image classifier, on any device.
         pixel_values: ``(images, channels, height, width)``, as its image processor makes them.
-        method: one of `METHODS`: ``"gptq"``, or ``"awq"``, whose values lie on the grid up to a factor for every
-            input.
+        method: a registered baseline: ``"gptq"``, or ``"awq"``, whose values lie on the grid up to a factor for
+            every input.
         batch_size: images that one encoder layer takes at a time.
         progress: called with the number of linear layers quantized since its last call.
 
@@ -63,8 +61,7 @@ def calibrate_(
             by then.
     """
     grid = Grid.parse(grid)
-    if method not in METHODS:
-        raise QVecError(f"calibrate_: expected a method of {', '.join(map(repr, METHODS))}, found {method!r}")
+    round_weight = BASELINES.get(method).round_weight
 
     def quantize_block(stop: Stop) -> None:
         inputs = _collect(stop)
@@ -72,7 +69,7 @@ def calibrate_(
             weight = layer.weight
             assert isinstance(weight, Tensor)
             try:
-                weight.copy_(METHODS[method](weight.detach(), inputs[name], grid))
+                weight.copy_(round_weight(weight.detach(), inputs[name], grid))
             except QVecError as error:
                 raise type(error)(f"layer '{name}': {error}") from error
             if progress is not None:
@@ -82,66 +79,25 @@ def calibrate_(
     return model
 
 
-class InputStatistics:
-    """Second moments and magnitudes of what flows into a linear layer."""
-
-    def __init__(self, features: int, device: torch.device) -> None:
-        self.rows = 0
-        self._products = torch.zeros(features, features, dtype=torch.float64, device=device)
-        self._magnitudes = torch.zeros(features, dtype=torch.float64, device=device)
-
-    def add(self, inputs: Tensor) -> None:
-        """Count inputs ``(…, features)``."""
-        rows = inputs.reshape(-1, inputs.shape[-1]).float()
-        self.rows += len(rows)
-        self._products += rows.T @ rows
-        self._magnitudes += rows.abs().sum(dim=0)
-
-    def hessian(self) -> Tensor:
-        """``2/N Σ x xᵀ``, float64 ``(features, features)``."""
-        return self._products * (2 / self.rows)
-
-    def magnitude(self) -> Tensor:
-        """``1/N Σ |x|``, float64 ``(features,)``."""
-        return self._magnitudes / self.rows
-
-
-def _by_gptq(weight: Tensor, inputs: InputStatistics, grid: Grid) -> Tensor:
-    return dequantize(*gptq(weight, inputs.hessian(), grid), grid)
-
-
-def _by_awq(weight: Tensor, inputs: InputStatistics, grid: Grid) -> Tensor:
-    return awq(weight, inputs.hessian(), inputs.magnitude(), grid)
-
-
-Method = Callable[[Tensor, InputStatistics, Grid], Tensor]
-METHODS: dict[str, Method] = {"gptq": _by_gptq, "awq": _by_awq}
-
-
-def _collect(stop: Stop) -> dict[str, InputStatistics]:
-    """Statistics of every layer's inputs; layers with the very same inputs get the same object."""
-    found: dict[str, InputStatistics] = {}
-    seen: dict[str, Tensor] = {}  # this part's inputs, by the layer that met them first
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            twin = next((other for other, inputs in seen.items() if inputs is args[0]), None)
-            if twin is not None:
-                found[name] = found[twin]
-                return
-            seen[name] = args[0]
-            if name not in found:
-                found[name] = InputStatistics(args[0].shape[-1], args[0].device)
-            found[name].add(args[0])
-
-        return before
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in stop.layers.items()]
+def _collect(stop: Stop) -> dict[str, Moments]:
+    """The moments of every layer's inputs; layers with the very same inputs share them."""
+    found: dict[str, Moments] = {}
+    hooks = []
+    for names in sharing_input(stop):
+        moments = Moments(magnitudes=True)
+        found |= dict.fromkeys(names, moments)
+        hooks.append(stop.layers[names[0]].register_forward_pre_hook(_adding(moments)))
     try:
         for args, kwargs in stop.parts:
             stop.block(*args, **kwargs)
-            seen.clear()
     finally:
         for hook in hooks:
             hook.remove()
     return found
+
+
+def _adding(moments: Moments) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        moments.add(args[0])
+
+    return before

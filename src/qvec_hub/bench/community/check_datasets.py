@@ -26,7 +26,7 @@ from ...zoo.registry import SPLITS, tasks
 __all__ = ["Datasets"]
 
 ZOO = "zoo:"
-MAX_ASKED = 500  # datasets and revisions; strangers' rows can name any number
+MAX_ASKED = 500  # datasets and revisions; untrusted rows can name any number
 MAX_FAILED = 3  # questions that the Hub left open, after which no more is asked
 _COMMIT = re.compile("[0-9a-f]{40}")
 _VERSION = re.compile(r"\d+(\.\w+){1,4}", re.ASCII)

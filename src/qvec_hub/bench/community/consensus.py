@@ -1,4 +1,4 @@
-"""Rows of several submitters side by side: what they repeat counts once, what they contradict counts for nobody."""
+"""Combine rows of several submitters: a repeated measurement counts once, a contradicted one does not count."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _contradiction(placed: Placed, other: Placed) -> str:
 
 
 def agreed_context(said: Sequence[Said]) -> tuple[Context, list[Rejection]]:
-    """What all contexts say; a name of which two say different things is left out, and both are named."""
+    """Join all contexts; a name that two of them describe differently is left out, and both are reported."""
     merged: dict[str, dict[str, Any]] = {}
     rejected = []
     for kind in _KINDS:

@@ -16,9 +16,9 @@ from huggingface_hub.hf_api import RepoFile
 from ...hub.cards.front_matter import hub_id
 from ...hub.transfer.client import hub_errors
 from ...hub.transfer.download import NoBar
-from ...hub.transfer.repo_path import Place
+from ...hub.transfer.repo_path import RepoPath
 from ...util.untrusted import printable
-from .paths import CONTEXT, ROWS, TAG, Stored, read_path
+from .paths import CONTEXT, ROWS, TAG, RowsPath, read_path
 from .read_rows import Rejection
 
 __all__ = ["File", "find_repositories", "pinned", "read_files"]
@@ -32,11 +32,11 @@ class File(NamedTuple):
     """A submission's file. `where` is for messages, up to its last slash it is the same for all of one submitter."""
 
     where: str
-    stored: Stored
+    stored: RowsPath
     content: bytes
 
 
-def find_repositories(api: HfApi) -> Iterator[Place | Rejection]:
+def find_repositories(api: HfApi) -> Iterator[RepoPath | Rejection]:
     """The dataset repositories tagged `TAG`, each at its commit of now; a `Rejection` in place of those over a bound.
 
     Raises:
@@ -45,12 +45,12 @@ def find_repositories(api: HfApi) -> Iterator[Place | Rejection]:
     listing = "the list of results repositories"
     with hub_errors(listing, "could not be fetched from the Hub"):
         found = list(islice(api.list_datasets(filter=TAG, expand=["sha"]), MAX_REPOSITORIES + 1))
-    yield from (Place(info.id, info.sha) for info in found[:MAX_REPOSITORIES] if hub_id(info.id) and info.sha)
+    yield from (RepoPath(info.id, info.sha) for info in found[:MAX_REPOSITORIES] if hub_id(info.id) and info.sha)
     if len(found) > MAX_REPOSITORIES:
         yield Rejection(listing, f"has more than {MAX_REPOSITORIES:,}; the rest was not read, so name those you want")
 
 
-def pinned(api: HfApi, place: Place) -> Place:
+def pinned(api: HfApi, place: RepoPath) -> RepoPath:
     """A repository at the commit that its revision is now.
 
     Raises:
@@ -58,10 +58,10 @@ def pinned(api: HfApi, place: Place) -> Place:
     """
     with hub_errors(place, "could not be looked up on the Hub"):
         info: Any = api.dataset_info(place.repo_id, revision=place.revision, expand=["sha"])
-    return Place(place.repo_id, info.sha)
+    return RepoPath(place.repo_id, info.sha)
 
 
-def read_files(api: HfApi, place: Place, budget: int) -> Iterator[File | Rejection]:
+def read_files(api: HfApi, place: RepoPath, budget: int) -> Iterator[File | Rejection]:
     """The files of rows and contexts, up to `budget` bytes; in place of one that cannot be taken a `Rejection`.
 
     Raises:
@@ -94,7 +94,7 @@ def read_files(api: HfApi, place: Place, budget: int) -> Iterator[File | Rejecti
             yield _read(api, place, entry.path, where, stored)
 
 
-def _read(api: HfApi, place: Place, path: str, where: str, stored: Stored) -> File | Rejection:
+def _read(api: HfApi, place: RepoPath, path: str, where: str, stored: RowsPath) -> File | Rejection:
     with hub_errors(place, f"{path} could not be fetched"):
         local = api.hf_hub_download(place.repo_id, path, revision=place.revision, repo_type="dataset", tqdm_class=NoBar)
     limit = MAX_BYTES[stored.suffix]

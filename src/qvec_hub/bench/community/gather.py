@@ -1,11 +1,11 @@
-"""The rows of many results repositories as one list, checked; what is left out is named.
+"""Gather the rows of many results repositories into one checked list, and report what is left out.
 
-Whom this trusts: the owner of a results repository decides whose pull requests are merged, and so whose rows count
-and that a folder bears its submitter's name; the Hub does not tie the one to the other. Anybody can tag a repository
-of their own, so gathering by the tag takes the word of strangers. What is checked here is that a row can be right: its
-form, its arithmetic, that its images exist and are as many as it says, and that nobody says otherwise. That somebody
-counted it is not checked; for that, measure it again. A stranger who contradicts a row takes it
-out of the list, with his own; name the repositories you trust to keep him out.
+Trust: the owner of a results repository decides whose pull requests are merged, and so whose rows count and that a
+folder has its submitter's name; the Hub does not enforce that. Anybody can tag a repository of
+their own, so gathering by the tag trusts unverified statements. Checked are a row's form, its arithmetic, that its
+images exist in the stated number, and that no other row contradicts it. Not checked is whether somebody counted it; for
+that, measure it again. When two submitters' rows contradict each other, both are
+left out; name the repositories you trust to keep other submitters out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from huggingface_hub import HfApi
 
 from ...errors import ArtifactError, DataError, HubError
 from ...hub.transfer.client import hub_api
-from ...hub.transfer.repo_path import Place, parse_place
+from ...hub.transfer.repo_path import RepoPath, parse_place
 from ...results.row import Row
 from ...util.untrusted import parse_json, printable
 from ..context import Context, parse_context
@@ -27,14 +27,14 @@ from .fetch import File, find_repositories, pinned, read_files
 from .paths import ROWS
 from .read_rows import Placed, Rejection, read_lines
 
-__all__ = ["Gathered", "Rejection", "Source", "gather"]
+__all__ = ["GatheredRows", "Rejection", "ResultsRepo", "gather"]
 
 MAX_BYTES = 128 << 20  # of all files, about 180,000 rows
 
 
 @dataclass(frozen=True)
-class Source:
-    """A results repository, the commit it was read at, and how many of its rows stood the checks of single rows."""
+class ResultsRepo:
+    """A results repository, the commit it was read at, and the number of its rows that passed their own checks."""
 
     repo_id: str
     commit: str
@@ -42,22 +42,26 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class GatheredRows:
     """Rows of many submitters, each measurement once.
 
-    rejected: what was left out, with its place (repository, commit, file, line) and the reason.
-    unchecked: rows that were taken although something could not be checked: dataset and split, and why.
+    Attributes:
+        rows: the accepted rows.
+        context: their context.
+        rejected: what was left out, with its place (repository, commit, file, line) and the reason.
+        unchecked: datasets and splits that could not be checked, and why; their rows are accepted.
+        sources: the repositories that were read.
     """
 
     rows: list[Row]
     context: Context
     rejected: list[Rejection]
     unchecked: list[Rejection]
-    sources: list[Source]
+    sources: list[ResultsRepo]
 
 
-def gather(repo_ids: Collection[str] | None = None, *, token: str | bool | None = None) -> Gathered:
-    """The rows that lie on the Hub, with what their names stand for.
+def gather(repo_ids: Collection[str] | None = None, *, token: str | bool | None = None) -> GatheredRows:
+    """Gather the rows on the Hub and their context.
 
     Args:
         repo_ids: dataset repositories, ``"org/name[@revision]"``; None takes every one tagged ``qvec-hub-results``.
@@ -71,7 +75,7 @@ def gather(repo_ids: Collection[str] | None = None, *, token: str | bool | None 
     named = None if repo_ids is None else [pinned(api, parse_place(name)) for name in dict.fromkeys(repo_ids)]
     placed: list[Placed] = []
     said: list[Said] = []
-    sources: list[Source] = []
+    sources: list[ResultsRepo] = []
     rejected: list[Rejection] = []
     budget = MAX_BYTES
     for place in find_repositories(api) if named is None else named:
@@ -89,14 +93,14 @@ def gather(repo_ids: Collection[str] | None = None, *, token: str | bool | None 
         rows = _rows(files, datasets, rejected)
         placed += rows
         said += _contexts(files, rows, rejected)
-        sources.append(Source(place.repo_id, place.revision or "", len(rows)))
+        sources.append(ResultsRepo(place.repo_id, place.revision or "", len(rows)))
     agreed, contradicted = agreed_rows(placed)
     context, disputed = agreed_context(said)
     unchecked = [Rejection(where, why) for where, why in datasets.unchecked.items()]
-    return Gathered([each.row for each in agreed], context, rejected + contradicted + disputed, unchecked, sources)
+    return GatheredRows([each.row for each in agreed], context, rejected + contradicted + disputed, unchecked, sources)
 
 
-def _files(api: HfApi, place: Place, budget: int, rejected: list[Rejection]) -> list[File]:
+def _files(api: HfApi, place: RepoPath, budget: int, rejected: list[Rejection]) -> list[File]:
     files = []
     for found in read_files(api, place, budget):
         if isinstance(found, Rejection):

@@ -1,10 +1,10 @@
-"""Where rows lie in a results repository: a path that says who sent them, and what their content is.
+"""Paths of rows in a results repository; each holds the submitter's name and a hash of the content.
 
     rows/<user>/<suite>-<16 hex digits>.jsonl     rows of one suite
     rows/<user>/context-<16 hex digits>.json      what their names stand for
 
-The digits begin the SHA-256 of the content. So two submissions never meet at one path, a file that was changed after
-its submission shows, and nothing there ever has to be replaced.
+The digits are the start of the content's SHA-256. So two submissions never share a path, a file that was changed after
+its submission is detected, and no file is ever replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ...errors import HubError
 from ...util.untrusted import printable
 
-__all__ = ["CONTEXT", "ROWS", "TAG", "Stored", "folder_of", "path_of", "read_path"]
+__all__ = ["CONTEXT", "ROWS", "TAG", "RowsPath", "folder_of", "path_of", "read_path"]
 
 TAG = "qvec-hub-results"  # of the dataset repositories that hold rows
 ROWS, CONTEXT = ".jsonl", ".json"  # what a file holds, by its suffix
@@ -26,8 +26,8 @@ _USER = re.compile(_WORD, re.ASCII)
 _PATH = re.compile(rf"rows/({_WORD})/({_WORD})-([0-9a-f]{{{DIGITS}}})(\.jsonl?)", re.ASCII)
 
 
-class Stored(NamedTuple):
-    """What a path says of its file."""
+class RowsPath(NamedTuple):
+    """The submitter, digest and suffix in a file's path."""
 
     user: str
     digest: str
@@ -55,10 +55,10 @@ def path_of(user: str, stem: str, content: bytes, suffix: str) -> str:
     return f"{folder_of(user)}/{plain}-{_digest(content)}{suffix}"
 
 
-def read_path(path: str) -> Stored | None:
-    """What a path says, or None where it is not of the form above."""
+def read_path(path: str) -> RowsPath | None:
+    """Parse a path; None if it is not of the form above."""
     found = _PATH.fullmatch(path)
-    return Stored(found[1], found[3], found[4]) if found and ".." not in path else None
+    return RowsPath(found[1], found[3], found[4]) if found and ".." not in path else None
 
 
 def _digest(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A stranger's file of rows, line by line: one that is bad is named, and costs none of the others."""
+"""Read an untrusted file of rows line by line: a bad line is named and does not invalidate the others."""
 
 from __future__ import annotations
 

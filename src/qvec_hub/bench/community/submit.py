@@ -90,7 +90,7 @@ def _refuse_bad(rows: Iterable[Placed], datasets: Datasets) -> None:
     rows = list(rows)
     bad = []
     for where, row in rows:
-        # Also what this package writes can be more than a stranger's file may hold, such as a name with an escape.
+        # Rows of this package can also break the rules for untrusted files, for example a name with an escape sequence.
         odd = [found.reason for found in read_lines(_line(row), "") if isinstance(found, Rejection)]
         reason = odd[0] if odd else datasets.refusal(row)
         bad += [Rejection(where, reason)] if reason else []

@@ -16,7 +16,7 @@ from ...errors import HubError
 from ...hub.cards.front_matter import hub_id
 from ...hub.cards.model_index import TASK
 from ...hub.cards.vector_card import vector_card
-from ...hub.publish.overwrite import Present
+from ...hub.publish.overwrite import ExistingRepo
 from ...hub.publish.push import evidence_for, expect_evidence
 from ...hub.transfer.client import hub_api
 from ...hub.transfer.commit import UNTOUCHED, Destination, commit, find_destination
@@ -59,7 +59,7 @@ def submit_results(
         raise HubError(f"{place}: lies in a folder, but the Hub reads results at a repository's root; {UNTOUCHED}")
     there = find_destination(api, place, folders=[None, constants.EVAL_RESULTS_FOLDER])
     with tempfile.TemporaryDirectory(prefix="qvec-results-") as scratch:
-        present = Present(api, there, Path(scratch) / "present")
+        present = ExistingRepo(api, there, Path(scratch) / "present")
         config = present.config()
         if config is None or config.tensors is None:
             raise HubError(f"{place}: holds no vector that can be read, so no results can be of it; {UNTOUCHED}")

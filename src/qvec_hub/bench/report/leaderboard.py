@@ -38,7 +38,7 @@ TERMS = {
 
 
 def leaderboard(found: Measured, donors: Sequence[Line], title: str, lead: Sequence[str], footer: str) -> str:
-    """The page. Names come from strangers: every text in it is data, and no script but ours may run.
+    """The page. Names are untrusted: every text in it is data, and only the page's own scripts may run.
 
     Args:
         donors: a line for each single donor.

@@ -1,4 +1,4 @@
-"""Names and numbers as a report shows them. Names in rows are a stranger's."""
+"""Names and numbers as a report shows them. Names in rows are untrusted."""
 
 from __future__ import annotations
 

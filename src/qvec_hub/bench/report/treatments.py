@@ -10,8 +10,9 @@ from typing import Any
 from ...grid.grid import Grid
 from ...results.row import WITHOUT_VECTOR, Row
 from ..context import Context
+from ..methods import proxied
 from ..stats.measurement import setting
-from ..stats.protocol import PROXIES, Protocol, group
+from ..stats.protocol import Protocol, group
 from ..stats.summary import Summary, summarise
 from ..stats.transfer import Transfer, ceilings, transfers
 
@@ -162,9 +163,9 @@ def _kind(protocol: Protocol) -> str:
         return "control"
     if protocol.own:
         return "own training"
-    if protocol.method in PROXIES and protocol.donors == "none":
+    if proxied(protocol.method) and protocol.donors == "none":
         return "proxy images"
-    if protocol.method not in ("qvec", *PROXIES):
+    if protocol.method != "qvec" and not proxied(protocol.method):
         return "calibrated"  # as is every method of another name: see `Row`
     return "vector, chosen scale" if protocol.scale_policy == "validation" else "vector"
 

@@ -21,7 +21,7 @@ from .sentences import in_short
 from .text import counted, named
 from .treatments import donor_lines, measured
 
-__all__ = ["Report", "write_report"]
+__all__ = ["WrittenReport", "write_report"]
 
 TITLE = "Benchmark of quantization vectors"
 REPORT_FILE = "report.md"
@@ -31,7 +31,7 @@ MAX_SUITES = 12  # named in the leaderboard's last line
 
 
 @dataclass(frozen=True)
-class Report:
+class WrittenReport:
     """The files of a report. Beside each of `figures`, PNG, lies an SVG of the same name."""
 
     markdown: Path
@@ -39,7 +39,7 @@ class Report:
     figures: tuple[Path, ...]
 
 
-def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: str | None = None) -> Report:
+def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: str | None = None) -> WrittenReport:
     """Write ``report.md``, ``leaderboard.html`` and ``figures/`` into a folder, in place of an earlier report's.
 
     Rows of different suites are told apart only where they do not meet: gains are counted within a suite.
@@ -67,7 +67,7 @@ def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: 
         write_text(html, page)
     except (OSError, ArtifactError) as error:
         raise DataError(f"{out}: expected a folder to write a report to, found that it cannot be: {error}") from error
-    return Report(markdown, html, tuple(out / FIGURES / path.name for paths in drawn.values() for path in paths))
+    return WrittenReport(markdown, html, tuple(out / FIGURES / path.name for paths in drawn.values() for path in paths))
 
 
 def _figures(folder: Path) -> list[str]:

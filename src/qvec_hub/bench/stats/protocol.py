@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import Any
 
+from ..controls.registry import CONTROLS
+from ..methods import label, proxied
 from .measurement import fixed_scale
 from .transfer import Transfer
 
 __all__ = ["Protocol", "group"]
 
-METHODS = {"gptq": "GPTQ", "awq": "AWQ"}  # calibrated baselines, as is every method that is not named elsewhere
-PROXIES = {"proxy_gptq": "GPTQ on proxies", "proxy_fitted": "fitted on proxies", "proxy_tuned": "tuned on proxies"}
-CONTROLS = {"random": "random", "shuffle": "shuffled", "task_vector": "task-vector"}
 POLICIES = {
     "unit": "λ = 1",
     "recommended": "recommended λ",
@@ -63,7 +62,11 @@ class Protocol:
     @property
     def is_zero_shot(self) -> bool:
         """Whether no data of the receiver's task was needed."""
-        return not self.own and self.method in ("qvec", *PROXIES) and self.scale_policy != "validation"
+        return (
+            not self.own
+            and (self.method == "qvec" or proxied(self.method) is not None)
+            and self.scale_policy != "validation"
+        )
 
     @property
     def label(self) -> str:
@@ -79,11 +82,11 @@ class Protocol:
     def _label(self, scale: str) -> str:
         if self.method == "own_qat":
             return "own QAT"
-        method = PROXIES.get(self.method) or f"{METHODS.get(self.method, self.method)} (receiver's images)"
+        method = label(self.method)
         if self.donors == "none":
             return method
         vector = "own donor" if self.own else "one donor" if self.donors == "one" else f"{self.merge} of others"
-        control = "" if self.control is None else f"{CONTROLS[self.control]} control of "
+        control = "" if self.control is None else f"{CONTROLS.get(self.control).label} control of "
         then = "" if self.method == "qvec" else f", then {method}"
         return f"{control}{vector}{scale}{then}"
 

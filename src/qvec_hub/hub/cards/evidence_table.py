@@ -1,4 +1,4 @@
-"""What the rows say about a vector, for its card: one sentence, the table with counts, the failures."""
+"""The results in a vector's card: one sentence, the table of counts, and the failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BEFORE, AFTER = ("fp", "ptq", "qvec"), ("own_qat",)
 
 
 def headline(evidence: Evidence | None, bits: int) -> str:
-    """The one sentence a reader should leave with."""
+    """Summarize the results in one sentence."""
     if evidence is None:
         return "**Not measured yet:** its author has published no results."
     before, after = evidence.accuracy["ptq"].value, evidence.accuracy["qvec"].value
@@ -33,7 +33,7 @@ def headline(evidence: Evidence | None, bits: int) -> str:
 
 
 def results_table(evidence: Evidence | None, repo_id: str) -> str:
-    """Every pair with its counts, and the means."""
+    """Write the table of all pairs with their counts, and the means."""
     if evidence is None:
         return "Nothing yet. To measure it: `qvec eval` on receivers you have images for, with the vector and without."
     counted = list(evidence.accuracy)
@@ -64,7 +64,7 @@ def results_table(evidence: Evidence | None, repo_id: str) -> str:
 def failures(evidence: Evidence | None) -> list[str]:
     """One line for each receiver the vector harmed."""
     if evidence is None:
-        return ["- It has not been measured, so nobody knows yet where it fails."]
+        return ["- It has not been measured yet, so it is not known where it fails."]
     if not evidence.failures:
         return [f"- It harmed none of the {_counted(evidence.n_pairs, 'receiver')} it was measured on."]
     return [
@@ -92,7 +92,7 @@ def _mean(evidence: Evidence, method: str) -> str:
 
 
 def _everywhere(evidence: Evidence) -> dict[str, Mean]:
-    """Means of the methods that were counted on every receiver; others would compare different receivers."""
+    """Means of the methods that were counted on every receiver; only these can be compared."""
     return {method: mean for method, mean in evidence.accuracy.items() if mean.n_pairs == evidence.n_pairs}
 
 

@@ -1,4 +1,4 @@
-"""The YAML of a card: typed data of this package, written over and beside what the author put there."""
+"""The front matter of a card: generated metadata, merged with the author's own keys."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def model_data(grid: Grid, base: str | None, datasets: list[str] | None, license
 
 
 def read_front(front: str, where: str) -> dict[str, Any]:
-    """Parse a card's YAML.
+    """Parse a card's front matter.
 
     Raises:
-        ArtifactError: when it is no YAML mapping.
+        ArtifactError: when it is not a YAML mapping.
     """
     try:
         values = yaml.safe_load(front) or {}
@@ -94,13 +94,13 @@ def read_front(front: str, where: str) -> dict[str, Any]:
 
 
 def drop_results(values: dict[str, Any]) -> None:
-    """Remove what a card's metadata says was measured: with other tensors it is no longer true."""
+    """Remove the results from a card's metadata, because they were measured with other tensors."""
     for key in ("model-index", RESULTS):
         values.pop(key, None)
 
 
 def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str, Any]:
-    """Generated keys win; the author's other keys and tags stay."""
+    """Merge metadata: generated keys win; the author's other keys and tags are kept."""
     merged = {**existing, **generated}
     theirs = existing.get("tags")
     kept = [tag for tag in theirs if isinstance(tag, str)] if isinstance(theirs, list) else []
@@ -110,7 +110,7 @@ def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> di
 
 
 def dump_front(values: Mapping[str, Any]) -> str:
-    """A card's YAML; the table of results stands last, a line for each pair."""
+    """Write a card's front matter; the table of results comes last, one line for each pair."""
     text = str(yaml_dump({key: value for key, value in values.items() if key != RESULTS}, sort_keys=False))
     if RESULTS in values:
         table = {RESULTS: values[RESULTS]}

@@ -1,4 +1,4 @@
-"""Small pieces of Markdown. What comes from a config or a row is a stranger's, so it is made plain first."""
+"""Small pieces of Markdown. Text from a config or a row is untrusted, so it is escaped first."""
 
 from __future__ import annotations
 

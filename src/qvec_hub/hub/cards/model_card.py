@@ -1,10 +1,10 @@
-"""The card of a quantized model: what it was made from, how, and the import a reader needs."""
+"""The card of a quantized model: what it was made from, how, and how to load it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...artifact.model_record import OWN_IMAGES, PROXIES
+from ...artifact.model_record import OWN_IMAGES, PROXIES, ROUNDED
 from ...grid.grid import Grid
 from .front_matter import hub_id, model_data, read_front
 from .markdown import linked, plain, table
@@ -13,23 +13,17 @@ from .sections import split_card
 
 __all__ = ["model_card"]
 
-ROUNDINGS = {
-    "nearest": "to nearest",
-    "gptq": "by GPTQ's error feedback",
-    "fitted": "by GPTQ's error feedback, with scales fitted to the outputs",
-    "tuned": "by GPTQ's error feedback, with scales fitted to the outputs and tuned together",
-}
-WATCHED = {PROXIES: "proxy images that come with qvec_hub", OWN_IMAGES: "images that its maker chose"}
-CALIBRATED = "Images that its maker chose were shown to it: it is calibrated, not zero-shot."
+SHOWN = {PROXIES: "proxy images that come with qvec_hub", OWN_IMAGES: "calibration images that its author chose"}
+CALIBRATED = "It was quantized with calibration images that its author chose: it is calibrated, not zero-shot."
 
 
 def model_card(config: Any, repo_id: str, *, tags: list[str] | None = None, existing: str = "") -> str:
-    """A quantized model's ``README.md``.
+    """Write a quantized model's ``README.md``.
 
     Args:
         config: the transformers config of a model quantized by this package.
         tags: more tags for the metadata.
-        existing: the card as it is; what its author wrote there is kept.
+        existing: the current card; what its author wrote is kept.
 
     Raises:
         ArtifactError: when the existing card's metadata cannot be read.
@@ -73,23 +67,23 @@ def _context(
 
 
 def _scale(record: dict[str, Any]) -> str:
-    """The scale and, where it was chosen, what by: how far the answers were from the float model's."""
+    """The scale and, if it was chosen automatically, the divergences it was chosen by."""
     points = record.get("scale_curve") or []
     if not points:
         return f"{record['scale']:g}"
     curve = ", ".join(f"{divergence:.3g} at {scale:g}" for scale, divergence in points)
-    return f"{record['scale']:g}, chosen by the divergence from the float model's answers: {curve} (0 adds no vector)"
+    return f"{record['scale']:g}, chosen by the divergence from the float model's outputs: {curve} (0 adds no vector)"
 
 
 def _rounding(record: dict[str, Any]) -> str:
-    how = ROUNDINGS.get(record.get("rounding") or "nearest", "to nearest")
-    return how if record.get("watched") is None else f"{how}, with {WATCHED.get(record['watched'], 'images')}"
+    how = ROUNDED.get(record.get("rounding") or "nearest", f"by the rounding {plain(record.get('rounding'))}")
+    return how if record.get("watched") is None else f"{how}, with {SHOWN.get(record['watched'], 'images')}"
 
 
 def _made(grid: Grid, with_vector: bool, rounding: str) -> str:
     rounded = f"the weight of every linear layer of the backbone was rounded to the grid `{grid.name}` and packed"
     if rounding != "nearest":
-        rounded += ", layer after layer, so that each layer's outputs change least on the images that were shown"
+        rounded += ", layer after layer, so that each layer's outputs change least on the calibration images"
     if not with_vector:
         return f"Post-training quantization without a vector: {rounded}."
     return (

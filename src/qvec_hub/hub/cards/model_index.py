@@ -1,6 +1,6 @@
-"""A vector's evidence in the metadata of its card, and back: the headline for people, every pair of counts in a table.
+"""Write a vector's evidence into its card's metadata and read it back: a headline, and a table of all pairs of counts.
 
-The Hub's listing hands out a card's metadata and no other file, so a search can rank vectors only by what stands there.
+The Hub's listing contains a card's metadata and no other file, so a search can rank vectors only by that.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def evidence_table(evidence: Evidence) -> dict[str, Any]:
 
 
 def read_evidence(card_data: Mapping[str, Any], repo_id: str) -> Evidence | None:
-    """The evidence in a card's metadata; what is not of our form counts as nothing, for a card may hold anything."""
+    """Read the evidence in a card's metadata; values of the wrong form are ignored, because cards are untrusted."""
     table = card_data.get(RESULTS)
     columns, rows = (table.get("columns"), table.get("pairs")) if isinstance(table, Mapping) else (None, None)
     if not isinstance(columns, list) or not isinstance(rows, list) or columns[: len(SETTING)] != SETTING:

@@ -1,4 +1,4 @@
-"""NODOC"""
+"""Filling a card's template, and the values that templates share."""
 
 from __future__ import annotations
 

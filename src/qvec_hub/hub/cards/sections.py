@@ -1,4 +1,4 @@
-"""Writing a card anew without losing what its author wrote: pure text, section by section.
+"""Regenerate a card without losing what its author wrote: pure text, section by section.
 
 A card's text is cut at its level-two headings. A section that this package wrote says so in its first line
 (`MARK`); it is replaced. A section without the mark is the author's and stays where it is, also when it bears

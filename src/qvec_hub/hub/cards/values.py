@@ -1,4 +1,4 @@
-"""Values of a stranger's card: each of the type and size it should have, or None."""
+"""Values of an untrusted card: each of the type and size it should have, or None."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card of a vector: typed metadata and text a stranger can use, from its config and its rows."""
+"""The model card of a vector: typed metadata and text for any reader, from the vector's config and its rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ...artifact.config import CARD_FILE, CONFIG_FILE, IMAGES_FILE, VectorConfig
 from ...errors import ArtifactError
 from ...results.evidence import Evidence
-from ...results.reference import quoted
+from ...results.reference import reference_table
 from .evidence_table import failures, headline, results_table
 from .front_matter import BLOCK, drop_results, dump_front, hub_id, merge_front, read_front, vector_data
 from .markdown import linked, plain, sized, table
@@ -23,8 +23,8 @@ __all__ = ["combine_cards", "has_images", "tensor_bytes", "vector_card", "write_
 SHIPPED_IMAGES = f"""
 ![Images of the donor's task]({IMAGES_FILE})
 
-These images of the donor's task come with the vector. When a loader chooses scales and codes without the receiver's
-data, it runs the receiver on them and on proxy images; nobody needs an image of the receiver's own task.
+The vector carries these images of the donor's task. Loading runs the receiver on them and on proxy images to choose
+scales and codes; no image of the receiver's own task is needed.
 """
 
 
@@ -38,13 +38,13 @@ def vector_card(
     existing: str = "",
     images: bool = False,
 ) -> str:
-    """A vector's ``README.md``.
+    """Write a vector's ``README.md``.
 
     Args:
         size: bytes of its tensor files.
-        evidence: what was measured with it; None keeps what the existing card says of the same tensors.
+        evidence: results of the vector; None keeps those of the existing card if they are of the same tensors.
         license: an id of the Hub's list, such as ``apache-2.0``; None keeps the author's.
-        existing: the card as it is; sections and metadata the author wrote there are kept.
+        existing: the current card; sections and metadata that the author wrote are kept.
         images: whether the vector carries images of its donor's task, in a file beside the card.
 
     Raises:
@@ -64,7 +64,7 @@ def vector_card(
 
 
 def combine_cards(older: str, newer: str) -> str:
-    """One card with what was written by hand in either; the newer one wins where both did.
+    """Combine the hand-written parts of two cards; the newer one wins where both have one.
 
     Raises:
         ArtifactError: when the metadata of one cannot be read.
@@ -197,7 +197,7 @@ def _encoding(config: VectorConfig) -> str:
 
 def _lost(config: VectorConfig) -> str:
     """What the encoding cost receivers of the zoo, if that was measured on the vector's grid."""
-    table = quoted("encodings")
+    table = reference_table("encodings")
     for entry in table["points"]:
         if (entry["grid"], entry["encoding"]) == (config.grid.name, config.encoding.name):
             return (

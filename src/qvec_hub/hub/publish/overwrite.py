@@ -1,12 +1,14 @@
-"""What a repository holds before a push, and whether the push may put something else in its place."""
+"""The content of a repository before a push, and whether the push may replace it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
+from torch import Tensor
 
 from ...artifact.config import (
     CARD_FILE,
@@ -20,36 +22,35 @@ from ...artifact.config import (
 from ...artifact.lineage import MIN_SIMILARITY, similarity
 from ...artifact.tensor_files import MAX_LINEAGE_BYTES, read_lineage
 from ...errors import ArtifactError, HubError, MisfitError
-from ...vector.vector import QuantizationVector
 from ..transfer.client import hub_errors
 from ..transfer.commit import UNTOUCHED, Destination, same_content
 
-__all__ = ["Present"]
+__all__ = ["ExistingRepo"]
 
 MODEL_FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
 _ADVICE = f"{UNTOUCHED}; choose another repository, or insist with replace=True (--replace)"
 
 
-class Present:
-    """The small files at a place in a repository, fetched when needed into `scratch`, past the cache."""
+class ExistingRepo:
+    """The small files of an existing repository, fetched when needed into `scratch`, not from the cache."""
 
     def __init__(self, api: HfApi, there: Destination, scratch: Path) -> None:
         self.api, self.there, self.scratch = api, there, scratch
 
     def card(self) -> str:
-        """The card there is, or an empty one."""
+        """Text of the repository's card; empty without one."""
         path = self._fetch(CARD_FILE, MAX_CARD_BYTES)
         return path.read_text(encoding="utf-8", errors="replace") if path else ""
 
     def refuse_vector(self) -> None:
-        """Raise MisfitError when there is a vector."""
+        """Raise MisfitError when the repository holds a vector."""
         if self.there.place.inside(CONFIG_FILE) in self.there.files:
             raise MisfitError(
                 f"{self.there.place}: holds a quantization vector, whose card a model's would replace; {_ADVICE}"
             )
 
-    def refuse_other_kind(self, vector: QuantizationVector) -> None:
-        """Raise MisfitError when there is a model, or a vector of another base or architecture."""
+    def refuse_other_kind(self, config: VectorConfig, lineage: Mapping[str, Tensor] | None) -> None:
+        """Raise MisfitError when the repository holds a model, or a vector of another base or architecture."""
         place = self.there.place
         models = [path for path in self.there.files if path in map(place.inside, MODEL_FILES)]
         if models:
@@ -60,16 +61,16 @@ class Present:
         old = self.config()
         if old is None:
             return
-        theirs, ours = ((each.model_type, each.architecture) for each in (old, vector.config))
+        theirs, ours = ((each.model_type, each.architecture) for each in (old, config))
         if theirs != ours:
             raise MisfitError(f"{place}: holds a vector of architecture {theirs}, this one is of {ours}; {_ADVICE}")
-        similar = self._similarity(vector)
+        similar = self._similarity(lineage)
         if similar is not None and similar < MIN_SIMILARITY:
             raise MisfitError(
                 f"{place}: holds a vector of another base: similarity {similar:.3f} of the two bases' weights, "
                 f"expected at least {MIN_SIMILARITY}; {_ADVICE}"
             )
-        bases = old.base_model.repo_id, vector.config.base_model.repo_id
+        bases = old.base_model.repo_id, config.base_model.repo_id
         if bases[0] != bases[1] and (all(bases) or similar is None):  # an unknown name is no other base
             raise MisfitError(
                 f"{place}: holds a vector of base {bases[0] or 'unknown'}, this one is of {bases[1] or 'unknown'}; "
@@ -77,7 +78,7 @@ class Present:
             )
 
     def config(self) -> VectorConfig | None:
-        """The config of the vector there is; None without one, and for a broken one, which is no loss."""
+        """The config of the repository's vector; None without one or if it is broken."""
         path = self._fetch(CONFIG_FILE, MAX_CONFIG_BYTES)
         if path is None:
             return None
@@ -90,13 +91,13 @@ class Present:
                 ) from error
             return None
 
-    def _similarity(self, vector: QuantizationVector) -> float | None:
-        """Of the bases of two vectors, where both have a sketch."""
-        if not vector.lineage:
+    def _similarity(self, lineage: Mapping[str, Tensor] | None) -> float | None:
+        """Similarity of the two vectors' bases; None unless both have a base fingerprint."""
+        if not lineage:
             return None
         path = self._fetch(LINEAGE_FILE, MAX_LINEAGE_BYTES)
         try:
-            return similarity(read_lineage(path, None) or {}, vector.lineage) if path else None
+            return similarity(read_lineage(path, None) or {}, lineage) if path else None
         except ArtifactError:
             return None
 

@@ -1,34 +1,31 @@
-"""Publishing a vector, or a model quantized with one: files and card, in one commit."""
+"""Publish a vector, or a model quantized with one: files and card in one commit."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import CommitInfo
 from transformers import PreTrainedModel
 
 from ...artifact.config import CARD_FILE, CONFIG_FILE, IMAGES_FILE, INDEX_FILE, LINEAGE_FILE, VectorConfig
-from ...artifact.tensor_files import is_shard
+from ...artifact.tensor_files import is_shard, read_lineage
 from ...errors import ArtifactError
 from ...results.evidence import Evidence, evidence
 from ...results.row import Row
-from ...vector.vector import QuantizationVector
 from ..cards.model_card import model_card
 from ..cards.vector_card import combine_cards, has_images, tensor_bytes, vector_card
 from ..transfer.client import hub_api
 from ..transfer.commit import commit, open_destination
-from ..transfer.repo_path import Place, parse_place
-from .overwrite import Present
+from ..transfer.repo_path import RepoPath, parse_place
+from .overwrite import ExistingRepo
 
-__all__ = ["evidence_for", "expect_evidence", "push_model", "push_vector", "write_card"]
+__all__ = ["evidence_for", "expect_evidence", "push_model", "push_vector"]
 
 
 def push_vector(
-    vector: QuantizationVector,
+    folder: Path,
     repo_id: str,
     *,
     private: bool | None = None,
@@ -39,28 +36,26 @@ def push_vector(
     subfolder: str | None = None,
     rows: Iterable[Row] | None = None,
     license: str | None = None,
-    card: str | None = None,
-    encoding: str | None = None,
+    card: str = "",
     replace: bool = False,
 ) -> CommitInfo:
-    """Publish a vector: config, tensors, lineage and card, in one commit.
+    """Publish a saved vector: config, tensors, lineage and card, in one commit.
 
     Args:
+        folder: written by `QuantizationVector.save_pretrained`, without other files. Its card is regenerated.
         repo_id: ``"org/name"``; created if it does not exist.
-        private: create it private; refused when it exists and is public.
-        revision: the branch to commit to, created if need be.
+        private: create the repository private; refused if it exists and is public.
+        revision: the branch to commit to; created if it does not exist.
         create_pr: open a pull request instead of committing.
-        subfolder: where in the repository the vector goes, if not at its root.
-        rows: benchmark rows; those of this vector on other tasks make the card's table. None keeps what the card
-            in the repository says of the same tensors.
-        license: for the card, an id such as ``apache-2.0``; None keeps what the card says.
-        card: an existing card; its hand-written parts are kept, beside those of the card in the repository. None
-            takes the one of the local folder that the vector was loaded from.
-        encoding: how matrices are written, see `QuantizationVector.save_pretrained`.
-        replace: put this vector in the place of one of another base, or beside a model's files.
+        subfolder: folder of the repository for the vector; by default its root.
+        rows: benchmark rows; those that measure this vector on other tasks fill the card's table. None keeps the
+            results of the repository's card, if they are of the same tensors.
+        license: an id such as ``apache-2.0`` for the card; None keeps the card's.
+        card: an existing card; its hand-written parts are kept, as are those of the card in the repository.
+        replace: allow replacing a vector of another base, or the card of a model in the repository.
 
     Returns:
-        The commit's URL, a string with the attributes ``oid``, ``pr_url``, ….
+        The commit's URL, a string with the attributes ``oid``, ``pr_url`` and others.
 
     Raises:
         HubError: when the Hub refuses or the connection breaks; the repository is then as it was.
@@ -69,15 +64,13 @@ def push_vector(
     place = parse_place(repo_id, revision, subfolder)
     api = hub_api(token)
     with tempfile.TemporaryDirectory(prefix="qvec-push-") as scratch:
-        folder = Path(scratch) / "vector"
-        vector.save_pretrained(folder, encoding=encoding)
         config = VectorConfig.read(folder / CONFIG_FILE)
         there = open_destination(api, place, private, create_pr)
-        present = Present(api, there, Path(scratch) / "present")
+        present = ExistingRepo(api, there, Path(scratch))
         if not replace:
-            present.refuse_other_kind(vector)
+            present.refuse_other_kind(config, read_lineage(folder / LINEAGE_FILE, None))
         written = None if rows is None else expect_evidence(config, there.place.repo_id, rows)
-        existing = combine_cards(present.card(), vector.card() if card is None else card)
+        existing = combine_cards(present.card(), card)
         text = vector_card(
             config,
             there.place.repo_id,
@@ -110,12 +103,12 @@ def push_model(
     extra: Sequence[Path] = (),
     card: str = "",
 ) -> CommitInfo:
-    """Publish a quantized model with its card: the arguments of transformers' ``push_to_hub``, in one commit.
+    """Publish a quantized model with its card in one commit; takes the arguments of transformers' ``push_to_hub``.
 
     Args:
-        replace: put the model beside a vector, whose card its own then replaces.
+        replace: allow replacing the card of a vector in the repository.
         extra: more files for the repository's root, such as the image processor's config.
-        card: a card whose hand-written parts are kept, beside those of the card in the repository.
+        card: an existing card; its hand-written parts are kept, as are those of the card in the repository.
 
     Raises:
         HubError: when the Hub refuses or the connection breaks; the repository is then as it was.
@@ -127,7 +120,7 @@ def push_model(
         folder = Path(scratch) / "model"
         model.save_pretrained(folder, max_shard_size=max_shard_size)
         there = open_destination(api, place, private, create_pr)
-        present = Present(api, there, Path(scratch) / "present")
+        present = ExistingRepo(api, there, Path(scratch) / "present")
         if not replace:
             present.refuse_vector()
         existing = combine_cards(present.card(), card)
@@ -140,16 +133,16 @@ def push_model(
 
 
 def evidence_for(config: VectorConfig, repo_id: str, rows: Iterable[Row]) -> Evidence | None:
-    """What rows say of a vector on other tasks than its own; None when they say nothing."""
+    """Evidence that rows give for a vector on tasks other than its own; None when no row measures it."""
     own = [name for name in (config.donor.task, config.donor.dataset, config.donor.finetuned.repo_id) if name]
     return evidence(rows, repo_id, own_tasks=own)
 
 
 def expect_evidence(config: VectorConfig, repo_id: str, rows: Iterable[Row]) -> Evidence:
-    """The same, where rows must say something.
+    """Evidence that rows give for a vector, as `evidence_for`.
 
     Raises:
-        ArtifactError: when none measures the vector.
+        ArtifactError: when no row measures the vector.
     """
     found = evidence_for(config, repo_id, rows)
     if found is None:
@@ -160,7 +153,7 @@ def expect_evidence(config: VectorConfig, repo_id: str, rows: Iterable[Row]) -> 
     return found
 
 
-def _is_ours(place: Place, path: str) -> bool:
+def _is_ours(place: RepoPath, path: str) -> bool:
     """Whether a file in the repository is part of the vector that is replaced."""
     name = path.removeprefix(place.inside(""))
     return name in (IMAGES_FILE, INDEX_FILE, LINEAGE_FILE) or is_shard(name)
@@ -168,22 +161,3 @@ def _is_ours(place: Place, path: str) -> bool:
 
 def _is_weights(path: str) -> bool:
     return "/" not in path and path.startswith("model") and path.endswith((".safetensors", ".safetensors.index.json"))
-
-
-def write_card(folder: Any, old: Any) -> None:
-    """See `qvec_hub.hub.cards.vector_card.write_card`."""
-    _hub().write_card(folder, old)
-
-
-def push_vector(vector: Any, repo_id: str, **options: Any) -> Any:
-    """See `qvec_hub.hub.publish.push.push_vector`."""
-    return _hub().push_vector(vector, repo_id, **options)
-
-
-def push_model(model: Any, repo_id: str, **options: Any) -> Any:
-    """See `qvec_hub.hub.publish.push.push_model`."""
-    return _hub().push_model(model, repo_id, **options)
-
-
-def _hub() -> Any:
-    return import_module(".hub", __package__)

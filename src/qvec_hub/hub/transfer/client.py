@@ -1,4 +1,4 @@
-"""Talking to the Hub: how long we wait for it, and what its errors mean in our words."""
+"""Talk to the Hub: limits on waiting, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Talk:
 
 @contextmanager
 def hub_errors(what: object, doing: str, state: str = "", cache: object = None) -> Iterator[Talk]:
-    """Talk to the Hub: not without end, and with a `HubError` that says what to do when it goes wrong.
+    """Talk to the Hub with limited waiting, and raise a `HubError` that says what to do when it fails.
 
-    Whatever the client raises is turned into one, for an answer that makes no sense (a proxy's page, half a JSON
-    object) comes out of it as a KeyError, an AssertionError or the like. Keep code of our own out of the block.
+    Every error of the client is turned into one: an invalid answer (a proxy's page, half a JSON object) makes the
+    client raise a KeyError, an AssertionError or the like. Keep our own code out of the block.
 
     Args:
         what: the repository or place.
@@ -248,7 +248,7 @@ _KNOWN: dict[type[Exception], str] = {
 def _meaning(status: int) -> str:
     known = {
         400: "the Hub refused the content of the request; correct what it names",
-        401: "the Hub does not accept your token; log in anew with `hf auth login` or pass a valid one",
+        401: "the Hub does not accept your token; log in again with `hf auth login` or pass a valid one",
         403: "your token may not do this; use one with write access, or ask the owner (or open a pull request)",
         409: "somebody else changed the repository at the same time; look at it and try again",
         412: "somebody else changed the repository at the same time; look at it and try again",

@@ -1,4 +1,4 @@
-"""One commit to a repository in the Hub: everything in it or nothing, also when the connection breaks."""
+"""Make one commit to a Hub repository: all files or none, also when the connection breaks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from huggingface_hub.hf_api import RepoFile
 
 from ...errors import HubError
 from .client import Talk, TransportError, http_status, hub_errors
-from .repo_path import Place
+from .repo_path import RepoPath
 
-__all__ = ["Destination", "Stored", "commit", "find_destination", "open_destination", "same_content"]
+__all__ = ["Destination", "StoredFile", "commit", "find_destination", "open_destination", "same_content"]
 
 ATTEMPTS = 3
 WAIT_S = 2.0  # before the second attempt; doubled before the third
@@ -29,7 +29,7 @@ _PASSING = (408, 429)  # refusals that time heals
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 
-class Stored(NamedTuple):
+class StoredFile(NamedTuple):
     """A file in the repository; its hash is the SHA-256 of a large file and the git SHA-1 of a small one."""
 
     hash: str
@@ -38,11 +38,11 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Destination:
-    """A branch of a repository as it was when we looked: its head, and the files directly in the folders looked at."""
+    """The state of a branch before the commit: its head, and the files directly in the folders that were read."""
 
-    place: Place  # always with its full repo id
+    place: RepoPath  # always with its full repo id
     head: str | None  # None: no commit yet
-    files: Mapping[str, Stored]  # by path in the repository
+    files: Mapping[str, StoredFile]  # by path in the repository
     private: bool
     repo_type: str = "model"
 
@@ -52,8 +52,8 @@ class Destination:
         return self.place.repo_id if self.repo_type == "model" else f"{self.repo_type}s/{self.place.repo_id}"
 
 
-def open_destination(api: HfApi, place: Place, private: bool | None, create_pr: bool) -> Destination:
-    """Create the repository and the branch where they do not exist, and look at what is there.
+def open_destination(api: HfApi, place: RepoPath, private: bool | None, create_pr: bool) -> Destination:
+    """Create the repository and the branch if they do not exist, and read their state.
 
     Raises:
         HubError: when it may not be created or written to, or is public and `private` was asked for.
@@ -68,7 +68,7 @@ def open_destination(api: HfApi, place: Place, private: bool | None, create_pr: 
             f"{repo_id}: is a public repository, but private=True was asked for; {UNTOUCHED}. Make it private in its "
             "settings, or choose another name"
         )
-    place = Place(repo_id, place.revision, place.subfolder)
+    place = RepoPath(repo_id, place.revision, place.subfolder)
     with hub_errors(place, "could not be looked at", UNTOUCHED):
         if place.revision and not create_pr and not place.revision.startswith("refs/"):
             api.create_branch(repo_id, branch=place.revision, exist_ok=True)
@@ -83,12 +83,12 @@ def open_destination(api: HfApi, place: Place, private: bool | None, create_pr: 
 
 
 def find_destination(
-    api: HfApi, place: Place, repo_type: str = "model", folders: Sequence[str | None] = (None,)
+    api: HfApi, place: RepoPath, repo_type: str = "model", folders: Sequence[str | None] = (None,)
 ) -> Destination:
-    """A repository that exists, with the files directly in these folders of it (None: at its root).
+    """Read the state of an existing repository, with the files directly in these folders (None: its root).
 
     Raises:
-        HubError: when there is none, or it cannot be looked at.
+        HubError: when there is none, or it cannot be read.
     """
     wanted: Any = ["private", "sha"]
     with hub_errors(place, "could not be looked at", UNTOUCHED):
@@ -240,8 +240,8 @@ def _info(api: HfApi, there: Destination, oid: str, message: str, pr_url: str | 
     return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=oid, pr_url=pr_url)
 
 
-def _files(api: HfApi, repo_id: str, repo_type: str, head: str, folders: Iterable[str | None]) -> dict[str, Stored]:
-    found: dict[str, Stored] = {}
+def _files(api: HfApi, repo_id: str, repo_type: str, head: str, folders: Iterable[str | None]) -> dict[str, StoredFile]:
+    found: dict[str, StoredFile] = {}
     for folder in folders:
         try:
             entries = list(api.list_repo_tree(repo_id, folder, revision=head, repo_type=repo_type))
@@ -249,11 +249,11 @@ def _files(api: HfApi, repo_id: str, repo_type: str, head: str, folders: Iterabl
             continue  # no such folder yet
         for entry in entries:
             if isinstance(entry, RepoFile):
-                found[entry.path] = Stored(entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
+                found[entry.path] = StoredFile(entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
     return found
 
 
-def same_content(file: Path, stored: Stored | None) -> bool:
+def same_content(file: Path, stored: StoredFile | None) -> bool:
     """Whether a file is what the repository has."""
     if stored is None or file.stat().st_size != stored.size:
         return False

@@ -1,7 +1,7 @@
-"""Fetching a vector from the Hub into its shared cache, and making sure that what lies there is what was announced.
+"""Fetch a vector from the Hub into the shared cache, and verify the files against the announced hashes.
 
-What a repository says of itself is not believed: its listing is looked at first, and only files of a vector, in the
-sizes a vector can have, are fetched.
+Repositories are untrusted: the listing is checked first, and only files of a vector, in sizes that a vector can have,
+are fetched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ...artifact.images import MAX_IMAGES_BYTES
 from ...artifact.tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 from ...errors import ArtifactError, HubError
 from .client import LIBRARY, TransportError, disk_advice, http_status, hub_errors
-from .repo_path import Place, find_source
+from .repo_path import RepoPath, find_source
 
 __all__ = ["NoBar", "locate", "way_out"]
 
@@ -52,11 +52,11 @@ def locate(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     subfolder: str | None = None,
-) -> tuple[Path, Place | None]:
-    """The local folder of a vector, fetched from the Hub if need be, and its repository at the resolved commit.
+) -> tuple[Path, RepoPath | None]:
+    """Find the local folder of a vector, fetching it from the Hub if needed, and its repository at the resolved commit.
 
     Raises:
-        ArtifactError: when there is no such folder, or what was fetched is no whole, intact vector.
+        ArtifactError: when there is no such folder, or the fetched files are not a complete, intact vector.
         HubError: when the Hub refuses or cannot be reached, and the cache does not hold all of it.
     """
     place = find_source(source, revision, subfolder)
@@ -67,7 +67,7 @@ def locate(
     options["etag_timeout"] = constants.HF_HUB_ETAG_TIMEOUT
     cached_before = _blobs(cache, place)
     root = _resolve(place, options)
-    pinned = Place(place.repo_id, root.name, place.subfolder)
+    pinned = RepoPath(place.repo_id, root.name, place.subfolder)
     files = _files(pinned, cache)
     _refuse_half(place, files)
 
@@ -89,8 +89,8 @@ def locate(
     return config_path.parent, pinned
 
 
-def way_out(place: Place | None, cache_dir: str | Path | None = None) -> str:
-    """What to do about a cached copy that is not intact; nothing for a local folder."""
+def way_out(place: RepoPath | None, cache_dir: str | Path | None = None) -> str:
+    """Advice for a cached copy that is not intact; empty for a local folder."""
     if place is None:
         return ""
     where = (
@@ -104,7 +104,7 @@ def way_out(place: Place | None, cache_dir: str | Path | None = None) -> str:
     )
 
 
-def _resolve(place: Place, options: dict[str, Any]) -> Path:
+def _resolve(place: RepoPath, options: dict[str, Any]) -> Path:
     """The folder of a commit in the cache, its listing fetched; by the cache alone if the Hub cannot be reached."""
     try:
         return _snapshot(place, [], options)
@@ -118,21 +118,21 @@ def _resolve(place: Place, options: dict[str, Any]) -> Path:
             raise error from error.__cause__
 
 
-def _snapshot(place: Place, paths: Iterable[str], options: dict[str, Any], said: Place | None = None) -> Path:
+def _snapshot(place: RepoPath, paths: Iterable[str], options: dict[str, Any], said: RepoPath | None = None) -> Path:
     """The folder of a commit in the cache, with these files in it. Raises HubError, of the place as it was said."""
     patterns = [glob.escape(path) for path in paths]
-    quiet: dict[str, Any] = {} if patterns else {"tqdm_class": NoBar}  # nothing to fetch, so nothing to watch
+    quiet: dict[str, Any] = {} if patterns else {"tqdm_class": NoBar}  # nothing to fetch, so no progress to show
     with hub_errors(said or place, "could not be fetched from the Hub", cache=options["cache_dir"]):
         return Path(
             snapshot_download(place.repo_id, revision=place.revision, allow_patterns=patterns, **quiet, **options)
         )
 
 
-def _files(place: Place, cache: Path) -> dict[str, int]:
+def _files(place: RepoPath, cache: Path) -> dict[str, int]:
     """Name -> size of the files of a vector that lie at the place, by the commit's listing.
 
     Raises:
-        HubError: when the cache has no listing, so that nobody can tell whether it holds all files.
+        HubError: when the cache has no listing, so that it may lack files.
     """
     try:
         listing = get_cached_repo_tree(place.repo_id, revision=place.revision, cache_dir=cache)
@@ -169,7 +169,7 @@ def _writing_error(cache: Path) -> OSError | None:
     return None
 
 
-def _refuse_half(place: Place, files: Mapping[str, int]) -> None:
+def _refuse_half(place: RepoPath, files: Mapping[str, int]) -> None:
     if artifact.CONFIG_FILE not in files:
         raise ArtifactError(
             f"{place}: holds no {artifact.CONFIG_FILE}, so it is not a quantization vector; check the name, or name "
@@ -187,8 +187,8 @@ def _refuse_half(place: Place, files: Mapping[str, int]) -> None:
             )
 
 
-def _refuse_oversized(place: Place, config: VectorConfig, files: Mapping[str, int]) -> None:
-    """Raise before tensors are fetched, when their files are larger or more than a vector of this config can have."""
+def _refuse_oversized(place: RepoPath, config: VectorConfig, files: Mapping[str, int]) -> None:
+    """Raise, before tensors are fetched, when their files are larger or more than the config allows."""
     assert config.tensors is not None
     shards = {name: size for name, size in files.items() if is_shard(name)}
     allowed = 4 * config.tensors.parameters + len(shards) * (8 + MAX_HEADER_BYTES)
@@ -201,7 +201,7 @@ def _refuse_oversized(place: Place, config: VectorConfig, files: Mapping[str, in
         )
 
 
-def _refuse_corrupted(path: Path, place: Place, cache: Path, cached_before: set[str]) -> None:
+def _refuse_corrupted(path: Path, place: RepoPath, cache: Path, cached_before: set[str]) -> None:
     """Raise when a file in the cache is not the one its name there says, and keep nothing that arrived broken.
 
     The cache names files by what the Hub announced: the git SHA-1 of a small file, the SHA-256 of a large one.
@@ -241,7 +241,7 @@ def _hash(path: Path, announced: str) -> str:
     return digest.hexdigest()
 
 
-def _blobs(cache: Path, place: Place) -> set[str]:
+def _blobs(cache: Path, place: RepoPath) -> set[str]:
     """Names of the contents that the cache holds of a repository, of whatever commit."""
     folder = cache / f"models--{place.repo_id.replace('/', '--')}" / "blobs"
     try:

@@ -1,4 +1,4 @@
-"""Where in the Hub something lies, and how that is spelled."""
+"""Paths of artifacts in Hub repositories, and their spellings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ...artifact.schema import REVISION, SUBFOLDER
 from ...errors import ArtifactError, first_line
 from ...util.untrusted import printable
 
-__all__ = ["Place", "find_source", "is_folder", "is_local", "parse_place", "split_revision"]
+__all__ = ["RepoPath", "find_source", "is_folder", "is_local", "parse_place", "split_revision"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an artifact lies in the Hub."""
+class RepoPath:
+    """The path of an artifact on the Hub: repository, revision and subfolder."""
 
     repo_id: str
     revision: str | None = None
@@ -40,14 +40,14 @@ class Place:
 
 def find_source(
     source: str | os.PathLike[str], revision: str | None = None, subfolder: str | None = None
-) -> Path | Place:
-    """What the name of a vector or a model means: a folder, as an absolute path, or a place in the Hub.
+) -> Path | RepoPath:
+    """Resolve the name of a vector or a model to a folder, as an absolute path, or to a path on the Hub.
 
-    A folder is made absolute here, where the name is given: the working directory may be another one later.
+    A folder is made absolute at once, because the working directory may change later.
 
     Args:
-        source: a folder, ``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"``. What
-            exists as a folder is one, also with an ``@`` in its name.
+        source: a folder, ``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"``. A name
+            that exists as a folder is a folder, even with an ``@`` in it.
         revision: of the repository; a folder has none.
         subfolder: of the repository or the folder.
 
@@ -92,7 +92,7 @@ def is_folder(source: str | os.PathLike[str]) -> bool:
 
 
 def is_local(name: str) -> bool:
-    """Whether a name is a path of this machine: one that exists here, or can be nothing else."""
+    """Whether a name is a path of this machine: it exists here, or cannot be a repo id."""
     if name.startswith(("/", ".", "~")) or "\\" in name or name[1:2] == ":":
         return True
     try:
@@ -107,13 +107,13 @@ def split_revision(source: str) -> tuple[str, str | None]:
     return repo_id, revision or None
 
 
-def parse_place(source: str, revision: str | None = None, subfolder: str | None = None) -> Place:
-    """``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"`` as a `Place`.
+def parse_place(source: str, revision: str | None = None, subfolder: str | None = None) -> RepoPath:
+    """``"org/name"``, ``"org/name@revision"`` or ``"hf://org/name[@revision]/subfolder"`` as a `RepoPath`.
 
     A slash in a branch's name is written ``%2F`` in the last form.
 
     Raises:
-        ArtifactError: when the spelling is none of these, or says twice where to look and differs.
+        ArtifactError: when the spelling is none of these, or contradicts `revision` or `subfolder`.
     """
     repo_id, pinned, inner = _parse_uri(source) if source.startswith("hf://") else (*split_revision(source), None)
     if source.endswith("@"):
@@ -131,7 +131,7 @@ def parse_place(source: str, revision: str | None = None, subfolder: str | None 
     subfolder = (subfolder or inner or "").strip("/") or None
     if subfolder and not SUBFOLDER.accepts(subfolder):
         raise ArtifactError(f"{source}: subfolder {printable(repr(subfolder))}: expected {SUBFOLDER.wanted}")
-    return Place(repo_id, revision, subfolder)
+    return RepoPath(repo_id, revision, subfolder)
 
 
 def _parse_uri(source: str) -> tuple[str, str | None, str | None]:

@@ -20,16 +20,16 @@ ALPHABETS = {
 def draw_glyphs(
     characters: tuple[str, ...], labels: np.ndarray, rng: np.random.Generator, faces: tuple[str, ...] | None = None
 ) -> np.ndarray:
-    """Pictures ``(n, SIZE, SIZE, 3)`` of ``characters[label]``: random face, turn, size, place, colours and noise."""
-    pictures = atlas(characters) if faces is None else atlas(characters, faces)
+    """Images ``(n, SIZE, SIZE, 3)`` of ``characters[label]``: random face, turn, size, place, colours and noise."""
+    letters = atlas(characters) if faces is None else atlas(characters, faces)
     n = len(labels)
-    face = rng.integers(pictures.shape[1], size=n)
+    face = rng.integers(letters.shape[1], size=n)
     angle = rng.uniform(-0.25, 0.25, n)
     scale = rng.uniform(0.85, 1.2, n)
     shift = rng.uniform(-0.12, 0.12, (n, 2))
     masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     for part in canvas.chunks(n):
-        fine = canvas.warp(pictures[labels[part], face[part]], angle[part], scale[part], shift[part])
+        fine = canvas.warp(letters[labels[part], face[part]], angle[part], scale[part], shift[part])
         masks[part] = canvas.shrink(fine)
     front, back = canvas.colour_pairs(rng, n)
     return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.05, clutter=0.05)

@@ -1,4 +1,4 @@
-"""Small pictures that fonts hold beside letters: weather, zodiac, chess, cards, warnings."""
+"""Small images that fonts hold beside letters: weather, zodiac, chess, cards, warnings."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SIDE = 2  # letters a row, rows an image
 @task("scripts", tuple(SCRIPTS), "Four letters at random: which of seven scripts they belong to")
 def scripts(split: str, n: int, rng: np.random.Generator) -> Batch:
     labels = canvas.balanced(n, len(SCRIPTS), rng)
-    pictures = atlas(tuple("".join(SCRIPTS.values())), SCRIPT_FACES)
+    alphabet = atlas(tuple("".join(SCRIPTS.values())), SCRIPT_FACES)
     sizes = np.array([len(letters) for letters in SCRIPTS.values()])
     first = np.cumsum(sizes) - sizes
     angle = rng.uniform(-0.12, 0.12, n)
@@ -42,7 +42,7 @@ def scripts(split: str, n: int, rng: np.random.Generator) -> Batch:
         fine = np.empty((part.stop - part.start, canvas.FINE, canvas.FINE), dtype=np.float32)
         for place in range(SIDE**2):
             rows, columns = (slice(tile * k, tile * k + tile) for k in divmod(place, SIDE))
-            letters = pictures[letter[place, part], face[part]]
+            letters = alphabet[letter[place, part], face[part]]
             fine[:, rows, columns] = canvas.warp(letters, angle[part], scale[place, part], shift[place, part], tile)
         masks[part] = canvas.shrink(fine)
     front, back = canvas.colour_pairs(rng, n)

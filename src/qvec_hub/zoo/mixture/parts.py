@@ -23,7 +23,7 @@ Paint = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # labels (n,) -
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of picture: its classes, its share of the images, and how they are drawn."""
+    """One kind of image: its classes, its share of the images, and how they are drawn."""
 
     classes: tuple[str, ...]
     share: float

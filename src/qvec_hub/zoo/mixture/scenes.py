@@ -1,4 +1,4 @@
-"""Several things in one picture: how many, in what relation, of what colour?"""
+"""Several things in one image: how many, in what relation, of what colour?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures without a figure: grain, waves, slopes, cells and fields of colour."""
+"""Images without a figure: grain, waves, slopes, cells and fields of colour."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def slopes(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def specks(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Squares of random grey, from one pixel a side to a third of the picture: how large?"""
+    """Squares of random grey, from one pixel a side to a third of the image: how large?"""
     n = len(labels)
     image = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     for label in range(SPECKS):
