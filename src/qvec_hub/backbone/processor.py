@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 from torch import nn
-from transformers import AutoImageProcessor, BaseImageProcessor
+from transformers import AutoImageProcessor, BaseImageProcessor, ViTImageProcessorPil
 
 from ..artifact.schema import REPO_ID
 from ..errors import HubError, QVecError
@@ -240,6 +240,4 @@ def _by_its_old_name(folder: Path) -> Any | None:
     values, _ = BaseImageProcessor.get_image_processor_dict(str(folder))
     if values.get("image_processor_type") != "ViTFeatureExtractor":
         return None
-    from transformers import ViTImageProcessor  # warns at once where torchvision is missing, so not for everybody
-
-    return ViTImageProcessor.from_dict({**values, "image_processor_type": "ViTImageProcessor"})
+    return ViTImageProcessorPil.from_dict({**values, "image_processor_type": "ViTImageProcessor"})
