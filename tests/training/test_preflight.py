@@ -182,7 +182,7 @@ def test_a_class_that_only_the_validation_has_is_told(tmp_path) -> None:
 def test_a_full_disk_is_seen_before_training(tmp_path, monkeypatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1000))
-    with pytest.raises(qv.QVecError, match=r"for 3 models and vectors, found 0.0 GB free"):
+    with pytest.raises(qv.QVecError, match=r"for 3 models and vectors, found 0.0 MB free"):
         train_donor(backbone(), images(8, 0), tmp_path / "out", recipe=QUICK, processor=processor())
 
 

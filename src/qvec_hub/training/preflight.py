@@ -175,8 +175,8 @@ def _refuse_full_disk(job: Job, place: Path, folders: int) -> None:
         free = shutil.disk_usage(place).free
         if free < folders * size:
             raise QVecError(
-                f"folder '{place}': expected {folders * size / 1e9:.1f} GB for {folders} models and vectors, found "
-                f"{free / 1e9:.1f} GB free; choose another folder or make room"
+                f"folder '{place}': expected {folders * size / 1e6:,.1f} MB for {folders} models and vectors, found "
+                f"{free / 1e6:,.1f} MB free; choose another folder or make room"
             )
 
 
