@@ -20,8 +20,6 @@ from .shapes import refuse_other_shapes
 
 __all__ = ["difference", "open_plain", "refuse_unlike", "unwrapped"]
 
-ModelSource = PreTrainedModel | str | Path
-
 
 def unwrapped(model: Any) -> Any:
     """Return the model inside DataParallel, DistributedDataParallel or torch.compile; anything else as it is."""
