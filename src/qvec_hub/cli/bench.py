@@ -27,7 +27,7 @@ def run(
     suite: Annotated[
         str,
         typer.Argument(
-            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, vision-22, or a .yaml file of your own.",
+            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, demo, vision-22, or a .yaml file of your own.",
             show_default=False,
         ),
     ],
