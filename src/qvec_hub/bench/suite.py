@@ -72,6 +72,8 @@ Merge = Annotated[str | None, _checked(_merge)]
 
 
 class Strict(BaseModel):
+    """A part of a suite: immutable, and without keys that nothing reads."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
@@ -207,6 +209,7 @@ class Suite(Strict):
         return self
 
     def task(self, name: str) -> TaskSpec:
+        """The suite's task of that name, which must be there."""
         return next(task for task in self.tasks if task.name == name)
 
     def narrowed(self, **chosen: list[str] | None) -> Suite:
