@@ -9,14 +9,12 @@ from statistics import median
 from typing import Any
 
 from ..grid.grid import Grid
+from .pairing import Untreated, setting
 from .row import Row
 
 __all__ = ["Evidence", "Mean", "Pair", "evidence"]
 
 POLICIES = ("unit", "recommended")  # scales anybody can use without data of the receiver; the later one is preferred
-IMAGES = ("dataset", "dataset_revision", "split", "n", "image_backend")  # the same pixels in the same number
-SETTING = ("suite", "suite_version", "receiver", "receiver_revision", "seed", *IMAGES)
-Setting = tuple[Any, ...]  # the values of those fields
 
 
 @dataclass(frozen=True)
@@ -137,34 +135,28 @@ def evidence(
         The evidence, or None when there is no pair.
     """
     rows = [row for row in rows if row.receiver not in own_tasks and row.dataset not in own_tasks]
-    without: dict[Setting, dict[tuple[Grid | None, str], int]] = {}
-    for row in rows:
-        if not row.donors:
-            without.setdefault(_setting(row), {})[row.grid, row.method] = row.correct
+    untreated = Untreated(rows)
     alone = [row for row in rows if _is_alone(row, repo, revision)]
     controls = {_treatment(row): row.correct for row in alone if row.control == "random"}
     chosen = {
-        (_setting(row), row.grid): row
+        (setting(row), row.grid): row
         for policy in POLICIES
         for row in alone
         if row.control is None and row.scale_policy == policy
     }
     pairs = []
-    for (setting, grid), row in chosen.items():
-        same = {method: n for (on, method), n in without.get(setting, {}).items() if on in (grid, None)}
-        if "ptq" in same and grid is not None and row.scale is not None:
-            correct, random = {"qvec": row.correct, **same}, controls.get(_treatment(row))
-            pairs.append(Pair(row.receiver, row.dataset, grid, row.seed, row.scale, row.n, correct, random))
+    for row in chosen.values():
+        beside = untreated.beside(row)
+        if "ptq" in beside and row.grid is not None and row.scale is not None:
+            correct = {method: each.correct for method, each in {"qvec": row, **beside}.items()}
+            random = controls.get(_treatment(row))
+            pairs.append(Pair(row.receiver, row.dataset, row.grid, row.seed, row.scale, row.n, correct, random))
     return Evidence(repo, revision, tuple(pairs)) if pairs else None
-
-
-def _setting(row: Row) -> Setting:
-    return tuple(getattr(row, name) for name in SETTING)
 
 
 def _treatment(row: Row) -> tuple[Any, ...]:
     """Fields that a control shares with the row it belongs to."""
-    return _setting(row), row.grid, row.donors, row.scale
+    return setting(row), row.grid, row.donors, row.scale
 
 
 def _is_alone(row: Row, repo: str, revision: str | None) -> bool:

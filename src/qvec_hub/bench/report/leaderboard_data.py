@@ -73,7 +73,7 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
     lines = [line for line in found.lines if not line.other_grid]
     for line in (*lines, *donors):
         for transfer in line.transfers:
-            for row in (transfer.row, found.beside(transfer, line.grid)):
+            for row in (transfer.row, transfer.ptq):
                 rows[id(row)], tasks[id(row)] = row, transfer.task
     main = {id(line) for base, grid in found.settings for line in found.main(base, grid)}
     place = {each: number for number, each in enumerate(rows)}
@@ -85,8 +85,8 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
             "extra": not is_donor and id(line) not in main,
             "plain": line.is_rtn,
             "rows": [place[id(transfer.row)] for transfer in line.transfers],
-            "rtn": [place[id(found.beside(transfer, line.grid))] for transfer in line.transfers],
-            "own": [-1 if transfer.own_qat is None else transfer.own_qat for transfer in line.transfers],
+            "rtn": [place[id(transfer.ptq)] for transfer in line.transfers],
+            "own": [-1 if transfer.own_qat is None else transfer.own_qat.correct for transfer in line.transfers],
             "interval": _interval(line),
         }
 

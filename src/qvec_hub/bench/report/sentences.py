@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ...errors import DataError
 from ...hub.cards.markdown import points
 from ..stats.bootstrap import Interval
 from ..stats.compare import Comparison, compare
-from ..stats.measurement import setting
-from ..stats.transfer import Transfer
 from .text import between, code, counted, percent
 from .treatments import Line, Measured
 
@@ -170,13 +169,10 @@ def _best_vector(lines: Sequence[Line]) -> Line | None:
 
 def _compared(a: Line, b: Line) -> Comparison | None:
     """On the receivers they have in common; None without any."""
-    if not _settings(a.transfers) & _settings(b.transfers):
+    try:
+        return compare(a.transfers, b.transfers)
+    except DataError:
         return None
-    return compare(a.transfers, b.transfers)
-
-
-def _settings(transfers: Iterable[Transfer]) -> set[tuple[object, ...]]:
-    return {setting(transfer.row) for transfer in transfers}
 
 
 def _direction(interval: Interval | None) -> str:

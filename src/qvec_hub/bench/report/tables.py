@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...hub.cards.markdown import points, table
 from ..context import Context
 from ..stats.permutation import gain_by_similarity
-from ..stats.splits import by_similarity
+from ..stats.similarity import by_similarity
 from ..stats.summary import Summary
 from ..stats.transfer import Transfer
 from .text import between, code, counted, maybe, percent
@@ -80,7 +80,7 @@ def failures_table(lines: Sequence[Line]) -> str:
 def _failure(line: Line, transfer: Transfer) -> list[str]:
     row = transfer.row
     donors = code(transfer.donor) if transfer.donor else counted(len(row.donors), "donor")
-    counts = [f"{count} of {row.n}" for count in (transfer.correct, transfer.ptq)]
+    counts = [f"{count} of {row.n}" for count in (transfer.correct, transfer.ptq.correct)]
     return [line.method, code(row.receiver), donors, points(transfer.gain), *counts, str(row.seed)]
 
 

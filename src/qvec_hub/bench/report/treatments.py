@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from ...grid.grid import Grid
-from ...results.row import WITHOUT_VECTOR, Row
+from ...results.pairing import Untreated
+from ...results.row import Row
 from ..context import Context
 from ..methods import proxied
-from ..stats.measurement import setting
 from ..stats.protocol import Protocol, group
 from ..stats.summary import Summary, summarise
 from ..stats.transfer import Transfer, ceilings, transfers
@@ -89,14 +89,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Measured:
-    """All lines, and the plain rounding of any row's setting.
+    """All lines of a report, in the order of its tables.
 
-    unused: how many rows stand in no line: repeated measurements, or without plain rounding beside them.
+    unused: number of rows in no line: repeated measurements, or without plain rounding beside them.
     """
 
     lines: tuple[Line, ...]
-    ceilings: tuple[Transfer, ...]
-    rtn: dict[Any, Row]
     unused: int
 
     @property
@@ -126,20 +124,14 @@ class Measured:
         preferred = {"unit": 2, "recommended": 1}
         return max(found, key=lambda each: (preferred.get(each[0] or "", 0), each[1]), default=(None, 0, None))[2]
 
-    def beside(self, transfer: Transfer, grid: str) -> Row:
-        """Plain rounding to `grid` of the receiver of a transfer."""
-        return self.rtn[setting(transfer.row), grid]
-
 
 def measured(rows: Sequence[Row], context: Context) -> Measured:
     """Sort rows into lines; of rows that repeat a measurement the last one counts."""
-    plain = {(setting(row), row.grid, row.method): row for row in rows if row.method in WITHOUT_VECTOR}
-    rtn = {(where, grid.name): row for (where, grid, method), row in plain.items() if grid and method == "ptq"}
-    above = tuple(ceilings(rows, context))
-    treated = [_line(protocol, part) for protocol, part in group([*transfers(rows, context), *above]).items()]
-    lines = sorted([*_of_note(_untreated(plain, rtn, context), treated), *treated], key=_order)
+    together = group([*transfers(rows, context), *ceilings(rows, context)])
+    treated = [_line(protocol, part) for protocol, part in together.items()]
+    lines = sorted([*_of_note(_untreated(Untreated(rows), context), treated), *treated], key=_order)
     used = {id(transfer.row) for line in lines for transfer in line.transfers}
-    return Measured(tuple(lines), above, rtn, sum(id(row) not in used for row in rows))
+    return Measured(tuple(lines), sum(id(row) not in used for row in rows))
 
 
 def donor_lines(found: Measured) -> list[Line]:
@@ -170,25 +162,21 @@ def _kind(protocol: Protocol) -> str:
     return "vector, chosen scale" if protocol.scale_policy == "validation" else "vector"
 
 
-def _untreated(plain: dict[Any, Row], rtn: dict[Any, Row], context: Context) -> Iterable[Line]:
+def _untreated(untreated: Untreated, context: Context) -> Iterable[Line]:
     """For each grid that plain rounding was counted on: unquantized models, plain rounding to it and to its like.
 
     Grids are alike that have codes of equal width: more bits are always better, and say nothing about a vector.
     """
-    there: dict[Any, list[Row]] = {}
-    for (where, _, method), row in plain.items():
-        if method != "own_qat":
-            there.setdefault(where, []).append(row)
     parts: dict[tuple[str, str, str], list[Transfer]] = {}
-    for (where, grid), below in rtn.items():
-        fp, own = (plain.get((where, on, method)) for on, method in [(None, "fp"), (below.grid, "own_qat")])
-        counts = (below.correct, fp.correct if fp else None, own.correct if own else None)
-        known = context.receiver(below)
-        for row in there[where]:
-            if row.grid and row.grid.bits != bits_of(grid):
-                continue
-            key = (known.base, grid, row.grid.name if row.grid else "")
-            parts.setdefault(key, []).append(Transfer(row, known.base, known.task, None, None, *counts))
+    for ptq in untreated:
+        if ptq.grid is None or ptq.method != "ptq":
+            continue
+        known, own_qat = context.receiver(ptq), untreated.beside(ptq).get("own_qat")
+        for row in untreated.in_setting_of(ptq):
+            if row.method == "fp" or (row.method == "ptq" and row.grid and row.grid.bits == ptq.grid.bits):
+                key = (known.base, ptq.grid.name, row.grid.name if row.grid else "")
+                transfer = Transfer(row, ptq, known.base, known.task, own_qat=own_qat)
+                parts.setdefault(key, []).append(transfer)
     for (base, grid, on), part in parts.items():
         kind, method = ("plain rounding", f"RTN on {on}") if on else ("unquantized", "FP")
         yield Line(base, grid, kind, method, tuple(part), other_grid=on not in ("", grid))

@@ -1,14 +1,14 @@
-"""What a row measured: by which rows are put side by side, and a repeated measurement is known."""
+"""Which rows repeat a measurement, so that only the last of them counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from ...results.evidence import SETTING
+from ...results.pairing import setting
 from ...results.row import Row
 
-__all__ = ["fixed_scale", "latest", "measurement", "setting"]
+__all__ = ["fixed_scale", "latest", "measurement"]
 
 
 def latest(rows: Iterable[Row]) -> list[Row]:
@@ -25,11 +25,6 @@ def measurement(row: Row) -> tuple[Any, ...]:
     """
     donors = tuple(sorted((donor.repo, donor.weight) for donor in row.donors))
     return setting(row), row.grid, row.method, donors, row.merge, fixed_scale(row), row.control
-
-
-def setting(row: Row) -> tuple[Any, ...]:
-    """What two rows must share to be compared: suite, receiver, seed and images."""
-    return tuple(getattr(row, name) for name in SETTING)
 
 
 def fixed_scale(row: Row) -> tuple[str | None, float | None]:

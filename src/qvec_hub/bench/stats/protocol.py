@@ -8,7 +8,7 @@ from functools import total_ordering
 from typing import Any
 
 from ..controls.registry import CONTROLS
-from ..methods import label, proxied
+from ..methods import label
 from .measurement import fixed_scale
 from .transfer import Transfer
 
@@ -57,15 +57,6 @@ class Protocol:
             scale=scale,
             control=row.control,
             own=transfer.is_own,
-        )
-
-    @property
-    def is_zero_shot(self) -> bool:
-        """Whether no data of the receiver's task was needed."""
-        return (
-            not self.own
-            and (self.method == "qvec" or proxied(self.method) is not None)
-            and self.scale_policy != "validation"
         )
 
     @property
