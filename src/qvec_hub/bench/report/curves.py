@@ -17,7 +17,11 @@ MAX_TICKS = 6  # of scales, before matplotlib chooses some
 
 
 def draw_scales(found: Measured, base: str) -> Any:
-    """A matplotlib figure of mean gains in points with intervals, a panel for each grid; None without two scales."""
+    """Draw mean gains in percentage points against the scale, with intervals.
+
+    Returns:
+        A matplotlib figure, a panel for each grid; None if nothing was measured at two scales.
+    """
     from matplotlib import pyplot as plt
 
     curves = {grid: _by_treatment(found.of(base, grid)) for on, grid in found.settings if on == base}
@@ -40,8 +44,7 @@ def draw_scales(found: Measured, base: str) -> Any:
         axis.set_xlabel("scale λ, the factor of the vector")
         axis.grid(axis="y", alpha=0.25)
     axes[0][0].set_ylabel("mean gain over RTN, percentage points\n(bars: 95 % interval)")
-    handles = dict(pair for axis in axes[0] for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    _legend(figure, axes, columns=2)
     return figure
 
 
@@ -78,18 +81,18 @@ def _styles(names: list[str], example: dict[str, Line]) -> dict[str, dict[str, A
 
 
 def _errors(axis: Any, curve: Curve, label: str, style: dict[str, Any], nudge: float) -> None:
-    means = [100 * line.summary.mean for _, line in curve]
-    intervals = [line.summary.interval for _, line in curve]
-    low = [0.0 if i is None else max(0.0, m - 100 * i.low) for i, m in zip(intervals, means, strict=True)]
-    high = [0.0 if i is None else max(0.0, 100 * i.high - m) for i, m in zip(intervals, means, strict=True)]
+    summaries = [line.summary for _, line in curve]
+    bars = zip(*(error_bars(each.mean, each.interval) for each in summaries), strict=True)
+    means = [100 * each.mean for each in summaries]
     at = [scale + nudge for scale, _ in curve]  # so that intervals at one scale stand beside each other
-    axis.errorbar(at, means, yerr=[low, high], label=label, linewidth=1.4, elinewidth=0.9, capsize=2, **style)
+    axis.errorbar(at, means, yerr=[*bars], label=label, linewidth=1.4, elinewidth=0.9, capsize=2, **style)
 
 
 def draw_bits(found: Measured) -> Any:
-    """A matplotlib figure of mean accuracies with intervals: a row for each base, a panel for each kind of grid.
+    """Draw mean accuracies in percent against the bits of a code, with intervals.
 
-    None where all grids are of one width.
+    Returns:
+        A matplotlib figure, a row for each base and a panel for each kind of grid; None if all grids have one width.
     """
     from matplotlib import pyplot as plt
 
@@ -116,8 +119,7 @@ def draw_bits(found: Measured) -> Any:
         axes[i][0].set_ylabel("mean top-1 accuracy, %\n(bars: 95 % interval)")
     for axis in axes[-1]:
         axis.set_xlabel("bits per weight")
-    handles = dict(pair for axis in axes.flat for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _legend(figure, axes, columns=3)
     return figure
 
 
@@ -132,11 +134,12 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
             continue
         nudge = 0.5 * (order.index(name) - (len(order) - 1) / 2) / len(order)
         at = [widths.index(bits) + nudge for bits, _ in curve]
-        low, high = zip(*(error_bars(line.summary) for _, line in curve), strict=True)
-        shares = [100 * line.summary.accuracy for _, line in curve]
+        summaries = [line.summary for _, line in curve]
+        bars = zip(*(error_bars(each.accuracy, each.accuracy_interval) for each in summaries), strict=True)
+        shares = [100 * each.accuracy for each in summaries]
         needs_none = curve[0][1].needs == "none"
         axis.errorbar(
-            at, shares, yerr=[low, high], label=name, color=colour(curve[0][1]), linewidth=1.2, elinewidth=0.9,
+            at, shares, yerr=[*bars], label=name, color=colour(curve[0][1]), linewidth=1.2, elinewidth=0.9,
             capsize=2, marker=markers[name], markersize=5, linestyle="-" if needs_none else "--",
         )  # fmt: skip
     axis.set_xticks(range(len(widths)), [str(bits) for bits in widths])
@@ -144,6 +147,16 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
     axis.set_ylim(0, 102)
     _title(axis, title, curves)
     axis.grid(axis="y", alpha=0.25)
+
+
+def _legend(figure: Any, axes: Any, columns: int) -> None:
+    """Below all panels, each of their curves once."""
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles.update(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
 
 
 def _title(axis: Any, title: str, curves: dict[str, Curve]) -> None:

@@ -19,9 +19,12 @@ Cells = dict[tuple[str, str], list[float]]  # gains in points, of several seeds,
 
 
 def draw_heatmap(found: Measured, base: str, grid: str) -> Any:
-    """A matplotlib figure of mean gains in percentage points, donors in columns; None without single donors.
+    """Draw mean gains in percentage points, a row for each receiver's task and a column for each donor's.
 
-    The diagonal, hatched, is a task's own vector: a ceiling. It does not set the colours.
+    The hatched diagonal is a task's own vector, a ceiling; it does not influence the colours.
+
+    Returns:
+        A matplotlib figure; None if no single donors were measured.
     """
     line = found.single(base, grid)
     if line is None or line.protocol is None:

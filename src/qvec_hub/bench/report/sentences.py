@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...errors import DataError
-from ...hub.cards.markdown import points
+from ...hub.cards.markdown import counted, points
 from ..stats.bootstrap import Interval
 from ..stats.compare import Comparison, compare
-from .text import between, code, counted, percent
+from .text import between, code, percent
 from .treatments import Line, Measured
 
 __all__ = ["findings", "in_short"]

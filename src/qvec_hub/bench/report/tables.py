@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hub.cards.markdown import points, table
+from ...hub.cards.markdown import counted, points, table
 from ..context import Context
 from ..stats.permutation import gain_by_similarity
 from ..stats.similarity import by_similarity
 from ..stats.summary import Summary
 from ..stats.transfer import Transfer
-from .text import between, code, counted, maybe, percent
+from .text import between, code, maybe, percent
 from .treatments import Line, Measured
 
 __all__ = ["ceilings_table", "donors_table", "failures_table", "methods_table", "scales_table", "similarity_table"]

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ...hub.cards.markdown import plain, points
+from ...hub.cards.markdown import counted, plain, points
 from ...util.untrusted import printable
 from ..stats.bootstrap import Interval
 from ..stats.transfer import Transfer
 
-__all__ = ["between", "code", "counted", "file_names", "maybe", "named", "percent", "points", "sample"]
+__all__ = ["between", "code", "file_names", "maybe", "named", "percent", "sample"]
 
 
 def named(value: Any) -> str:
@@ -37,11 +37,6 @@ def maybe(share: float | None) -> str:
 def between(interval: Interval | None) -> str:
     """An interval in percentage points; a dash where there is none."""
     return "–" if interval is None else f"{points(interval.low)} … {points(interval.high)}"
-
-
-def counted(number: int, thing: str) -> str:
-    """``"1 row"`` or ``"1,024 rows"``."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def sample(transfers: Iterable[Transfer]) -> str:

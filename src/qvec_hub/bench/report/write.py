@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ArtifactError, DataError
+from ...hub.cards.markdown import counted
 from ...results.row import Row
 from ...util.atomic import new_folder, write_text
 from ...util.scratch import check_writable
@@ -18,7 +19,7 @@ from .figures import draw_figures
 from .leaderboard import leaderboard
 from .markdown_report import FIGURES, dates, document
 from .sentences import in_short
-from .text import counted, named
+from .text import named
 from .treatments import donor_lines, measured
 
 __all__ = ["WrittenReport", "write_report"]

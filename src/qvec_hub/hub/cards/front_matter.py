@@ -9,12 +9,13 @@ import yaml
 from huggingface_hub import ModelCardData
 from huggingface_hub.utils import yaml_dump
 
-from ...artifact.config import VectorConfig
+from ...artifact.config import CARD_FILE, VectorConfig
 from ...artifact.schema import REPO_ID
 from ...errors import ArtifactError, first_line
 from ...grid.grid import Grid
 from ...results.evidence import Evidence
 from .model_index import RESULTS, TASK, evidence_table, headline_results
+from .sections import split_card
 from .values import grid_name
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
     "hub_id",
     "merge_front",
     "model_data",
-    "read_front",
+    "read_card",
     "vector_data",
 ]
 
@@ -78,19 +79,22 @@ def model_data(grid: Grid, base: str | None, datasets: list[str] | None, license
     ).to_dict()
 
 
-def read_front(front: str, where: str) -> dict[str, Any]:
-    """Parse a card's front matter.
+def read_card(card: str) -> tuple[dict[str, Any], str]:
+    """Split a card into its parsed front matter (empty if there is none) and the text below.
 
     Raises:
-        ArtifactError: when it is not a YAML mapping.
+        ArtifactError: when the front matter is not a YAML mapping.
     """
+    front, text = split_card(card)
     try:
         values = yaml.safe_load(front) or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{where}: its metadata is not YAML ({first_line(error)}); correct or remove it") from error
+        raise ArtifactError(
+            f"{CARD_FILE}: its metadata is not YAML ({first_line(error)}); correct or remove it"
+        ) from error
     if not isinstance(values, dict):
-        raise ArtifactError(f"{where}: its metadata is not a YAML mapping; correct or remove it")
-    return values
+        raise ArtifactError(f"{CARD_FILE}: its metadata is not a YAML mapping; correct or remove it")
+    return values, text
 
 
 def drop_results(values: dict[str, Any]) -> None:

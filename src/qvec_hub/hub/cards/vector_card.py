@@ -12,11 +12,10 @@ from ...errors import ArtifactError
 from ...results.evidence import Evidence
 from ...results.reference import reference_table
 from .evidence_table import failures, headline, results_table
-from .front_matter import BLOCK, drop_results, dump_front, hub_id, merge_front, read_front, vector_data
+from .front_matter import BLOCK, drop_results, hub_id, read_card, vector_data
 from .markdown import linked, plain, sized, table
 from .model_index import read_evidence
-from .render import UNKNOWN_LICENSE, fill_template
-from .sections import join_card, merge_sections, split_card, split_sections
+from .render import UNKNOWN_LICENSE, fill_template, merge_card
 
 __all__ = ["combine_cards", "has_images", "tensor_bytes", "vector_card", "write_card"]
 
@@ -51,16 +50,15 @@ def vector_card(
         ArtifactError: when the existing card's metadata cannot be read.
     """
     assert config.tensors is not None
-    front, text = split_card(existing)
-    known = read_front(front, "README.md")
+    known, text = read_card(existing)
     chosen = license or known.get("license") or UNKNOWN_LICENSE
     if evidence is None and _describes(known, config.tensors.sha256):
         evidence = read_evidence(known, repo_id)
     if evidence is None:
         drop_results(known)
-    data = merge_front(known, vector_data(config, repo_id, size, evidence, chosen))
-    generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence, images)))
-    return join_card(dump_front(data), merge_sections(text, generated))
+    data = vector_data(config, repo_id, size, evidence, chosen)
+    generated = fill_template("vector.md", _context(config, repo_id, size, evidence, images))
+    return merge_card(known, text, data, generated)
 
 
 def combine_cards(older: str, newer: str) -> str:
@@ -71,14 +69,13 @@ def combine_cards(older: str, newer: str) -> str:
     """
     if not older or not newer:
         return older or newer
-    (old_front, old_text), (new_front, new_text) = split_card(older), split_card(newer)
-    old, new = read_front(old_front, "README.md"), read_front(new_front, "README.md")
+    (old, old_text), (new, new_text) = read_card(older), read_card(newer)
     sha256 = new[BLOCK].get("sha256") if isinstance(new.get(BLOCK), dict) else None
     if not _describes(old, sha256):
         drop_results(old)
     if new.get("license") == UNKNOWN_LICENSE:
         new.pop("license")
-    return join_card(dump_front(merge_front(old, new)), merge_sections(old_text, split_sections(new_text)))
+    return merge_card(old, old_text, new, new_text)
 
 
 def tensor_bytes(folder: Path) -> int:
@@ -122,8 +119,8 @@ def _context(config: VectorConfig, repo_id: str, size: int, evidence: Evidence |
         "grid": config.grid.name,
         "repo_id": repo_id,
         "task_text": _task(config),
-        "base_text": linked(base, config.base_model.revision) if base else "an unpublished base model",
-        "base_short": f"[{base}](https://huggingface.co/{base})" if base else "the same base",
+        "base_text": linked(base, config.base_model.revision) or "an unpublished base model",
+        "base_short": linked(base) or "the same base",
         "receiver": receiver or "me/my-vit",
         "receiver_hint": "" if receiver else " (`me/my-vit` stands for yours)",
         "saved": f"{(receiver or 'me/my-vit').split('/')[-1]}-int{bits}",
