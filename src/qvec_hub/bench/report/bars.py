@@ -1,4 +1,4 @@
-"""Accuracy of every method, those that need the receiver's data among them."""
+"""A bar chart of the accuracy of every method, those that need the receiver's data included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gain against scale, and accuracy against bits."""
+"""Curves: gain against scale, and accuracy against bits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def draw_scales(found: Measured, base: str) -> Any:
 
 
 def _by_treatment(lines: list[Line]) -> dict[str, Curve]:
-    """Curves of at least two scales set alike for all, and what there is of their controls."""
+    """Curves with at least two scales that were set alike for all receivers, and the controls of these."""
     curves: dict[str, Curve] = {}
     for line in lines:
         if line.scale is not None and line.protocol is not None and line.kind in ("vector", "control"):
@@ -61,12 +61,12 @@ def _by_treatment(lines: list[Line]) -> dict[str, Curve]:
 
 
 def _vector(curve: Curve) -> tuple[Any, ...]:
-    """What was added to the receivers, or a control of it."""
+    """The treatment without its control, so that a vector and its controls share it."""
     return (curve[0][1].treatment or ())[:-1]
 
 
 def _styles(names: list[str], example: dict[str, Line]) -> dict[str, dict[str, Any]]:
-    """Controls are grey and dashed; single donors always have the same colour."""
+    """Keyword arguments for a curve, by name: controls are grey and dashed, single donors have one fixed colour."""
     merges, controls = iter(MERGES * len(names)), iter(CONTROLS * len(names))
     styles: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -84,7 +84,7 @@ def _errors(axis: Any, curve: Curve, label: str, style: dict[str, Any], nudge: f
     summaries = [line.summary for _, line in curve]
     bars = zip(*(error_bars(each.mean, each.interval) for each in summaries), strict=True)
     means = [100 * each.mean for each in summaries]
-    at = [scale + nudge for scale, _ in curve]  # so that intervals at one scale stand beside each other
+    at = [scale + nudge for scale, _ in curve]  # keeps intervals at one scale apart
     axis.errorbar(at, means, yerr=[*bars], label=label, linewidth=1.4, elinewidth=0.9, capsize=2, **style)
 
 
@@ -124,7 +124,7 @@ def draw_bits(found: Measured) -> Any:
 
 
 def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], title: str) -> None:
-    """Widths are names, not numbers: 8 bits stand beside 4. Methods stand side by side within one."""
+    """Widths are categories, so 8 bits stand beside 4; within a width, methods stand side by side."""
     widths = sorted({bits for curve in curves.values() for bits, _ in curve})
     order = list(markers)
     for name in (name for name in order if name in curves):
@@ -150,7 +150,7 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
 
 
 def _legend(figure: Any, axes: Any, columns: int) -> None:
-    """Below all panels, each of their curves once."""
+    """Draw one legend below all panels, with each curve once."""
     handles: dict[str, Any] = {}
     for axis in axes.flat:
         handles.update(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
@@ -160,7 +160,7 @@ def _legend(figure: Any, axes: Any, columns: int) -> None:
 
 
 def _title(axis: Any, title: str, curves: dict[str, Curve]) -> None:
-    """Above a panel its title, and in small what its curves were counted on."""
+    """Draw a panel's title, and below it in small what its curves were counted on."""
     axis.set_title(title, loc="left", fontsize=10, pad=18)
     transfers = [transfer for curve in curves.values() for _, line in curve for transfer in line.transfers]
     if transfers:

@@ -1,6 +1,6 @@
-"""Rows as the leaderboard carries them: a column an array, each text once.
+"""Rows in the form the leaderboard embeds: an array for each column, and each text once.
 
-13,000 rows of names and versions take tens of megabytes as objects and under one like this.
+13,000 rows take tens of megabytes as JSON objects, and less than one in this form.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ TEXTS = (
 
 
 class _Numbered(list[Any]):
-    """Values and their numbers; the same value keeps its number."""
+    """Different values in the order of their first use; a value's index is its number."""
 
     def __init__(self) -> None:
         super().__init__()
         self._number: dict[Any, int] = {}
 
     def number(self, value: Any) -> int:
-        """Of a value, new or old; −1 of None."""
+        """The number of a value, which is added if it is new; −1 for None."""
         if value is None:
             return -1
         if value not in self._number:
@@ -56,16 +56,17 @@ class _Words(_Numbered):
 
 
 def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
-    """What ``leaderboard.js`` reads, ready for JSON.
+    """Convert lines and their rows to the JSON values that ``leaderboard.js`` reads.
 
     Args:
-        donors: lines of single donors, shown apart from those of `found`.
+        donors: lines of single donors, which the page shows in a view of their own.
 
     Returns:
-        words: every text; elsewhere stands its number, or −1 for none. rows: arrays by column. lines: the numbers of
-        their rows, of plain rounding beside each, and of what own training had right; interval in shares;
-        extra: ceilings, and scales set by hand of what has another scale; the page shows them on demand.
-        donor_sets, versions: as in rows, each once.
+        ``words``: every text once; elsewhere stands its index, or −1 for none. ``rows``: arrays by column, all of one
+        length. ``lines``: of each line the indices of its rows (``rows``) and of plain rounding beside each
+        (``rtn``), the counts of own training (``own``), and the interval in shares; ``extra`` marks ceilings, and
+        scales set by hand of treatments that have a chosen scale too, which the page shows on demand.
+        ``donor_sets``, ``versions``: each combination once.
     """
     words, donor_sets, versions = _Words(), _Numbered(), _Numbered()
     rows: dict[int, Row] = {}

@@ -1,4 +1,4 @@
-"""``report.md``: what was run, and for each base and grid prose, tables and failures."""
+"""``report.md``: what was run, and for each base and grid sentences, tables and failures."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def document(
     title: str,
     figures: Mapping[str, Sequence[Path]],
 ) -> str:
-    """The whole report in Markdown.
+    """Write the whole report in Markdown.
 
     Args:
-        found, donors: `measured` from the rows, and its lines of single donors.
-        figures: by what they show, a key of `CAPTIONS`; they lie in `FIGURES`.
+        found, donors: what `measured` and `donor_lines` make of the rows.
+        figures: paths by what they show, a key of `CAPTIONS`; the files are in the folder `FIGURES`.
     """
     parts = [f"# {code(title)[1:-1]}", *in_short(found)]
     parts += ["## What was run", _run(rows, context, found)]
@@ -73,7 +73,7 @@ def _warned(scales: str) -> str:
 
 
 def _run(rows: Sequence[Row], context: Context, found: Measured) -> str:
-    """Suites, counts, dates and libraries."""
+    """A table of suites, counts, dates and libraries."""
     bases = sorted({context.receiver(row).base for row in rows})
     libraries: dict[str, set[str]] = {}
     for row in rows:
@@ -111,7 +111,7 @@ def _images(rows: Sequence[Row]) -> str:
 
 
 def dates(rows: Sequence[Row]) -> str:
-    """The day, or the first and last one, on which rows were counted."""
+    """The day on which rows were counted, or the first and the last one."""
     days = sorted({row.created[:10] for row in rows})
     return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 

@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences made from them, the unwelcome ones included."""
+"""Sentences made from the numbers, the unwelcome ones included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["findings", "in_short"]
 
 
 def in_short(found: Measured) -> list[str]:
-    """A few sentences about all bases and grids together, without Markdown."""
+    """Write a few sentences about all bases and grids together, without Markdown."""
     sentences = [
         "Gains are counted from plain rounding to nearest (RTN) of the same receiver to the same grid. Vectors of the "
         "receiver's own task are ceilings and no part of any transfer."
@@ -44,7 +44,7 @@ def in_short(found: Measured) -> list[str]:
 
 
 def findings(found: Measured, base: str, grid: str) -> list[str]:
-    """Sentences about one base and grid, in Markdown."""
+    """Write sentences about one base and grid, in Markdown."""
     lines = found.main(base, grid)
     best = _best_vector(lines)
     return [
@@ -97,7 +97,7 @@ def _failures(line: Line) -> str:
 
 
 def _controls(lines: Sequence[Line]) -> Iterable[str]:
-    """Whether the controls are at zero, and whether vectors are above theirs."""
+    """Whether controls have gains of about zero, and whether vectors gain more than their controls."""
     controls = [line for line in lines if line.kind == "control"]
     if not controls:
         if any(line.kind == "vector" for line in lines):
@@ -153,7 +153,7 @@ def _calibrated(line: Line, best: Line | None) -> str:
 
 
 def _other_grids(lines: Sequence[Line], best: Line | None) -> Iterable[str]:
-    """Whether a better grid alone would do as much as a vector."""
+    """Whether plain rounding to another grid reaches more than every vector."""
     for line in lines:
         if best is not None and line.other_grid and line.summary.accuracy > best.summary.accuracy:
             yield (
@@ -168,7 +168,7 @@ def _best_vector(lines: Sequence[Line]) -> Line | None:
 
 
 def _compared(a: Line, b: Line) -> Comparison | None:
-    """On the receivers they have in common; None without any."""
+    """Compare two lines on the receivers they have in common; None without any."""
     try:
         return compare(a.transfers, b.transfers)
     except DataError:

@@ -1,4 +1,4 @@
-"""Names and numbers as a report shows them. Names in rows are untrusted."""
+"""Formatting of names and numbers in a report. Names in rows are untrusted."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ __all__ = ["between", "code", "file_names", "maybe", "named", "percent", "sample
 
 
 def named(value: Any) -> str:
-    """A name on one line, without what drives a terminal or turns the writing direction around."""
+    """A name on one line, without control characters for terminals or writing direction."""
     return printable(value, 120)
 
 
 def code(value: Any) -> str:
-    """A name as inline code, where no Markdown, HTML or bare address in it counts."""
+    """A name as inline code, in which Markdown, HTML and bare addresses have no effect."""
     return f"`{plain(named(value)) or '?'}`"
 
 
 def percent(share: float) -> str:
+    """A share in percent, such as ``"94.0"`` for 0.94; negative shares have a minus sign."""
     text = f"{100 * share:.1f}"
     return "0.0" if text == "-0.0" else text.replace("-", "−")
 
 
 def maybe(share: float | None) -> str:
-    """A percentage, or a dash for what is not known."""
+    """A share as a percentage, or a dash if it is not known."""
     return "–" if share is None else percent(share)
 
 
 def between(interval: Interval | None) -> str:
-    """An interval in percentage points; a dash where there is none."""
+    """An interval of gains in percentage points, such as ``"+0.4 … +3.1"``; a dash for None."""
     return "–" if interval is None else f"{points(interval.low)} … {points(interval.high)}"
 
 
 def sample(transfers: Iterable[Transfer]) -> str:
-    """What numbers were counted on, such as ``"22 receivers, 21 donors, 600 to 1,000 images per receiver"``."""
+    """The sample behind numbers, such as ``"22 receivers, 21 donors, 600 to 1,000 images per receiver"``."""
     rows = [transfer.row for transfer in transfers]
     donors, seeds = ({use.repo for row in rows for use in row.donors}, {row.seed for row in rows})
     counts = sorted({row.n for row in rows})
@@ -53,7 +54,10 @@ def sample(transfers: Iterable[Transfer]) -> str:
 
 
 def file_names(names: list[str]) -> dict[str, str]:
-    """A part of a file name for each name: letters, digits and hyphens alone, no two alike on any file system."""
+    """A part of a file name for each name.
+
+    Only lower-case letters, digits, hyphens and underscores; no two are equal, on case-insensitive file systems too.
+    """
     files: dict[str, str] = {}
     for name in names:
         stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "x"

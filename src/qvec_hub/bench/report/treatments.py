@@ -1,4 +1,4 @@
-"""The lines of a report: everything that was measured on a base and a grid, one way of treating receivers a line."""
+"""The lines of a report: each one way of treating receivers, measured on one base and grid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..stats.transfer import Transfer, ceilings, transfers
 
 __all__ = ["KINDS", "Line", "Measured", "donor_lines", "measured"]
 
-# What a line is, in the order of a table, and what data of the receiver's task it needs.
+# Kinds of lines in the order of a table, each with the data of the receiver's task that it needs.
 KINDS = {
     "unquantized": "none",
     "plain rounding": "none",
@@ -35,8 +35,12 @@ KINDS = {
 class Line:
     """Receivers of a base that were treated alike, each beside plain rounding to `grid`.
 
-    kind: one of `KINDS`. method: for people. protocol: None for what has no vector and no training: unquantized
-    models and plain rounding. other_grid: plain rounding to another grid than the line's.
+    Attributes:
+        grid: name of the grid.
+        kind: one of `KINDS`.
+        method: name for tables.
+        protocol: None for unquantized models and plain rounding, which have no vector and no training.
+        other_grid: whether it is plain rounding to another grid than the line's.
     """
 
     base: str
@@ -49,17 +53,17 @@ class Line:
 
     @property
     def needs(self) -> str:
-        """What data of the receiver's task it needs."""
+        """The data of the receiver's task that the method needs, ``"none"`` for a zero-shot one."""
         return KINDS[self.kind]
 
     @property
     def is_rtn(self) -> bool:
-        """Whether this is what gains are counted from, so that it has none."""
+        """Whether this is the plain rounding that gains are counted from, which has no gain itself."""
         return self.kind == "plain rounding" and not self.other_grid
 
     @property
     def treatment(self) -> tuple[Any, ...] | None:
-        """What was added to the receivers, whatever the scale; None if nothing was."""
+        """Identifies what was added to the receivers, at any scale; None if nothing was."""
         how = self.protocol
         if how is None or how.donors == "none":
             return None
@@ -67,23 +71,24 @@ class Line:
 
     @property
     def is_own_vector(self) -> bool:
-        """Whether a vector of the receivers' own tasks was added: a ceiling."""
+        """Whether vectors of the receivers' own tasks were added: a ceiling."""
         return self.treatment is not None and self.kind == "own training"
 
     @property
     def by_hand(self) -> bool:
-        """Whether it has a scale that nothing chose: a point of a curve."""
+        """Whether the scale was set by hand: a point of a curve."""
         return self.protocol is not None and self.protocol.scale is not None
 
     @property
     def scale(self) -> float | None:
-        """The scale that all transfers have; None without a vector, and where each has its own."""
+        """The scale that all transfers share; None without a vector, or if each has its own."""
         if self.protocol is None or self.treatment is None:
             return None
         return 1.0 if self.protocol.scale_policy == "unit" else self.protocol.scale
 
     @cached_property
     def summary(self) -> Summary:
+        """Statistics of the transfers."""
         return summarise(self.transfers)
 
 
@@ -99,20 +104,24 @@ class Measured:
 
     @property
     def settings(self) -> list[tuple[str, str]]:
-        """Bases and grids that lines exist for."""
+        """Pairs of base and grid that have lines."""
         return list(dict.fromkeys((line.base, line.grid) for line in self.lines))
 
     def of(self, base: str, grid: str) -> list[Line]:
+        """All lines of a base and grid."""
         return [line for line in self.lines if (line.base, line.grid) == (base, grid)]
 
     def main(self, base: str, grid: str) -> list[Line]:
-        """Without own tasks' vectors, and without scales set by hand where the same treatment has one of its own."""
+        """The lines of the main table.
+
+        Left out are vectors of own tasks, and scales set by hand if a policy chose a scale for the same treatment.
+        """
         lines = [line for line in self.of(base, grid) if not line.is_own_vector]
         named = {line.treatment for line in lines if line.protocol and line.protocol.scale_policy}
         return [line for line in lines if line.treatment is None or not line.by_hand or line.treatment not in named]
 
     def single(self, base: str, grid: str) -> Line | None:
-        """The line that speaks for single donors: at scale 1, else at the recommended one, else the largest by hand."""
+        """The line that represents single donors: at scale 1, else recommended, else of most transfers."""
         found = [
             (line.protocol.scale_policy, len(line.transfers), line)
             for line in self.of(base, grid)
@@ -126,7 +135,7 @@ class Measured:
 
 
 def measured(rows: Sequence[Row], context: Context) -> Measured:
-    """Sort rows into lines; of rows that repeat a measurement the last one counts."""
+    """Group rows into lines; of rows that repeat a measurement the last one counts."""
     together = group([*transfers(rows, context), *ceilings(rows, context)])
     treated = [_line(protocol, part) for protocol, part in together.items()]
     lines = sorted([*_of_note(_untreated(Untreated(rows), context), treated), *treated], key=_order)
@@ -135,7 +144,7 @@ def measured(rows: Sequence[Row], context: Context) -> Measured:
 
 
 def donor_lines(found: Measured) -> list[Line]:
-    """A line for each single donor: its part of the line that speaks for all of them."""
+    """Make a line for each single donor: its part of the line that represents all of them."""
     lines = []
     for base, grid in found.settings:
         single = found.single(base, grid)
@@ -163,9 +172,9 @@ def _kind(protocol: Protocol) -> str:
 
 
 def _untreated(untreated: Untreated, context: Context) -> Iterable[Line]:
-    """For each grid that plain rounding was counted on: unquantized models, plain rounding to it and to its like.
+    """For each grid with plain rounding: unquantized models, and plain rounding to all grids of the same bits.
 
-    Grids are alike that have codes of equal width: more bits are always better, and say nothing about a vector.
+    Grids of more bits are left out: they are always better, which says nothing about a vector.
     """
     parts: dict[tuple[str, str, str], list[Transfer]] = {}
     for ptq in untreated:
@@ -183,7 +192,7 @@ def _untreated(untreated: Untreated, context: Context) -> Iterable[Line]:
 
 
 def _of_note(untreated: Iterable[Line], treated: Sequence[Line]) -> Iterable[Line]:
-    """Those on grids that something was done on; the rest stand there, as plain rounding to another grid."""
+    """Drops lines on grids without treatments if a grid of the same bits has some: that one lists them as well."""
     settings = {(line.base, line.grid) for line in treated}
     widths = {(base, bits_of(grid)) for base, grid in settings}
     for line in untreated:
@@ -192,13 +201,13 @@ def _of_note(untreated: Iterable[Line], treated: Sequence[Line]) -> Iterable[Lin
 
 
 def bits_of(grid: str) -> int:
-    """Width of a code, from a grid's name."""
+    """Bits of a code, from a grid's name."""
     return Grid.parse(grid).bits
 
 
 def _order(line: Line) -> tuple[Any, ...]:
-    """As in a table; a treatment's controls stand in its order."""
+    """The order of a table; controls are in the order of their treatments."""
     rank = list(KINDS).index(line.kind)
     treatment = line.treatment or ()
-    scale = float("inf") if line.scale is None else line.scale  # chosen ones after a curve's
+    scale = float("inf") if line.scale is None else line.scale  # chosen scales after those of a curve
     return line.base, line.grid, rank, line.other_grid, treatment, scale, line.method

@@ -1,4 +1,4 @@
-"""Which transfers belong together: the same question, asked of many receivers and donors."""
+"""Protocols: transfers in which many receivers were treated in the same way belong together."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ POLICIES = {
 @total_ordering
 @dataclass(frozen=True)
 class Protocol:
-    """How receivers of a base were treated; sorts by base, grid, then treatments before their controls.
+    """How receivers of a base were treated; sorts by base and grid, then treatments before their controls.
 
-    grid: its name. donors: ``"none"``, ``"one"`` (a single vector as it is) or ``"merged"``. merge, control: as in a
-    row. scale_policy: as in a row, and ``"unit"`` for a scale of 1 set by hand. scale: where it was set by hand,
-    else None. own: of the receiver's own task, a ceiling.
+    Attributes:
+        grid: its name; empty without rounding.
+        method, merge, control: as in a row.
+        donors: ``"none"``, ``"one"`` (a single vector, unchanged) or ``"merged"``.
+        scale_policy: as in a row, but ``"unit"`` for a scale of 1 set by hand.
+        scale: the scale if it was set by hand, else None.
+        own: whether the vector is of the receiver's own task: a ceiling.
     """
 
     base: str
@@ -44,6 +48,7 @@ class Protocol:
 
     @classmethod
     def of(cls, transfer: Transfer) -> Protocol:
+        """The protocol of a transfer."""
         row = transfer.row
         donors = "merged" if row.merge is not None else "one" if row.donors else "none"
         policy, scale = fixed_scale(row)
@@ -61,7 +66,7 @@ class Protocol:
 
     @property
     def label(self) -> str:
-        """For people, without base and grid, such as ``"mean of others, λ = 1.5"``."""
+        """A name for tables, without base and grid, such as ``"mean of others, λ = 1.5"``."""
         by_hand = "" if self.scale is None else f"λ = {self.scale:g}"
         return self._label(f", {POLICIES.get(self.scale_policy or '', by_hand)}")
 
@@ -91,7 +96,7 @@ class Protocol:
 
 
 def group(transfers: Iterable[Transfer]) -> dict[Protocol, list[Transfer]]:
-    """Transfers by protocol, in the protocols' order."""
+    """Group transfers by protocol, in the order of protocols."""
     groups: dict[Protocol, list[Transfer]] = {}
     for transfer in transfers:
         groups.setdefault(Protocol.of(transfer), []).append(transfer)

@@ -1,4 +1,4 @@
-"""Treated receivers beside plain rounding of the same receiver: what every statistic here is made of."""
+"""Transfers: treated receivers beside plain rounding of the same receiver, from which all statistics are computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .measurement import latest
 
 __all__ = ["MIN_CEILING", "Transfer", "ceilings", "transfers"]
 
-MIN_CEILING = Fraction(2, 100)  # of right predictions: what own training wins must be clear before shares of it are
+MIN_CEILING = Fraction(2, 100)  # of accuracy; shares of a smaller ceiling would be mostly noise
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,19 @@ class Transfer:
 
     @property
     def is_own(self) -> bool:
-        """Whether this is a ceiling: the receiver's own training, or its own task's vector."""
+        """Whether this is a ceiling: the receiver's own quantization-aware training, or its own task's vector."""
         return self.row.method == "own_qat" or (self.donor is not None and self.donor_task == self.task)
 
 
 def transfers(rows: Iterable[Row], context: Context) -> list[Transfer]:
-    """Every vector, control of a vector and calibrated method in rows, where plain rounding was counted too.
+    """Find all vectors, controls of vectors and calibrated methods in rows that have plain rounding beside them.
 
-    Left out is what is no transfer: vectors of the receiver's own task, merged ones that contain such a vector,
-    and the controls of both. Also a single vector added with a weight other than 1: its scale is not the row's.
-    Of rows that repeat a measurement the last one counts; apart from that their order does not matter.
+    Vectors of the receiver's own task, merged vectors that contain one, and the controls of both are left out: they
+    are no transfers. So is a single vector added with a weight other than 1, because its scale is not the row's.
+    Of rows that repeat a measurement the last one counts; otherwise the order of rows does not matter.
+
+    Args:
+        context: tells the tasks of receivers and donors.
     """
     return [
         transfer
@@ -83,9 +86,9 @@ def transfers(rows: Iterable[Row], context: Context) -> list[Transfer]:
 
 
 def ceilings(rows: Iterable[Row], context: Context) -> list[Transfer]:
-    """What a transfer can be measured by: own quantization-aware training, and vectors of the receiver's own task.
+    """Find ceilings in rows: own quantization-aware training, and single vectors of the receiver's own task.
 
-    A merged vector that contains one of the own task is neither this nor a transfer.
+    A merged vector that contains one of the receiver's own task is neither a ceiling nor a transfer.
     """
     return [t for t in _beside_ptq(rows, context) if t.is_own and t.row.control is None]
 

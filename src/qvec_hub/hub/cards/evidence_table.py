@@ -1,4 +1,4 @@
-"""The results in a vector's card: one sentence, the table of counts, and the failures."""
+"""The results in a vector's card: a summary, the table of counts, and the failures."""
 
 from __future__ import annotations
 
@@ -96,5 +96,5 @@ def _mean(evidence: Evidence, method: str) -> str:
 
 
 def _everywhere(evidence: Evidence) -> dict[str, Mean]:
-    """Means of the methods that were counted on every receiver; only these can be compared."""
+    """Means of methods that were counted in every pair; only these can be compared."""
     return {method: mean for method, mean in evidence.accuracy.items() if mean.n_pairs == evidence.n_pairs}

@@ -31,13 +31,19 @@ __all__ = [
 ]
 
 TAG = "quantization-vector"
-BLOCK = "quantization_vector"  # our own key in the YAML: what a search wants to know and no standard key says
+BLOCK = "quantization_vector"  # our own key, for what searches need and no standard key has
 
 
 def vector_data(
     config: VectorConfig, repo_id: str, size: int, evidence: Evidence | None, license: str | None
 ) -> dict[str, Any]:
-    """The metadata of a vector's card; ``size`` is that of its tensor files in bytes."""
+    """Make the metadata of a vector's card.
+
+    Args:
+        size: bytes of the vector's tensor files.
+        evidence: results; None leaves them out.
+        license: an id of the Hub's list.
+    """
     assert config.tensors is not None
     dataset = hub_id(config.donor.dataset)
     data = ModelCardData(
@@ -67,7 +73,7 @@ def vector_data(
 
 
 def model_data(grid: Grid, base: str | None, datasets: list[str] | None, license: str | None) -> dict[str, Any]:
-    """The metadata of a quantized model's card; `base` is the float model it was made from."""
+    """Make the metadata of a quantized model's card; `base` is the float model it was made from."""
     return ModelCardData(
         library_name="transformers",
         pipeline_tag=TASK,
@@ -104,7 +110,7 @@ def drop_results(values: dict[str, Any]) -> None:
 
 
 def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge metadata: generated keys win; the author's other keys and tags are kept."""
+    """Merge metadata: generated keys replace existing ones; the author's other keys and tags are kept."""
     merged = {**existing, **generated}
     theirs = existing.get("tags")
     kept = [tag for tag in theirs if isinstance(tag, str)] if isinstance(theirs, list) else []
@@ -114,7 +120,7 @@ def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> di
 
 
 def dump_front(values: Mapping[str, Any]) -> str:
-    """Write a card's front matter; the table of results comes last, one line for each pair."""
+    """Write front matter as YAML; the table of results comes last, with one line for each pair."""
     text = str(yaml_dump({key: value for key, value in values.items() if key != RESULTS}, sort_keys=False))
     if RESULTS in values:
         table = {RESULTS: values[RESULTS]}
@@ -123,5 +129,5 @@ def dump_front(values: Mapping[str, Any]) -> str:
 
 
 def hub_id(name: str | None) -> str | None:
-    """The name, if it can be one in the Hub: ``org/name``; else None."""
+    """The name itself if it has the form of a Hub id, ``org/name``; else None."""
     return name if name is not None and REPO_ID.accepts(name) else None

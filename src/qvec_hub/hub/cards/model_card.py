@@ -21,6 +21,7 @@ def model_card(config: Any, repo_id: str, *, tags: list[str] | None = None, exis
 
     Args:
         config: the transformers config of a model quantized by this package.
+        repo_id: where the model is pushed to.
         tags: more tags for the metadata.
         existing: the current card; what its author wrote is kept.
 

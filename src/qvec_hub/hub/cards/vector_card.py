@@ -1,4 +1,4 @@
-"""The model card of a vector: typed metadata and text for any reader, from the vector's config and its rows."""
+"""The model card of a vector: metadata and text, from the vector's config and its evidence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def vector_card(
     Args:
         size: bytes of its tensor files.
         evidence: results of the vector; None keeps those of the existing card if they are of the same tensors.
-        license: an id of the Hub's list, such as ``apache-2.0``; None keeps the author's.
+        license: an id of the Hub's list, such as ``apache-2.0``; None keeps that of the existing card.
         existing: the current card; sections and metadata that the author wrote are kept.
         images: whether the vector carries images of its donor's task, in a file beside the card.
 
@@ -62,7 +62,7 @@ def vector_card(
 
 
 def combine_cards(older: str, newer: str) -> str:
-    """Combine the hand-written parts of two cards; the newer one wins where both have one.
+    """Combine the hand-written parts of two cards; of a part that both have, the newer one is kept.
 
     Raises:
         ArtifactError: when the metadata of one cannot be read.
@@ -79,7 +79,7 @@ def combine_cards(older: str, newer: str) -> str:
 
 
 def tensor_bytes(folder: Path) -> int:
-    """Size of a saved vector's tensor files."""
+    """Size of a saved vector's tensor files, in bytes."""
     return sum(path.stat().st_size for path in folder.glob("qvec*.safetensors"))
 
 
@@ -89,11 +89,11 @@ def has_images(folder: Path) -> bool:
 
 
 def write_card(folder: Path, old: Path) -> None:
-    """Write the card of a vector that is being saved, unless the metadata of the old one cannot be read.
+    """Write the card of a vector that is being saved; warns and writes none if the old card cannot be read.
 
     Args:
-        folder: with the vector's other files; the card goes there.
-        old: the card there was, if there was one; it is left as it is.
+        folder: contains the vector's other files; the card is written there.
+        old: path of the earlier card, which need not exist; it is not changed.
     """
     existing = old.read_text(encoding="utf-8", errors="replace") if old.is_file() else ""
     config = VectorConfig.read(folder / CONFIG_FILE)
@@ -140,7 +140,7 @@ def _describes(front: dict[str, Any], sha256: str | None) -> bool:
 
 
 def _example_receiver(evidence: Evidence | None) -> str | None:
-    """A published model the vector was measured on, so that the example runs as it stands."""
+    """A published model on which the vector was measured, so that the card's example runs unchanged."""
     return next((pair.receiver for pair in evidence.pairs if hub_id(pair.receiver)), None) if evidence else None
 
 
@@ -193,7 +193,7 @@ def _encoding(config: VectorConfig) -> str:
 
 
 def _lost(config: VectorConfig) -> str:
-    """What the encoding cost receivers of the zoo, if that was measured on the vector's grid."""
+    """The accuracy that the encoding costs on the zoo, if that was measured on the vector's grid."""
     table = reference_table("encodings")
     for entry in table["points"]:
         if (entry["grid"], entry["encoding"]) == (config.grid.name, config.encoding.name):
