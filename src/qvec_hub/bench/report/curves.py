@@ -52,7 +52,7 @@ def _by_treatment(lines: list[Line]) -> dict[str, Curve]:
     """Curves with at least two scales that were set alike for all receivers, and the controls of these."""
     curves: dict[str, Curve] = {}
     for line in lines:
-        if line.scale is not None and line.protocol is not None and line.kind in ("vector", "control"):
+        if line.scale is not None and line.kind in ("vector", "control"):
             curves.setdefault(line.protocol.label_without_scale, []).append((line.scale, line))
     whole = {_vector(curve) for curve in curves.values() if len(curve) > 1}
     return {
@@ -70,10 +70,9 @@ def _styles(names: list[str], example: dict[str, Line]) -> dict[str, dict[str, A
     merges, controls = iter(MERGES * len(names)), iter(CONTROLS * len(names))
     styles: dict[str, dict[str, Any]] = {}
     for name in names:
-        how = example[name].protocol
         if example[name].kind == "control":
             styles[name] = {"color": next(controls), "linestyle": "--", "marker": "s", "markersize": 3.5}
-        elif how is not None and how.donors == "one":
+        elif example[name].protocol.donors == "one":
             styles[name] = {"color": SINGLE, "marker": "D", "markersize": 4}
         else:
             styles[name] = {"color": next(merges), "marker": "o", "markersize": 4.5}

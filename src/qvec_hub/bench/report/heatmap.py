@@ -27,7 +27,7 @@ def draw_heatmap(found: Measured, base: str, grid: str) -> Any:
         A matplotlib figure; None if no single donors were measured.
     """
     line = found.single(base, grid)
-    if line is None or line.protocol is None:
+    if line is None:
         return None
     same = replace(line.protocol, own=True)
     own = [transfer for other in found.lines if other.protocol == same for transfer in other.transfers]

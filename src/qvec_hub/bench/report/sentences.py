@@ -134,7 +134,7 @@ def _against_controls(line: Line, controls: Sequence[Line]) -> Iterable[str]:
 
 def _imitates(control: Line, line: Line) -> bool:
     a, b = control.protocol, line.protocol
-    return a is not None and b is not None and (a.donors, a.merge, control.scale) == (b.donors, b.merge, line.scale)
+    return (a.donors, a.merge, control.scale) == (b.donors, b.merge, line.scale)
 
 
 def _calibrated(line: Line, best: Line | None) -> str:

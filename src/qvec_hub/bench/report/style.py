@@ -27,7 +27,7 @@ HATCHES = {"none": "", "validation images": "....", "images": "////", "training 
 
 def colour(line: Line) -> str:
     """The colour of a line's kind, as ``#rrggbb``; single donors and merged vectors differ."""
-    is_single = line.kind == "vector" and line.protocol is not None and line.protocol.donors == "one"
+    is_single = line.kind == "vector" and line.protocol.donors == "one"
     return SINGLE if is_single else KIND_COLOURS[line.kind]
 
 

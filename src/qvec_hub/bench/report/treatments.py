@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,7 @@ KINDS = {
     "own training": "training set",
     "calibrated": "images",
 }
+PLAIN = {"fp": "unquantized", "ptq": "plain rounding"}
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,46 @@ class Line:
     """Receivers of a base that were treated alike, each beside plain rounding to `grid`.
 
     Attributes:
-        grid: name of the grid.
-        kind: one of `KINDS`.
+        protocol: how they were treated; its grid is another one for plain rounding to another grid.
+        grid: name of the grid that gains are counted on.
         method: name for tables.
-        protocol: None for unquantized models and plain rounding, which have no vector and no training.
-        other_grid: whether it is plain rounding to another grid than the line's.
     """
 
-    base: str
+    protocol: Protocol
     grid: str
-    kind: str
     method: str
     transfers: tuple[Transfer, ...]
-    protocol: Protocol | None = None
-    other_grid: bool = False
+
+    @property
+    def base(self) -> str:
+        """Name of the base."""
+        return self.protocol.base
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        how = self.protocol
+        if how.method in PLAIN:
+            return PLAIN[how.method]
+        if how.control is not None:
+            return "control"
+        if how.own:
+            return "own training"
+        if proxied(how.method) and how.donors == "none":
+            return "proxy images"
+        if how.method != "qvec" and not proxied(how.method):
+            return "calibrated"  # as is every method of another name: see `Row`
+        return "vector, chosen scale" if how.scale_policy == "validation" else "vector"
 
     @property
     def needs(self) -> str:
         """The data of the receiver's task that the method needs, ``"none"`` for a zero-shot one."""
         return KINDS[self.kind]
+
+    @property
+    def other_grid(self) -> bool:
+        """Whether this is plain rounding to another grid."""
+        return self.protocol.grid not in ("", self.grid)
 
     @property
     def is_rtn(self) -> bool:
@@ -65,7 +87,7 @@ class Line:
     def treatment(self) -> tuple[Any, ...] | None:
         """Identifies what was added to the receivers, at any scale; None if nothing was."""
         how = self.protocol
-        if how is None or how.donors == "none":
+        if how.donors == "none":
             return None
         return how.donors == "merged", how.method, how.own, how.merge or "", how.control or ""
 
@@ -77,13 +99,11 @@ class Line:
     @property
     def by_hand(self) -> bool:
         """Whether the scale was set by hand: a point of a curve."""
-        return self.protocol is not None and self.protocol.scale is not None
+        return self.protocol.scale is not None
 
     @property
     def scale(self) -> float | None:
         """The scale that all transfers share; None without a vector, or if each has its own."""
-        if self.protocol is None or self.treatment is None:
-            return None
         return 1.0 if self.protocol.scale_policy == "unit" else self.protocol.scale
 
     @cached_property
@@ -117,27 +137,28 @@ class Measured:
         Left out are vectors of own tasks, and scales set by hand if a policy chose a scale for the same treatment.
         """
         lines = [line for line in self.of(base, grid) if not line.is_own_vector]
-        named = {line.treatment for line in lines if line.protocol and line.protocol.scale_policy}
+        named = {line.treatment for line in lines if line.protocol.scale_policy}
         return [line for line in lines if line.treatment is None or not line.by_hand or line.treatment not in named]
 
     def single(self, base: str, grid: str) -> Line | None:
         """The line that represents single donors: at scale 1, else recommended, else of most transfers."""
-        found = [
-            (line.protocol.scale_policy, len(line.transfers), line)
+        lines = [
+            line
             for line in self.of(base, grid)
-            if line.kind == "vector"
-            and line.protocol
-            and line.protocol.donors == "one"
-            and line.protocol.method == "qvec"
+            if line.kind == "vector" and (line.protocol.donors, line.protocol.method) == ("one", "qvec")
         ]
         preferred = {"unit": 2, "recommended": 1}
-        return max(found, key=lambda each: (preferred.get(each[0] or "", 0), each[1]), default=(None, 0, None))[2]
+        return max(
+            lines,
+            key=lambda line: (preferred.get(line.protocol.scale_policy or "", 0), len(line.transfers)),
+            default=None,
+        )
 
 
 def measured(rows: Sequence[Row], context: Context) -> Measured:
     """Group rows into lines; of rows that repeat a measurement the last one counts."""
     together = group([*transfers(rows, context), *ceilings(rows, context)])
-    treated = [_line(protocol, part) for protocol, part in together.items()]
+    treated = [Line(protocol, protocol.grid, protocol.label, tuple(part)) for protocol, part in together.items()]
     lines = sorted([*_of_note(_untreated(Untreated(rows), context), treated), *treated], key=_order)
     used = {id(transfer.row) for line in lines for transfer in line.transfers}
     return Measured(tuple(lines), sum(id(row) not in used for row in rows))
@@ -148,27 +169,13 @@ def donor_lines(found: Measured) -> list[Line]:
     lines = []
     for base, grid in found.settings:
         single = found.single(base, grid)
+        if single is None:
+            continue
         parts: dict[str, list[Transfer]] = {}
-        for transfer in single.transfers if single else ():
+        for transfer in single.transfers:
             parts.setdefault(transfer.donor or "", []).append(transfer)
-        lines += [Line(base, grid, "vector", donor, tuple(parts[donor])) for donor in sorted(parts)]
+        lines += [replace(single, method=donor, transfers=tuple(parts[donor])) for donor in sorted(parts)]
     return lines
-
-
-def _line(protocol: Protocol, part: Iterable[Transfer]) -> Line:
-    return Line(protocol.base, protocol.grid, _kind(protocol), protocol.label, tuple(part), protocol)
-
-
-def _kind(protocol: Protocol) -> str:
-    if protocol.control is not None:
-        return "control"
-    if protocol.own:
-        return "own training"
-    if proxied(protocol.method) and protocol.donors == "none":
-        return "proxy images"
-    if protocol.method != "qvec" and not proxied(protocol.method):
-        return "calibrated"  # as is every method of another name: see `Row`
-    return "vector, chosen scale" if protocol.scale_policy == "validation" else "vector"
 
 
 def _untreated(untreated: Untreated, context: Context) -> Iterable[Line]:
@@ -176,19 +183,17 @@ def _untreated(untreated: Untreated, context: Context) -> Iterable[Line]:
 
     Grids of more bits are left out: they are always better, which says nothing about a vector.
     """
-    parts: dict[tuple[str, str, str], list[Transfer]] = {}
+    parts: dict[tuple[Protocol, str], list[Transfer]] = {}
     for ptq in untreated:
         if ptq.grid is None or ptq.method != "ptq":
             continue
         known, own_qat = context.receiver(ptq), untreated.beside(ptq).get("own_qat")
         for row in untreated.in_setting_of(ptq):
             if row.method == "fp" or (row.method == "ptq" and row.grid and row.grid.bits == ptq.grid.bits):
-                key = (known.base, ptq.grid.name, row.grid.name if row.grid else "")
                 transfer = Transfer(row, ptq, known.base, known.task, own_qat=own_qat)
-                parts.setdefault(key, []).append(transfer)
-    for (base, grid, on), part in parts.items():
-        kind, method = ("plain rounding", f"RTN on {on}") if on else ("unquantized", "FP")
-        yield Line(base, grid, kind, method, tuple(part), other_grid=on not in ("", grid))
+                parts.setdefault((Protocol.of(transfer), ptq.grid.name), []).append(transfer)
+    for (protocol, grid), part in parts.items():
+        yield Line(protocol, grid, f"RTN on {protocol.grid}" if protocol.grid else "FP", tuple(part))
 
 
 def _of_note(untreated: Iterable[Line], treated: Sequence[Line]) -> Iterable[Line]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import total_ordering
 from typing import Any
 
 from ..controls.registry import CONTROLS
@@ -22,7 +21,6 @@ POLICIES = {
 }
 
 
-@total_ordering
 @dataclass(frozen=True)
 class Protocol:
     """How receivers of a base were treated; sorts by base and grid, then treatments before their controls.
