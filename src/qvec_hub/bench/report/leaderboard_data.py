@@ -33,21 +33,12 @@ TEXTS = (
 )
 
 
-class _Numbered(list[Any]):
-    """Different values in the order of their first use; a value's index is its number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._number: dict[Any, int] = {}
+class _Numbered(dict[Any, int]):
+    """Different values in the order of their first use, each with its number."""
 
     def number(self, value: Any) -> int:
         """The number of a value, which is added if it is new; −1 for None."""
-        if value is None:
-            return -1
-        if value not in self._number:
-            self._number[value] = len(self)
-            self.append(value)
-        return self._number[value]
+        return -1 if value is None else self.setdefault(value, len(self))
 
 
 class _Words(_Numbered):

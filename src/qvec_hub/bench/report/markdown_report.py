@@ -10,7 +10,7 @@ from ...results.row import Row
 from ..context import Context
 from .sentences import findings, in_short
 from .tables import ceilings_table, donors_table, failures_table, methods_table, scales_table, similarity_table
-from .text import code
+from .text import code, span
 from .treatments import Line, Measured
 
 __all__ = ["FIGURES", "dates", "document"]
@@ -105,15 +105,12 @@ def _base(base: str, context: Context) -> str:
 
 
 def _images(rows: Sequence[Row]) -> str:
-    counts = sorted({row.n for row in rows})
-    number = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return f"{number} of each task's split {_listed({row.split for row in rows})}"
+    return f"{span([row.n for row in rows], '{:,}')} of each task's split {_listed({row.split for row in rows})}"
 
 
 def dates(rows: Sequence[Row]) -> str:
     """The day on which rows were counted, or the first and the last one."""
-    days = sorted({row.created[:10] for row in rows})
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return span([row.created[:10] for row in rows])
 
 
 def _listed(values: set[str]) -> str:

@@ -10,7 +10,7 @@ from ..stats.permutation import gain_by_similarity
 from ..stats.similarity import by_similarity
 from ..stats.summary import Summary
 from ..stats.transfer import Transfer
-from .text import between, code, maybe, percent
+from .text import between, code, percent
 from .treatments import Line, Measured
 
 __all__ = ["ceilings_table", "donors_table", "failures_table", "methods_table", "scales_table", "similarity_table"]
@@ -99,7 +99,7 @@ def _gains(summary: Summary) -> list[str]:
         between(summary.interval),
         points(summary.median),
         percent(summary.win_rate),
-        maybe(summary.recovery),
+        percent(summary.recovery),
         points(summary.worst.gain),
         str(summary.n_pairs),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ...hub.cards.markdown import counted, plain, points
@@ -11,7 +11,7 @@ from ...util.untrusted import printable
 from ..stats.bootstrap import Interval
 from ..stats.transfer import Transfer
 
-__all__ = ["between", "code", "file_names", "maybe", "named", "percent", "sample"]
+__all__ = ["between", "code", "file_names", "named", "percent", "sample", "span"]
 
 
 def named(value: Any) -> str:
@@ -24,15 +24,12 @@ def code(value: Any) -> str:
     return f"`{plain(named(value)) or '?'}`"
 
 
-def percent(share: float) -> str:
-    """A share in percent, such as ``"94.0"`` for 0.94; negative shares have a minus sign."""
+def percent(share: float | None) -> str:
+    """A share in percent, such as ``"94.0"`` for 0.94; negative shares have a minus sign, None gives a dash."""
+    if share is None:
+        return "–"
     text = f"{100 * share:.1f}"
     return "0.0" if text == "-0.0" else text.replace("-", "−")
-
-
-def maybe(share: float | None) -> str:
-    """A share as a percentage, or a dash if it is not known."""
-    return "–" if share is None else percent(share)
 
 
 def between(interval: Interval | None) -> str:
@@ -40,15 +37,18 @@ def between(interval: Interval | None) -> str:
     return "–" if interval is None else f"{points(interval.low)} … {points(interval.high)}"
 
 
+def span(values: Collection[Any], form: str = "{}") -> str:
+    """The least and the greatest value, such as ``"600 to 1,000"``, or the one that all are."""
+    return " to ".join(form.format(each) for each in dict.fromkeys((min(values), max(values))))
+
+
 def sample(transfers: Iterable[Transfer]) -> str:
     """The sample behind numbers, such as ``"22 receivers, 21 donors, 600 to 1,000 images per receiver"``."""
     rows = [transfer.row for transfer in transfers]
     donors, seeds = ({use.repo for row in rows for use in row.donors}, {row.seed for row in rows})
-    counts = sorted({row.n for row in rows})
-    images = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     parts = [counted(len({row.receiver for row in rows}), "receiver")]
     parts += [counted(len(donors), "donor")] if donors else []
-    parts += [f"{images} images per receiver"]
+    parts += [f"{span([row.n for row in rows], '{:,}')} images per receiver"]
     parts += [counted(len(seeds), "seed")] if len(seeds) > 1 else []
     return ", ".join(parts)
 
