@@ -28,8 +28,8 @@ TERMS = {
     "that is at least 2 points.",
     "Worst": "the lowest gain of a single row.",
     "Receiver data": "what of the receiver's task a deployer must have. A zero-shot method needs none.",
-    "λ": "what the vector was multiplied by. λ = 1 needs no choice; whoever picks another one from this table has "
-    "picked it on test images, so that its number is too good.",
+    "λ": "what the vector was multiplied by. λ = 1 needs no choice; another one that is picked from this table is "
+    "picked on test images, so that its number is too good.",
     "Control": "what a vector must be better than: a random one of its norms, its own values shuffled, or what plain "
     "fine-tuning changed. The switch above the table shows them.",
     "Own donor": "a vector of the receiver's own task: a ceiling, never a transfer. The second switch shows ceilings, "

@@ -68,7 +68,7 @@ def _setting(context: Context, found: Measured, donors: Sequence[Line], base: st
 
 
 def _warned(scales: str) -> str:
-    warning = "The best scale of a row of these was seen on the test images: picking it here is no zero-shot result."
+    warning = "A scale picked from this table is picked on test images, so its result is not zero-shot."
     return f"{warning}\n\n{scales}" if scales else ""
 
 
@@ -81,7 +81,7 @@ def _run(rows: Sequence[Row], context: Context, found: Measured) -> str:
             libraries.setdefault(name, set()).add(version)
     facts = [
         ["suites", _listed({f"{row.suite} {row.suite_version}" for row in rows})],
-        ["rows", f"{len(rows):,}, of which {found.unused:,} stand in no table (see below)"],
+        ["rows", f"{len(rows):,}, of which {found.unused:,} are in no table (see below)"],
         ["bases", ", ".join(_base(base, context) for base in bases)],
         ["receivers", f"{len({row.receiver for row in rows}):,}"],
         ["donors", f"{len({donor.repo for row in rows for donor in row.donors}):,}"],
@@ -94,8 +94,8 @@ def _run(rows: Sequence[Row], context: Context, found: Measured) -> str:
         *([code(name), _listed(versions)] for name, versions in sorted(libraries.items())),
     ]
     return table(["", ""], facts) + (
-        "\n\nIn no table stand rows that repeat a measurement (the last one counts), rows without plain rounding of "
-        "the same receiver, grid, images and seed, and vectors that contain or imitate one of the receiver's own task."
+        "\n\nRows in no table repeat a measurement (the last one counts), lack plain rounding of the same receiver, "
+        "grid, images and seed, or use a vector that contains or imitates one of the receiver's own task."
     )
 
 

@@ -31,9 +31,9 @@ def in_short(found: Measured) -> list[str]:
         ahead, behind = (verdicts.count(word) for word in ("ahead of", "behind"))
         unclear = len(verdicts) - ahead - behind
         sentences.append(
-            f"Of {counted(len(verdicts), 'comparison')} of a calibrated method, which needs images of the receiver's "
-            f"task, with the zero-shot vector that did best on these very images, on the same base and grid, the "
-            f"calibrated method is ahead in {ahead}, behind in {behind}, and neither clearly in {unclear}."
+            f"Calibrated methods need images of the receiver's task. In {counted(len(verdicts), 'comparison')} with "
+            f"the zero-shot vector that did best on these very images, on the same base and grid, they are ahead in "
+            f"{ahead}, behind in {behind}, and neither clearly in {unclear}."
         )
     elif found.lines:
         sentences.append(
@@ -101,13 +101,13 @@ def _controls(lines: Sequence[Line]) -> Iterable[str]:
     controls = [line for line in lines if line.kind == "control"]
     if not controls:
         if any(line.kind == "vector" for line in lines):
-            yield "No control was run: these gains could belong to any change of the weights of that size."
+            yield "No control was run: any change of the weights of that size could cause these gains."
         return
     for line in controls:
         mean, interval = line.summary.mean, line.summary.interval
         told = f"{line.method}: {points(mean)} points ({_interval(interval)})"
         if _direction(interval) == "ahead of":
-            yield f"A control is **above zero**: {told}. What it imitates must be read against it."
+            yield f"A control is **above zero**: {told}. Compare what it imitates with it, not with plain rounding."
         if _direction(interval) == "behind":
             yield f"A control is below zero: {told}. A change of that size does harm by itself."
     quiet = [line for line in controls if _direction(line.summary.interval) == "not clearly ahead of or behind"]
