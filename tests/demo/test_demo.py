@@ -13,7 +13,7 @@ from qvec_hub.demo.report import draw, table
 from qvec_hub.demo.run import ROWS_FILE, DemoSettings, run_demo
 from qvec_hub.results.row import Row
 from qvec_hub.results.rows import read_rows
-from qvec_hub.training.recipe import TrainingRecipe
+from qvec_hub.training.recipes.training_recipe import TrainingRecipe
 
 RECIPE = TrainingRecipe(epochs=1, learning_rate=1e-3, warmup_steps=1)
 SMALL = DemoSettings(tasks=("digits", "counting"), images=200, recipe=RECIPE, mean_curve=(0.5,), random_curve=(2.0,))

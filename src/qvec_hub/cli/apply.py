@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, emit, number_or_word
+from .options import AsJson
 from .variants import choices
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def apply(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also replace a model in --out that qvec_hub did not quantize.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add vectors to a model, quantize it and save it."""
     from ..hub.cards.model_card import model_card

@@ -23,7 +23,7 @@ from ..results.row import Row
 from ..results.rows import append_row
 from ..training.donor import train_donor
 from ..training.folder import RECORD, remove_run
-from ..training.recipe import TrainingRecipe
+from ..training.recipes.training_recipe import TrainingRecipe
 from ..vector.merge import merge
 from ..vector.vector import QuantizationVector
 from .hub_store import OpenDonor, Shelf
