@@ -11,8 +11,8 @@ from typing import Any
 from datasets import Dataset
 
 from ..data.classes import class_names
+from ..data.hub_dataset import dataset_revision
 from ..data.images import load_image_splits
-from ..data.sources import dataset_revision
 from ..errors import DataError
 
 __all__ = ["about_donor", "dataset_name", "donor_images"]
