@@ -48,7 +48,8 @@ def eval_command(
     """
     from accelerate import PartialState
 
-    from ..evaluation.runner import evaluate, resolve_model
+    from ..evaluation.models import resolve_model
+    from ..evaluation.runner import evaluate
 
     how = _how(vector, weights, scale)
     result = evaluate(
