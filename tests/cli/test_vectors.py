@@ -107,8 +107,10 @@ def test_every_command_helps_with_an_example(qvec) -> None:
         assert f"Example: qvec {command}" in " ".join(shown.split())
 
 
-def test_the_installed_command() -> None:
-    command = Path(sys.executable).with_name("qvec")
-    done = subprocess.run([command, "info", "nowhere"], check=False, capture_output=True, text=True)
+def test_the_installed_command(tmp_path: Path) -> None:
+    command, file = Path(sys.executable).with_name("qvec"), tmp_path / "file"
+    file.touch()
+    call = [command, "train", "base", "images", "--out", file]  # which fails before torch is imported
+    done = subprocess.run(call, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("qvec: nowhere: ")
+    assert done.stderr.startswith(f"qvec: {file}: is a file")

@@ -17,7 +17,7 @@ __all__ = ["eval_command"]
     epilog="Example: qvec eval me/vit-base-flowers me/flowers --vector you/vit-base-eurosat-int3-qvec --weights int3",
 )
 def eval_command(
-    model: Annotated[str, typer.Argument(help="Folder or Hub id of an image classification model.")],
+    model: Annotated[str, typer.Argument(help="An image classification model: a folder or a Hub repo id.")],
     dataset: Dataset,
     split: Annotated[
         str | None, typer.Option(help="Split to evaluate. Default: test, or the dataset's only split.")

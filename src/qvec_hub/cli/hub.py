@@ -89,7 +89,7 @@ def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[s
 @app.command(epilog="Example: qvec search --for me/vit-base-flowers --bits 3")
 def search(
     receiver: Annotated[
-        str | None, typer.Option("--for", help="The model to quantize: a folder or a repo id, id@revision allowed.")
+        str | None, typer.Option("--for", help="The model to quantize: a folder or a Hub repo id, id@revision allowed.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Repo id of the model's base, if you know it.")] = None,
     bits: Annotated[int | None, typer.Option(help="Only vectors for this number of bits.", min=2, max=8)] = None,

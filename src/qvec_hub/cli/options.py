@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "CommitMessage", "Dataset", "ImageColumn", "LabelColumn", "ReadToken", "WriteToken"]
+__all__ = ["AsJson", "CommitMessage", "Dataset", "Encoding", "ImageColumn", "LabelColumn", "ReadToken", "WriteToken"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Encoding = Annotated[str, typer.Option(help="How to store matrices: float32, bf16, int8, int4 or int2.")]
 ImageColumn = Annotated[str | None, typer.Option(help="Column of images, if it cannot be guessed.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of labels, if it cannot be guessed.")]
 CommitMessage = Annotated[str | None, typer.Option(help="Message of the commit.")]
 Dataset = Annotated[
     str,
     typer.Argument(
-        help="Labeled images: a Hub id, a folder of class folders, parquet, a saved dataset or zoo:NAME.",
+        help="Labeled images: a Hub repo id, a folder of class folders, parquet, a saved dataset or zoo:NAME.",
         show_default=False,
     ),
 ]

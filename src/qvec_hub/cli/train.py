@@ -26,7 +26,7 @@ LABELS = {"fp": "FP", "ptq": "FP, rounded", "own_qat": "QAT, rounded"}
     "--epochs 12 --bf16"
 )
 def train(
-    base: Annotated[str, typer.Argument(help="The base: a transformers model folder or Hub id.", show_default=False)],
+    base: Annotated[str, typer.Argument(help="The base: a folder or a Hub repo id.", show_default=False)],
     dataset: Dataset,
     out: Annotated[Path, typer.Option(help="A new folder for fp/, qat/ and vector/.", show_default=False)],
     weights: Annotated[str, typer.Option(help="The grid to train for: int2 … int8, or a full grid name.")] = "int3",

@@ -9,7 +9,7 @@ import typer
 
 from ..util.untrusted import printable
 from .app import app, emit, note, print_table
-from .options import AsJson, ReadToken
+from .options import AsJson, Encoding, ReadToken
 
 __all__ = ["extract", "info"]
 
@@ -31,9 +31,7 @@ def extract(
     task: Annotated[str | None, typer.Option(help="Name of the donor's task.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The donor's dataset: a Hub repo id.")] = None,
     scale: Annotated[float, typer.Option(help="The scale to recommend for this vector.")] = 1.0,
-    encoding: Annotated[
-        str, typer.Option(help="How to store matrices: float32, bf16, int8, int4 or int2.")
-    ] = "float32",
+    encoding: Encoding = "float32",
     images: Annotated[
         str | None,
         typer.Option(

@@ -32,8 +32,14 @@ UNSPLIT = "train"  # as the datasets library calls the one split of data that ha
 
 
 def open_class_folders(root: Path, name: str) -> DatasetDict:
-    """Images in class folders, read here rather than by ``imagefolder``: that takes a class called "train" or
-    a file called ``cat_test.png`` for a split, and numbers the classes of each split apart."""
+    """Read images in class folders, with the columns ``image`` and ``label``, split by split.
+
+    ``imagefolder`` does not read them: it takes a class called "train" or a file called ``cat_test.png`` for a split,
+    and numbers the classes of each split apart.
+
+    Raises:
+        DataError: when there are no images in class folders, or it is not clear which folders are splits or classes.
+    """
     roots = _split_folders(root, name) or {UNSPLIT: root}
     folders = {split: visible_folders(split_root) for split, split_root in roots.items()}
     found = find_images([each for inside in folders.values() for each in inside], repr(name), {root, *roots.values()})

@@ -31,6 +31,11 @@ def dataset_revision(dataset: Dataset) -> str | None:
 def open_hub(
     name: str, config: str | None, revision: str | None, token: str | bool | None, cache_dir: str | Path | None
 ) -> DatasetDict:
+    """Read all splits of a Hub dataset; arguments as for ``datasets.load_dataset``.
+
+    Raises:
+        DataError: when the Hub refuses, or does not answer and the cache holds no copy of this revision.
+    """
     arguments = {
         "name": config,
         "revision": revision,

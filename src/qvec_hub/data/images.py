@@ -93,6 +93,9 @@ def load_image_splits(
     """Load all labeled splits of a source; arguments (`hub`: config, revision, …), columns and errors as `load_images`.
 
     Splits without labels (a hidden test set) are left out. A source without splits is returned as ``{"train": …}``.
+
+    Raises:
+        DataError: as `load_images`.
     """
     name = source_name(source)
     raw = open_source(source, **hub)

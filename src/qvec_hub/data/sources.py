@@ -140,7 +140,7 @@ def _plain_output() -> Iterator[None]:
 
 @contextmanager
 def as_data_error(name: str) -> Iterator[None]:
-    """Turn errors of the datasets library and Pillow into an error that names the source."""
+    """Turn errors of the datasets library and Pillow in this block into a DataError that names the source."""
     try:
         yield
     except QVecError:

@@ -60,6 +60,7 @@ class Job:
 
     @property
     def runs(self) -> list[Path]:
+        """The folders of the models, the plain one first."""
         return model_folders(self.out, self.folders.values())
 
     def training(

@@ -43,6 +43,7 @@ class Score:
 
     @property
     def top1(self) -> float:
+        """From 0 to 1."""
         return self.correct / self.n
 
 

@@ -89,7 +89,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a file of any kind, which `write` writes under a name of the same suffix."""
+    """As `write_text`, for a file of any kind, which `write` writes under a name of the same suffix.
+
+    Raises:
+        ArtifactError: when it cannot be written; it is then as it was.
+    """
     place = Path(os.path.realpath(path))
     try:
         with scratch_folder(place.parent) as scratch:

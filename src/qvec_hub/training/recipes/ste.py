@@ -18,6 +18,7 @@ __all__ = ["ste"]
 def ste(
     model: PreTrainedModel, grid: Grid, recipe: TrainingRecipe, plain: Callable[[], PreTrainedModel]
 ) -> Iterator[None]:
+    """Round the backbone's weights in every forward pass, and pass the gradient unchanged to the float weights."""
     prepare_qat_(model, grid)
     yield
     strip_qat_(model)
