@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 from transformers import ViTImageProcessor
@@ -48,6 +49,7 @@ def test_extract_info_apply(
     assert torch.equal(qv.from_pretrained(tmp_path / "out")(pixels).logits, expected(pixels).logits)
 
 
+@pytest.mark.usefixtures("quick_rounding")
 def test_apply_with_images_flowing_through(
     qvec, receiver, receiver_folder: Path, vector_folder: Path, vector, tmp_path: Path, pixels
 ) -> None:

@@ -177,7 +177,7 @@ def _classes(raw: DatasetDict, label_column: str | None, name: str) -> Classes |
         try:
             column = find_column(dataset, "label", label_column, f"{name}, split {split!r}")
         except DataError:
-            continue  # said again, and louder, for the split that is asked for
+            continue  # raised again for the split that is asked for
         columns[str(split)] = (dataset.features[column], dataset, column)
     return shared_classes(columns)
 

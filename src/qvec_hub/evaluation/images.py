@@ -88,7 +88,7 @@ def preprocess(
     Args:
         processor: as for `evaluate`.
         mode: ``"RGB"``, or ``"L"`` for models of one channel.
-        limit: take so many images, evenly spread over the dataset.
+        limit: take at most this many images, evenly spread over the dataset.
         num_workers: processes that decode; 0 decodes in this one.
 
     Raises:

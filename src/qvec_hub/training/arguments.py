@@ -32,7 +32,7 @@ BY_RECIPE = {
     "per_device_train_batch_size": "batch_size",
 }
 FIXED = ("output_dir", "run_name", "lr_scheduler_type", "remove_unused_columns", "label_names")
-# What would train other models than the recipe tells of, or do what a donor's training does not.
+# Settings that would train other models than the recipe describes, or do what a donor's training does not.
 FOREIGN = (
     "max_steps",
     "warmup_ratio",

@@ -47,7 +47,7 @@ def check_free(out: Path, runs: Iterable[Path], resume: bool) -> None:
     if taken and not resume:
         raise QVecError(
             f"folder '{out}': expected a new one, found a donor there ({', '.join(taken)}); "
-            "go on with it by resume=True (--resume), or choose another folder"
+            "continue it with resume=True (--resume), or choose another folder"
         )
     for run in runs:
         folder = _checkpoints(run)

@@ -79,7 +79,7 @@ def train(job: Job, model: PreTrainedModel, folder: Path, loss: Loss | None) -> 
             raise
         raise ArtifactError(
             f"run '{folder.name}': no checkpoint could be written to '{folder}' ({first_line(error)}); models that are "
-            "finished stay. Make room, then go on by resume=True (--resume)"
+            "finished stay. Make room, then continue with resume=True (--resume)"
         ) from error
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
@@ -117,7 +117,7 @@ def rehearse(job: Job, model: PreTrainedModel, folder: Path, loss: Loss | None) 
         trainer.train()
     except QVecError as error:
         raise _as_raised(error) from error
-    except Exception as error:  # nothing here is the caller's code, so it is his settings or this machine
+    except Exception as error:  # no code of the caller's runs here, so it is the settings or this machine
         raise QVecError(
             f"training: expected a first step with these settings, found {type(error).__name__}: {first_line(error)}; "
             "change the recipe or the training arguments"
