@@ -25,8 +25,8 @@ from ..errors import ArtifactError, MisfitError
 from ..grid.grid import Grid
 from ..hub.cards.vector_card import write_card
 from ..hub.publish.push import push_vector
-from ..hub.transfer.download import locate, way_out
-from ..hub.transfer.repo_path import RepoPath
+from ..hub.transfer.download import fetch_vector, way_out
+from ..hub.transfer.repo_path import RepoPath, find_source
 from .extraction import difference, scale_in
 from .misfits import refuse_other_origins, refuse_other_shapes
 
@@ -118,7 +118,11 @@ class QuantizationVector:
             ArtifactError: when there is no such vector, or its files break the format.
             HubError: when the Hub refuses or cannot be reached, and the vector is not in the cache.
         """
-        folder, origin = locate(source, revision, token, cache_dir, local_files_only, subfolder)
+        place = find_source(source, revision, subfolder)
+        if isinstance(place, Path):
+            folder, origin = place, None
+        else:
+            folder, origin = fetch_vector(place, token, cache_dir, local_files_only)
         try:
             config, tensors, lineage, has_images = storage.read(folder)
         except ArtifactError as error:
