@@ -187,7 +187,6 @@ def _job(
         base=known_as,
         start=start,
         processor=processor,
-        images=images,
         classes=classes,
         data=data,
         out=out,

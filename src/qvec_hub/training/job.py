@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, TrainerCallback
 
@@ -34,7 +33,8 @@ class Job:
     Attributes:
         base: what the base is called.
         start: the model that all runs begin with; not changed.
-        images, data: the splits ``"train"`` and, if it is scored, ``"validation"``: as images, and as pixel values.
+        classes: class names by id.
+        data: the splits ``"train"`` and, if there is one to score the models on, ``"validation"``.
         out: the folder of the plain model and the record.
         folders: for each grid the folder of its model and vector.
         about: of the donor, for the vectors' configs.
@@ -45,7 +45,6 @@ class Job:
     base: str
     start: PreTrainedModel
     processor: Any
-    images: Mapping[str, Dataset]
     classes: list[str]
     data: Mapping[str, Pixels]
     out: Path

@@ -76,7 +76,8 @@ def _refuse_pixels(job: Job, data: Pixels) -> None:
 def _shared(job: Job) -> NDArray[np.uint8] | None:
     if type(job.share_images) is int and job.share_images == 0:
         return None
-    return shared_images(job.images["train"], job.share_images, side_of(getattr(job.start.config, "image_size", None)))
+    size = side_of(getattr(job.start.config, "image_size", None))
+    return shared_images(job.data["train"].images, job.share_images, size)
 
 
 def _rehearse(job: Job, scratch: Path, shared: NDArray[np.uint8] | None) -> None:
