@@ -16,7 +16,7 @@ from ..backbone.checkpoint import load_classifier
 from ..backbone.conditions import settle_
 from ..backbone.names import backbone_linears, backbone_tensors, canonical_names
 from ..backbone.processor import load_processor
-from ..data.sources import dataset_revision
+from ..data.hub_dataset import dataset_revision
 from ..evaluation.images import PreprocessedImages, preprocess
 from ..evaluation.runner import count_correct
 from ..grid.grid import Grid

@@ -6,16 +6,27 @@ receiver. `cells` lists the single measurements.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WrapSerializer,
+    model_validator,
+)
 
 from ..artifact.schema import REPO_ID
 from ..errors import DataError, QVecError
 from ..grid.grid import Grid
-from ..training.recipe import TrainingRecipe
+from ..training.recipes.training_recipe import TrainingRecipe, read_recipe
 from ..util.untrusted import printable
 from ..vector.merge import MERGE_METHODS
 from ..zoo.base import BASES
@@ -58,14 +69,16 @@ def _recipe(value: Any) -> TrainingRecipe:
         return value
     if not isinstance(value, dict):
         raise QVecError(f"recipe: expected hyper-parameters by name, found {value!r}")
-    try:
-        return TrainingRecipe(**value)
-    except TypeError as error:
-        raise QVecError(f"recipe: {error}") from error
+    return read_recipe(value)
+
+
+def _values(recipe: TrainingRecipe, default: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    """The values of a recipe, with those that its own class adds."""
+    return {**asdict(recipe), **default(recipe)}
 
 
 GridName = Annotated[Grid, _checked(Grid.parse)]
-Recipe = Annotated[TrainingRecipe, _checked(_recipe)]
+Recipe = Annotated[TrainingRecipe, _checked(_recipe), WrapSerializer(_values)]
 Method = Annotated[str, AfterValidator(known_method)]
 Control = Annotated[str, _checked(_control)]
 Merge = Annotated[str | None, _checked(_merge)]

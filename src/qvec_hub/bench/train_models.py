@@ -10,7 +10,7 @@ from functools import partial
 
 from datasets import DatasetDict
 
-from ..data.sources import dataset_revision
+from ..data.hub_dataset import dataset_revision
 from ..errors import DataError, QVecError
 from ..training.donor import train_donors
 from ..training.progress import quiet_transformers

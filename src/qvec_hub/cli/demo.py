@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import app, emit, note, print_table
+from .options import AsJson
 
 __all__ = ["demo"]
 
@@ -22,7 +23,7 @@ def demo(
         str | None,
         typer.Option(help="Publish models and vectors under this name on the Hub, and load them from there."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train small donors, apply their vectors to each other's tasks at 2 bits, and count the accuracy.
 
