@@ -20,7 +20,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..artifact import folder as storage
-from ..artifact import schema
 from ..artifact.config import CARD_FILE, FORMAT_VERSION, IMAGES_FILE, Donor, Encoding, Source, VectorConfig
 from ..artifact.images import MAX_SHIPPED, as_images, interleaved, read_images, side_of
 from ..artifact.lineage import sketch
@@ -368,7 +367,7 @@ def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: obje
         return donor or known
     if not isinstance(donor, Mapping):
         raise QVecError(f"donor: expected a Donor or a mapping such as {{'task': 'EuroSAT'}}, found {donor!r}")
-    made: Donor = VectorConfig.part(Donor, {**schema.to_json(known), **donor}, "donor")
+    made = Donor.of({**known.to_dict(), **donor}, "donor")
     if made.dataset is not None and is_local(made.dataset):
         warnings.warn(
             f"donor: dataset {printable(made.dataset, 80)!r} is a path of this machine and means nothing elsewhere, so "
