@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import qvec_hub as qv
+from qvec_hub.artifact.encoding import ENCODINGS
 from qvec_hub.backbone.names import backbone_linears
 from qvec_hub.bench.baselines.registry import BASELINES
 from qvec_hub.bench.context import read_context
@@ -99,7 +100,13 @@ def test_variants_from_outside_work_everywhere(toys, receiver, receiver_folder, 
 
 
 @pytest.mark.parametrize(
-    ("decorator", "registry"), [("scale_rule", SCALE_RULES), ("rounding", ROUNDINGS), ("merge_method", MERGE_METHODS)]
+    ("decorator", "registry"),
+    [
+        ("encoding", ENCODINGS),
+        ("scale_rule", SCALE_RULES),
+        ("rounding", ROUNDINGS),
+        ("merge_method", MERGE_METHODS),
+    ],
 )
 def test_help_texts_name_what_the_registries_hold(decorator: str, registry: Registry) -> None:
     assert described(decorator) == {variant.name: variant.about for variant in registry}

@@ -28,7 +28,7 @@ def merge(
     density: Annotated[float, typer.Option(help="Share of the numbers that pruning methods keep.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed of the numbers that DARE drops.")] = 0,
     scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
-    encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
+    encoding: Annotated[str, typer.Option(help=f"One of {choices('encoding')}.")] = "float32",
     token: Annotated[str | None, typer.Option(help="A token, to read private vectors too.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Allow --out to be one of the merged vectors.")

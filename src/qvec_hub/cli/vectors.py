@@ -9,6 +9,7 @@ import typer
 
 from ..util.untrusted import printable
 from .app import app, emit, note, print_table
+from .variants import choices
 
 __all__ = ["extract", "info"]
 
@@ -30,9 +31,7 @@ def extract(
     task: Annotated[str | None, typer.Option(help="Name of the donor's task.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The donor's dataset: a Hub repo id.")] = None,
     scale: Annotated[float, typer.Option(help="The scale to recommend for this vector.")] = 1.0,
-    encoding: Annotated[
-        str, typer.Option(help="How to store matrices: float32, bf16, int8, int4 or int2.")
-    ] = "float32",
+    encoding: Annotated[str, typer.Option(help=f"How to store matrices, one of {choices('encoding')}.")] = "float32",
     images: Annotated[
         str | None,
         typer.Option(
