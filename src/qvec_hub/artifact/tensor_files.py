@@ -107,6 +107,7 @@ class TensorFiles(Mapping[str, Tensor]):
         return {encoding.name for encoding in self._encodings.values()} - {"float32"}
 
     def paths(self) -> list[Path]:
+        """The files that the tensors are mapped from."""
         return list(self._handles)
 
     def beside(self) -> dict[str, str] | None:

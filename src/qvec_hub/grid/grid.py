@@ -77,10 +77,12 @@ class Grid:
 
     @property
     def qmin(self) -> int:
+        """The least code: ``-2**(bits-1)``, on an affine grid 0."""
         return -(2 ** (self.bits - 1)) if self.symmetric else 0
 
     @property
     def qmax(self) -> int:
+        """The largest code: ``2**(bits-1) - 1``, on an affine grid ``2**bits - 1``."""
         return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
 
     @property
@@ -130,6 +132,7 @@ class Grid:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as JSON values; `from_dict` reads them back."""
         return asdict(self)
 
     @classmethod

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, field, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, ModelWrapValidatorHandler, StrictInt, StrictStr, ValidationError, model_validator
+from pydantic import ConfigDict, StrictInt, StrictStr, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from ..errors import DataError
@@ -122,7 +122,7 @@ class Row:
 
     @model_validator(mode="wrap")
     @classmethod
-    def _of_line(cls, values: Any, build: ModelWrapValidatorHandler[Row]) -> Row:
+    def _of_line(cls, values: Any, build: Callable[[Any], Row]) -> Row:
         """A line of a file writes out what follows from the others, and an empty object for no grid."""
         if not isinstance(values, dict):
             return build(values)

@@ -91,7 +91,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a file of any kind, which `write` writes under a name of the same suffix."""
+    """The same for a file of any kind, which `write` writes under a name of the same suffix.
+
+    Raises:
+        ArtifactError: as `write_text`.
+    """
     place = Path(os.path.realpath(path))
     try:
         with scratch_folder(place.parent) as scratch:

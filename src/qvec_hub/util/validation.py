@@ -83,14 +83,26 @@ def _every_key(cls: Any, values: Any) -> Any:
 
 
 def refuse_missing(values: dict[Any, Any], names: Sequence[str], left_out: Collection[str] = ()) -> None:
-    """In a validator, refuse an object that lacks one of the keys `names`, but for those that may be left out."""
+    """In a validator, refuse an object that lacks one of the keys `names`, but for those that may be left out.
+
+    Raises:
+        PydanticCustomError: which pydantic makes a part of its `ValidationError`.
+    """
     missing = [name for name in names if name not in values and name not in left_out]
     if missing:
         raise PydanticCustomError("missing_keys", "missing", {"names": names, "missing": missing})
 
 
 def refuse(key: str, wanted: str, value: Any, why: str = "") -> NoReturn:
-    """In a validator, refuse the value of an object's key; the key ``""`` stands for the object itself."""
+    """In a validator, refuse the value of an object's key; the key ``""`` stands for the object itself.
+
+    Args:
+        wanted: what is expected.
+        why: more about the reason, as another error told it.
+
+    Raises:
+        PydanticCustomError: which pydantic makes a part of its `ValidationError`.
+    """
     raise PydanticCustomError("refused", "refused", {"key": key, "wanted": wanted, "value": value, "why": why})
 
 
@@ -123,7 +135,8 @@ def _finding(loc: Loc, kind: str, message: str, found: Any) -> Finding:
         return Finding((*loc, about["missing"][0]), said, missing)
     wanted = about.get("wanted") or WORDS.get(kind) or message.partition("Input should be ")[2]
     if not wanted:
-        return Finding(loc, message.removeprefix("Value error, "))
+        said = "expected this key, found none" if kind == "missing" else message.removeprefix("Value error, ")
+        return Finding(loc, said)
     why = f" ({about['why']})" if about.get("why") else ""
     said = f"expected {wanted}, found {_shown(about.get('value', found['input']))}{why}"
     return Finding((*loc, about["key"]) if about.get("key") else loc, said)

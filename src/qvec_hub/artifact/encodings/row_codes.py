@@ -21,8 +21,11 @@ __all__ = ["RowCodes"]
 
 
 class RowCodes(TensorEncoding):
+    """Codes of `bits` bits on a symmetric grid with one scale a row, rounded to nearest."""
+
     @property
     def grid(self) -> Grid:
+        """The grid that the rows are rounded to."""
         return Grid(bits=self.bits, granularity="channel", range="mse")
 
     def layout(self, shape: Shape) -> dict[str, tuple[torch.dtype, Shape]]:

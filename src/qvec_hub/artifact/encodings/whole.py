@@ -28,9 +28,13 @@ class _Whole(TensorEncoding):
 
 @encoding("float32", "exact", bits=32)
 class Float32(_Whole):
+    """Every number as it is."""
+
     dtype = torch.float32
 
 
 @encoding("bf16", "half the size, two to three digits", bits=16)
 class BFloat16(_Whole):
+    """The upper half of every number: sign, exponent and 7 bits of the fraction, halves to even."""
+
     dtype = torch.bfloat16
