@@ -1,4 +1,4 @@
-"""A rounding, a scale rule and a merge method from outside, used like the own ones: in a load, a suite and a report."""
+"""Variants from outside, of every kind, used like the own ones: in a load, a suite and a report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 import qvec_hub as qv
 from qvec_hub.artifact.encoding import ENCODINGS
+from qvec_hub.artifact.encodings.registry import TensorEncoding, encoding
 from qvec_hub.backbone.names import backbone_linears
 from qvec_hub.bench.baselines.registry import BASELINES
 from qvec_hub.bench.context import read_context
@@ -50,7 +51,19 @@ def toys() -> Iterator[None]:
     def first(tensors, shares, density) -> torch.Tensor:
         return tensors[0]
 
+    @encoding("f16", "halves of the other kind", bits=16)
+    class Float16(TensorEncoding):
+        def layout(self, shape):
+            return {"": (torch.float16, shape)}
+
+        def encode(self, tensor):
+            return {"": tensor.half()}
+
+        def decode(self, parts, shape):
+            return parts[""].float()
+
     yield
+    ENCODINGS.remove("f16")
     SCALE_RULES.remove("half")
     ROUNDINGS.remove("floor")
     MERGE_METHODS.remove("first")
@@ -70,6 +83,11 @@ def test_variants_from_outside_work_everywhere(toys, receiver, receiver_folder, 
     merged = qv.merge([vector, 3 * vector], method="first")
     name = vector.names()[0]
     assert torch.equal(merged[name], vector[name])
+
+    vector.save_pretrained(tmp_path / "halves", encoding="f16")
+    halves, name = qv.QuantizationVector.from_pretrained(tmp_path / "halves"), "encoder.layer.1.output.dense.weight"
+    assert halves.config.encoding.name == "f16"
+    assert torch.equal(halves[name], vector[name].half().float())
 
     suite = a_suite(
         receivers=["shapes"],

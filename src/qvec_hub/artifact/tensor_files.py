@@ -34,7 +34,8 @@ MAX_DIMENSIONS = 8
 MAX_NAME = 200
 _NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
 _SHARD = re.compile(r"qvec(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
-_KINDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.uint8: "U8", torch.int64: "I64"}  # safetensors' names
+# safetensors' names of the types that an encoding may use.
+_KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8", torch.int64: "I64"}
 _AGAIN = "fetch or extract the vector again"
 
 
