@@ -23,7 +23,7 @@ from ..util.validation import Finite, Rule, Stored, findings, raising, refuse, r
 if TYPE_CHECKING:
     from .counts import EvalResult
 
-__all__ = ["CONTROLS", "SCALE_POLICIES", "DonorUse", "Row", "build_row"]
+__all__ = ["CONTROLS", "COUNT", "SCALE_POLICIES", "TEXT", "DonorUse", "Row", "build_row"]
 
 CONTROLS = ("random", "shuffle", "task_vector")
 SCALE_POLICIES = ("unit", "recommended", "auto", "validation")
