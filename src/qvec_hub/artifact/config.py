@@ -202,7 +202,9 @@ class VectorConfig(_Part):
         Raises:
             ArtifactError: as `read`.
         """
-        version = values.get("format_version") if isinstance(values, dict) else None
+        if not isinstance(values, dict):
+            raise ArtifactError(f"{where}: expected a JSON object, found {type(values).__name__}")
+        version = values.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise ArtifactError(
                 f"{where}: format_version {version} is newer than {FORMAT_VERSION}, the newest this qvec_hub reads; "

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictInt
 
-from ..util.validation import Finite, Rule
+from ..util.validation import Finite, Kind, Rule
 
 __all__ = ["COUNTABLE", "MAX_NAME", "NAME", "REPO_ID", "REVISION", "SHA256", "SUBFOLDER", "Sizes"]
 
@@ -29,5 +29,5 @@ _Number = StrictInt | Finite
 Sizes = Annotated[
     dict[str, _Number | Annotated[list[_Number], Field(max_length=64)]],
     Field(max_length=64),
-    Rule("at most 64 numbers or short lists of numbers"),
+    Kind("at most 64 numbers or short lists of numbers"),
 ]

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from ..errors import DataError
 from ..grid.grid import Grid
 from ..util.scalars import number_in
-from ..util.validation import Finite, Rule, Stored, findings, raising, refuse, refuse_missing, validated
+from ..util.validation import Finite, Kind, Stored, findings, raising, refuse, refuse_missing, validated
 
 if TYPE_CHECKING:
     from .counts import EvalResult
@@ -38,13 +38,13 @@ def _is_time(text: str) -> bool:
         return False
 
 
-TEXT = Rule("a non-empty string", str.strip)
-NAME = Rule("a lower-case identifier", re.compile("[a-z][a-z0-9_]*").fullmatch)
-COUNT = Rule("an integer of 0 or more", lambda number: number >= 0)
-NUMBER = Rule("a finite number")
-SECONDS = Rule("a number of seconds, 0 or more", lambda number: number >= 0)
-TEXTS = Rule("an object of strings")
-TIME = Rule("a time with its offset from UTC, such as 2026-11-20T12:00:00+00:00", _is_time)
+TEXT = Kind("a non-empty string", str.strip)
+NAME = Kind("a lower-case identifier", re.compile("[a-z][a-z0-9_]*").fullmatch)
+COUNT = Kind("an integer of 0 or more", lambda number: number >= 0)
+NUMBER = Kind("a finite number")
+SECONDS = Kind("a number of seconds, 0 or more", lambda number: number >= 0)
+TEXTS = Kind("an object of strings")
+TIME = Kind("a time with its offset from UTC, such as 2026-11-20T12:00:00+00:00", _is_time)
 
 
 @raising(DataError)
@@ -103,8 +103,8 @@ class Row:
     donors: tuple[DonorUse, ...]
     merge: Annotated[StrictStr | None, NAME]
     scale: Annotated[Finite | None, NUMBER]
-    scale_policy: Annotated[StrictStr | None, Rule(f"one of {', '.join(SCALE_POLICIES)}", SCALE_POLICIES.__contains__)]
-    control: Annotated[StrictStr | None, Rule(f"one of {', '.join(CONTROLS)}", CONTROLS.__contains__)]
+    scale_policy: Annotated[StrictStr | None, Kind(f"one of {', '.join(SCALE_POLICIES)}", SCALE_POLICIES.__contains__)]
+    control: Annotated[StrictStr | None, Kind(f"one of {', '.join(CONTROLS)}", CONTROLS.__contains__)]
     seed: Annotated[StrictInt, COUNT]
     n: Annotated[StrictInt, COUNT]
     correct: Annotated[StrictInt, COUNT]

@@ -20,7 +20,18 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from ..errors import QVecError
 from .untrusted import printable
 
-__all__ = ["Finding", "Finite", "Rule", "Stored", "findings", "raising", "refuse", "refuse_missing", "validated"]
+__all__ = [
+    "Finding",
+    "Finite",
+    "Kind",
+    "Rule",
+    "Stored",
+    "findings",
+    "raising",
+    "refuse",
+    "refuse_missing",
+    "validated",
+]
 
 T = TypeVar("T")
 Loc = tuple[str | int, ...]  # the way to a value: keys of objects, places in lists
@@ -40,7 +51,7 @@ WORDS = {  # pydantic's names of errors -> what is expected, where its own messa
 
 @dataclass(frozen=True)
 class Rule:
-    """Annotates a type: a condition on its values (but None), and what messages call a value of that kind.
+    """Annotates a type with a condition on its values (but None).
 
     Attributes:
         wanted: follows "expected" in messages, which add that null will do where the type allows None.
@@ -51,16 +62,25 @@ class Rule:
     accepts: Callable[[Any], Any] = lambda value: True
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        wanted = f"{self.wanted}, or null" if type(None) in get_args(source) else self.wanted
-        checked = core_schema.no_info_after_validator_function(self._check, handler(source))
-        return core_schema.custom_error_schema(
-            checked, "rule", custom_error_message="rule", custom_error_context={"wanted": wanted}
-        )
+        about = self._about(source)
 
-    def _check(self, value: Any) -> Any:
-        if value is not None and not self.accepts(value):
-            raise ValueError
-        return value
+        def check(value: Any) -> Any:
+            if value is not None and not self.accepts(value):
+                raise PydanticCustomError("rule", "rule", about)
+            return value
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def _about(self, source: Any) -> dict[str, Any]:
+        return {"wanted": f"{self.wanted}, or null" if type(None) in get_args(source) else self.wanted}
+
+
+class Kind(Rule):
+    """A rule that also names the type: messages about a value of another type say the same."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema, about = super().__get_pydantic_core_schema__(source, handler), self._about(source)
+        return core_schema.custom_error_schema(schema, "kind", custom_error_message="kind", custom_error_context=about)
 
 
 class Stored:
