@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 import qvec_hub as qv
+from qvec_hub.artifact.encoding import ENCODINGS
+from qvec_hub.artifact.encodings.registry import TensorEncoding, encoding
 from qvec_hub.backbone.names import backbone_linears
 from qvec_hub.bench.baselines.registry import BASELINES
 from qvec_hub.bench.context import read_context
@@ -59,7 +61,19 @@ def toys() -> Iterator[None]:
     def first(tensors, shares, density) -> torch.Tensor:
         return tensors[0]
 
+    @encoding("f16", "halves of the other kind", bits=16)
+    class Float16(TensorEncoding):
+        def layout(self, shape):
+            return {"": (torch.float16, shape)}
+
+        def encode(self, tensor):
+            return {"": tensor.half()}
+
+        def decode(self, parts, shape):
+            return parts[""].float()
+
     yield
+    ENCODINGS.remove("f16")
     SCALE_RULES.remove("half")
     ROUNDINGS.remove("floor")
     MERGE_METHODS.remove("first")
@@ -79,6 +93,11 @@ def test_variants_from_outside_work_everywhere(toys, receiver, receiver_folder, 
     merged = qv.merge([vector, 3 * vector], method="first")
     name = vector.names()[0]
     assert torch.equal(merged[name], vector[name])
+
+    vector.save_pretrained(tmp_path / "halves", encoding="f16")
+    halves, name = qv.QuantizationVector.from_pretrained(tmp_path / "halves"), "encoder.layer.1.output.dense.weight"
+    assert halves.config.encoding.name == "f16"
+    assert torch.equal(halves[name], vector[name].half().float())
 
     suite = a_suite(
         receivers=["shapes"],
@@ -229,7 +248,13 @@ def test_a_suite_keeps_the_hyper_parameters_of_a_recipe_from_outside(followed) -
 
 @pytest.mark.parametrize(
     ("decorator", "registry"),
-    [("scale_rule", SCALE_RULES), ("rounding", ROUNDINGS), ("merge_method", MERGE_METHODS), ("recipe", RECIPES)],
+    [
+        ("encoding", ENCODINGS),
+        ("scale_rule", SCALE_RULES),
+        ("rounding", ROUNDINGS),
+        ("merge_method", MERGE_METHODS),
+        ("recipe", RECIPES),
+    ],
 )
 def test_help_texts_name_what_the_registries_hold(decorator: str, registry: Registry) -> None:
     assert described(decorator) == {variant.name: variant.about for variant in registry}

@@ -28,6 +28,7 @@ from ..errors import DataError, QVecError
 from ..grid.grid import Grid
 from ..training.recipes.training_recipe import TrainingRecipe, read_recipe
 from ..util.untrusted import printable
+from ..util.validation import findings
 from ..vector.merge import MERGE_METHODS
 from ..zoo.base import BASES
 from ..zoo.registry import tasks
@@ -276,12 +277,5 @@ def load_suite(source: str | Path) -> Suite:
     try:
         return Suite.model_validate(values)
     except ValidationError as error:
-        raise DataError(f"{path}: expected a suite, found: {_findings(error)}") from error
-
-
-def _findings(error: ValidationError) -> str:
-    shown = [
-        f"{'.'.join(str(part) for part in found['loc']) or 'suite'}: {found['msg'].removeprefix('Value error, ')}"
-        for found in error.errors()[:5]
-    ]
-    return "; ".join(shown)
+        shown = [f"{'.'.join(map(str, loc)) or 'suite'}: {said}" for loc, said, _ in findings(error)[:5]]
+        raise DataError(f"{path}: expected a suite, found: {'; '.join(shown)}") from error

@@ -10,6 +10,7 @@ import typer
 from .app import app, emit, note
 from .found import progress, show
 from .options import AsJson, CommitMessage, ReadToken, WriteToken
+from .variants import choices
 
 __all__ = ["push", "search"]
 
@@ -31,7 +32,7 @@ def push(
     rows: Annotated[Path | None, typer.Option(help="Benchmark rows (JSON lines) for the card's table.")] = None,
     license: Annotated[str | None, typer.Option(help="Licence for the vector's card, such as apache-2.0.")] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="float32, bf16, int8, int4 or int2. Default: the encoding of the folder.")
+        str | None, typer.Option(help=f"One of {choices('encoding')}. Default: that of the folder.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Also replace a vector of another base.")] = False,
     as_json: AsJson = False,

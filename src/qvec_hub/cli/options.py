@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from .variants import choices
+
 __all__ = ["AsJson", "CommitMessage", "Dataset", "Encoding", "ImageColumn", "LabelColumn", "ReadToken", "WriteToken"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Encoding = Annotated[str, typer.Option(help="How to store matrices: float32, bf16, int8, int4 or int2.")]
+Encoding = Annotated[str, typer.Option(help=f"How to store matrices, one of {choices('encoding')}.")]
 ImageColumn = Annotated[str | None, typer.Option(help="Column of images, if it cannot be guessed.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of labels, if it cannot be guessed.")]
 CommitMessage = Annotated[str | None, typer.Option(help="Message of the commit.")]

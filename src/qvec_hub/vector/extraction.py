@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from transformers import PreTrainedModel
 
-from ..artifact import schema
 from ..artifact.config import FORMAT_VERSION, Donor, Encoding, VectorConfig
 from ..artifact.lineage import MIN_SIMILARITY, similarity, sketch
 from ..backbone.checkpoint import known_origin, load_classifier
@@ -190,7 +189,7 @@ def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: obje
         return donor or known
     if not isinstance(donor, Mapping):
         raise QVecError(f"donor: expected a Donor or a mapping such as {{'task': 'EuroSAT'}}, found {donor!r}")
-    made: Donor = VectorConfig.part(Donor, {**schema.to_json(known), **donor}, "donor")
+    made = Donor.of({**known.to_dict(), **donor}, "donor")
     if made.dataset is not None and is_local(made.dataset):
         warnings.warn(
             f"donor: dataset {printable(made.dataset, 80)!r} is a path of this machine and means nothing elsewhere, so "

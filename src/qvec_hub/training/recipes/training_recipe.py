@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from transformers.training_args import OptimizerNames
 
 from ...errors import QVecError
+from ...util.scalars import number_in
 from .registry import RECIPES
 
 __all__ = ["TrainingRecipe", "read_recipe"]
@@ -100,8 +100,7 @@ def _one_of(field: str, value: object, choices: Any) -> None:
 
 
 def _at_least(field: str, value: Any, least: int, kinds: tuple[type, ...], above: bool = False) -> None:
-    number = type(value) in kinds and math.isfinite(value)
-    if not number or value < least or (above and value == least):
+    if type(value) not in kinds or number_in(value) is None or value < least or (above and value == least):
         kind = "a number" if float in kinds else "an integer"
         bound = f"above {least}" if above else f"of at least {least}"
         raise QVecError(f"recipe: {field} must be {kind} {bound}, found {value!r}")
