@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from ..artifact.folder import refuse_contradictions
 from ..artifact.lineage import MIN_SIMILARITY, probe, similarity
 from ..artifact.sizes import differing_sizes
-from ..backbone.names import PATCH_RECORD, architecture, backbone_linears, backbone_tensors
+from ..backbone.names import architecture, backbone_linears, backbone_tensors
+from ..backbone.provenance import set_provenance_
 from ..errors import LineageError, MisfitError, QVecError
 from ..util.scalars import number_in
 from ..util.untrusted import printable
@@ -62,7 +63,7 @@ def patch_(
     for name, tensor in backbone_tensors(model).items():
         tensor.copy_(add_scaled(tensor, vector[name], number))
     base = vector.config.base_model.to_dict()
-    setattr(model, PATCH_RECORD, {"vector": vector.provenance(), "scale": number, "base_model": base})
+    set_provenance_(model, patch={"vector": vector.provenance(), "scale": number, "base_model": base})
     return model
 
 

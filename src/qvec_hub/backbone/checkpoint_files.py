@@ -23,7 +23,7 @@ from ..hub.transfer.client import LIBRARY, hub_errors
 from ..hub.transfer.repo_path import RepoPath, find_source
 from ..util.untrusted import printable
 
-__all__ = ["HUB_KEYS", "Checkpoint", "commit_in", "find_checkpoint", "place_in_cache", "read_config"]
+__all__ = ["HUB_KEYS", "Checkpoint", "find_checkpoint", "place_in_cache", "read_config"]
 
 HUB_KEYS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download")
 MAX_CONFIG_BYTES = 64 << 20  # with the names of very many classes
@@ -126,12 +126,6 @@ def place_in_cache(path: object) -> RepoPath | None:
     if found is None:
         return None
     return RepoPath(found[1].replace("--", "/"), found[2], found[3].replace("\\", "/") if found[3] else None)
-
-
-def commit_in(path: object) -> str | None:
-    """The commit that a file in the Hub's cache belongs to; None for any other file."""
-    place = place_in_cache(path)
-    return place.revision if place else None
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -19,10 +19,7 @@ from transformers.core_model_loading import PrefixChange, WeightRenaming, apply_
 
 from ..errors import MisfitError
 
-__all__ = ["ORIGIN_RECORD", "PATCH_RECORD", "architecture", "backbone_linears", "backbone_tensors", "canonical_names"]
-
-ORIGIN_RECORD = "qvec_origin"  # attribute of a model: where in its repository it lay, if not at the root
-PATCH_RECORD = "qvec_patch"  # attribute of a patched model: provenance that its config.json will carry
+__all__ = ["architecture", "backbone_linears", "backbone_tensors", "canonical_names"]
 
 # A classifier reads the class token, not this layer: checkpoints may carry it, a vector never does.
 _UNUSED = ("pooler.dense.",)

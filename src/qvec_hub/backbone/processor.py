@@ -21,8 +21,8 @@ from ..errors import HubError, QVecError
 from ..hub.transfer.client import LIBRARY, TransportError, hub_errors
 from ..hub.transfer.repo_path import RepoPath, is_folder, parse_place
 from ..util.foreign import foreign_errors
-from .checkpoint import known_origin
-from .checkpoint_files import commit_in
+from .checkpoint_files import place_in_cache
+from .provenance import known_origin, provenance_of, set_provenance_
 
 __all__ = [
     "ADVICE",
@@ -38,8 +38,6 @@ __all__ = [
 
 # In transformers' order of precedence; the last one names the model's type, by which an untyped processor is known.
 FILES = ("processor_config.json", "preprocessor_config.json", "config.json")
-KEPT_FILES = "_qvec_image_processor_files"  # attribute of a model: the files it was read from, as bytes by name
-KEPT = "_qvec_image_processor"  # attribute of a model: its processor, or the text that says why there is none
 ADVICE = "; pass processor="  # the end of every message that says that there is none
 PATIENCE_S = 10.0  # for one question whether the Hub is there: its client would retry for half a minute
 
@@ -122,46 +120,46 @@ def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> Non
     Args:
         hub: as for `load_processor`; nothing of it stays with the model.
     """
+    files: dict[str, bytes] = {}
     try:
         said, folder = _find(source, **hub)
-        setattr(model, KEPT_FILES, {name: path.read_bytes() for name in FILES[:2] if (path := folder / name).is_file()})
+        files = {name: path.read_bytes() for name in FILES[:2] if (path := folder / name).is_file()}
         found = _load(said, folder)
     except (QVecError, OSError) as error:
         found = str(error)
-    setattr(model, KEPT, found)
+    set_provenance_(model, processor=found, processor_files=files)
 
 
 def kept_files(model: Any) -> dict[str, bytes]:
     """The files that a model's processor was read from, as bytes by name; empty if there are none."""
     found = _kept(model)  # looks for them, if nobody has
-    return {} if isinstance(found, str) else dict(getattr(model, KEPT_FILES, {}))
+    return {} if isinstance(found, str) else dict(provenance_of(model).processor_files)
 
 
 def remember_processor_beside_(model: Any, weights: str | Path, **hub: Any) -> None:
     """As `remember_processor_`, of a model whose weights were read from this file, in a folder or in a Hub's cache."""
-    name, folder, commit = str(model.config.name_or_path), Path(weights).parent, commit_in(weights)
-    if commit is None or not name or Path(name).is_dir():
+    name, folder, place = str(model.config.name_or_path), Path(weights).parent, place_in_cache(weights)
+    if place is None or not name or Path(name).is_dir():
         remember_processor_(model, folder)
         return
-    snapshot = next(each for each in (folder, *folder.parents) if each.name == commit)
-    where = {"cache_dir": snapshot.parents[2], "subfolder": folder.relative_to(snapshot).as_posix().strip(".")}
-    remember_processor_(model, name, revision=commit, **{**hub, **where})
+    snapshot = next(each for each in (folder, *folder.parents) if each.name == place.revision)
+    where = {"revision": place.revision, "subfolder": place.subfolder or "", "cache_dir": snapshot.parents[2]}
+    remember_processor_(model, name, **{**hub, **where})
 
 
 def knows_processor(model: nn.Module) -> bool:
     """Whether a model's processor was looked for already."""
-    return hasattr(model, KEPT)
+    return provenance_of(model).processor is not None
 
 
 def keep_processor_(model: nn.Module, processor: Any) -> None:
     """Keep a processor with a model, for `processor_of`."""
-    setattr(model, KEPT_FILES, {})
-    setattr(model, KEPT, processor)
+    set_provenance_(model, processor=processor, processor_files={})
 
 
 def _kept(model: Any) -> Any:
     """The processor, or the text that says why there is none."""
-    found = getattr(model, KEPT, None)
+    found = provenance_of(model).processor
     if found is not None:
         return found
     name, origin = str(getattr(getattr(model, "config", None), "_name_or_path", "") or ""), known_origin(model)
@@ -179,7 +177,7 @@ def _kept(model: Any) -> Any:
             f"model {name!r}: expected an image processor where it was loaded from, found neither a folder nor a "
             f"cached repository; load it with qvec_hub.from_pretrained, or{ADVICE.removeprefix(';')}"
         )
-    return getattr(model, KEPT)
+    return provenance_of(model).processor
 
 
 def _cached_commits(name: str) -> list[str]:

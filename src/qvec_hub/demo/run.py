@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from .. import zoo
-from ..backbone.checkpoint import known_origin
 from ..backbone.processor import load_processor
+from ..backbone.provenance import known_origin
 from ..bench.controls.random_vector import random_like
 from ..errors import QVecError
 from ..evaluation.images import preprocess

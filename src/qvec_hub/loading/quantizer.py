@@ -21,11 +21,12 @@ from transformers.quantizers import HfQuantizer
 from ..apply.patch import refuse_misfit, refuse_other_base
 from ..apply.treatment import Treatment
 from ..artifact.model_record import OWN_IMAGES, PROXIES
-from ..backbone.checkpoint import keep_folder_, known_origin, refuse_absent, refuse_mismatched
-from ..backbone.checkpoint_files import commit_in, place_in_cache
+from ..backbone.checkpoint import refuse_absent, refuse_mismatched
+from ..backbone.checkpoint_files import place_in_cache
 from ..backbone.leftovers import LoadReport, refuse_leftovers
-from ..backbone.names import ORIGIN_RECORD, canonical_names
+from ..backbone.names import canonical_names
 from ..backbone.processor import remember_processor_beside_
+from ..backbone.provenance import keep_folder_, known_origin, remember_origin_
 from ..errors import ArtifactError, QVecError
 from ..layers.packed_linear import PackedLinear, swap_linears_
 from .config import QVecConfig, open_vector
@@ -50,7 +51,6 @@ class QVecQuantizer(HfQuantizer):
         self.pending: set[str] = set()
         self.report: LoadReport | None = None
         self.failure: Exception | None = None
-        self.commit: str | None = None  # of the receiver, if it comes from the Hub
         self.weights_file: str | None = None  # first file of the receiver's checkpoint
         self.hub: dict[str, Any] = {}  # token and cache settings, kept only during the load
 
@@ -63,7 +63,6 @@ class QVecQuantizer(HfQuantizer):
         self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **kwargs: Any
     ) -> PreTrainedModel:
         self.weights_file = checkpoint_files[0] if checkpoint_files else None
-        self.commit = commit_in(self.weights_file) if self.weights_file else None
         self.report = LoadReport(model)
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
@@ -180,12 +179,12 @@ class QVecQuantizer(HfQuantizer):
 
     def _remember_origin(self, model: PreTrainedModel) -> None:
         """Record commit and subfolder on the Hub, or a folder's absolute path: the working directory may change."""
-        model.config._commit_hash = self.commit
         place = place_in_cache(self.weights_file)
-        if place is not None:
-            model.config._name_or_path = place.repo_id
-            setattr(model, ORIGIN_RECORD, {"subfolder": place.subfolder})
-        keep_folder_(model)
+        if place is None:
+            remember_origin_(model, model.config._name_or_path, None, None)
+            keep_folder_(model)
+        else:
+            remember_origin_(model, place.repo_id, place.revision, place.subfolder)
 
     def is_serializable(self) -> bool:
         return True

@@ -25,8 +25,8 @@ from ..artifact.config import CARD_FILE, FORMAT_VERSION, IMAGES_FILE, Donor, Enc
 from ..artifact.images import MAX_SHIPPED, as_images, interleaved, read_images, side_of
 from ..artifact.lineage import sketch
 from ..artifact.sizes import differing_sizes
-from ..backbone.checkpoint import known_origin
 from ..backbone.names import architecture, backbone_tensors
+from ..backbone.provenance import known_origin
 from ..errors import ArtifactError, MisfitError, QVecError
 from ..grid.grid import Grid
 from ..hub.cards.vector_card import write_card
