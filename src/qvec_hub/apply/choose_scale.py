@@ -242,7 +242,7 @@ def divergence_measure(
                 tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
             if not tried.needs_images:
                 weights = {name: layer.weight for name, layer in backbone_linears(model)}
-                for name, rounded in fake_quantize_all(weights, grid).items():
+                for name, rounded in fake_quantize_all(weights, grid):
                     weights[name].copy_(rounded)
             else:
                 round_linears_(model, grid, tried.trial or rounding, fitting, batch_size=BATCH)

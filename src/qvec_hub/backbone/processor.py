@@ -10,15 +10,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor, ViTImageProcessorPil
 
 from ..artifact.schema import REPO_ID
 from ..errors import HubError, QVecError
-from ..hub.transfer.client import LIBRARY, TransportError, hub_errors
+from ..hub.transfer.ask import hub_status
+from ..hub.transfer.client import LIBRARY, hub_errors
 from ..hub.transfer.repo_path import RepoPath, is_folder, parse_place
 from ..util.foreign import foreign_errors
 from .checkpoint_files import place_in_cache
@@ -39,7 +40,6 @@ __all__ = [
 # In transformers' order of precedence; the last one names the model's type, by which an untyped processor is known.
 FILES = ("processor_config.json", "preprocessor_config.json", "config.json")
 ADVICE = "; pass processor="  # the end of every message that says that there is none
-PATIENCE_S = 10.0  # for one question whether the Hub is there: its client would retry for half a minute
 
 
 def load_processor(
@@ -131,9 +131,9 @@ def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> Non
 
 
 def kept_files(model: Any) -> dict[str, bytes]:
-    """The files that a model's processor was read from, as bytes by name; empty if there are none."""
-    found = _kept(model)  # looks for them, if nobody has
-    return {} if isinstance(found, str) else dict(provenance_of(model).processor_files)
+    """The files of a model's processor, as bytes by name, also if it does not load here; empty if there are none."""
+    _kept(model)  # looks for them, if nobody has
+    return dict(provenance_of(model).processor_files)
 
 
 def remember_processor_beside_(model: Any, weights: str | Path, **hub: Any) -> None:
@@ -195,7 +195,8 @@ def _fetch(place: RepoPath, token: str | bool | None, cache_dir: str | Path | No
     known = pinned and all(try_to_load_from_cache(place.repo_id, place.inside(name), **at) for name in FILES)
     found = None
     with hub_errors(place, "its image processor could not be fetched"):
-        answers = known or offline or _reachable(place, token)
+        # Asked first, because the client would retry for half a minute for each file.
+        answers = known or offline or hub_status(place.repo_id, place.revision, token) is not None
         options = {**at, "token": token, "local_files_only": known or offline or not answers, **LIBRARY}
         for name in FILES:
             try:
@@ -209,17 +210,6 @@ def _fetch(place: RepoPath, token: str | bool | None, cache_dir: str | Path | No
             f"{constants.ENDPOINT}{ADVICE}"
         )
     return found
-
-
-def _reachable(place: RepoPath, token: str | bool | None) -> bool:
-    """One short question, without retries; what the Hub then refuses, it refuses again, and says why."""
-    try:
-        HfApi(token=token, **LIBRARY).model_info(place.repo_id, revision=place.revision, timeout=PATIENCE_S)
-    except HfHubHTTPError as error:
-        return error.response is not None and error.response.status_code < 500
-    except (OSError, ValueError, TransportError):
-        return False
-    return True
 
 
 def _from_folder(folder: Path) -> Any:

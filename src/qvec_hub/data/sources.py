@@ -13,10 +13,9 @@ from typing import Any
 import datasets
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
 from ..errors import DataError, QVecError
+from ..hub.transfer.ask import hub_status
 from ..util.untrusted import printable
 from .files import find_images, image_suffixes, is_hidden, left_out, visible_folders
 from .names import unify
@@ -37,8 +36,6 @@ SPLIT_NAMES = {
 }
 METADATA = ("metadata.csv", "metadata.jsonl")  # as imagefolder calls them
 UNSPLIT = "train"  # as the datasets library calls the one split of data that has none
-# HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
-NETWORK_ERRORS: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
 
 
 def source_name(source: Any) -> str:
@@ -253,22 +250,15 @@ def _open_hub(
 
 
 def _reachable(name: str, revision: str | None, token: str | bool | None) -> bool:
-    """One short question, no retries. A definite answer (no such dataset, not allowed) is raised, not returned."""
-    try:
-        HfApi(token=token).dataset_info(name, revision=revision, timeout=10)
-    except HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code < 500:
-            raise DataError(
-                f"dataset {name!r}"
-                + (f" at revision {revision!r}" if revision else "")
-                + ": expected a dataset on the "
-                f"Hub, found status {error.response.status_code}: it does not exist, or is private or gated; "
-                "check the id and the revision, and pass a token"
-            ) from error
-        return False
-    except NETWORK_ERRORS:
-        return False
-    return True
+    """Whether the Hub answers; a refusal (no such dataset, not allowed) is raised, not returned."""
+    status = hub_status(name, revision, token, "dataset")
+    if status not in (None, 200):
+        raise DataError(
+            f"dataset {name!r}{f' at revision {revision!r}' if revision else ''}: expected a dataset on the Hub, found "
+            f"status {status}: it does not exist, or is private or gated; check the id and the revision, and pass a "
+            "token"
+        )
+    return status is not None
 
 
 @contextmanager

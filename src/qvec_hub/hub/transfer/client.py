@@ -123,6 +123,11 @@ def _bounded() -> Iterator[None]:
 
 
 def _hooks(add: bool) -> None:
+    """Add our hooks to the client's session, or remove them; the caller's own hooks and factory stay.
+
+    Not by `huggingface_hub.set_client_factory`: it closes the session, which other threads may be using, for every
+    talk twice, and a caller's own factory could not be put back, because no function tells which one is set.
+    """
     session = get_session()
     ours = {"request": _limit, "response": _refuse_long_pause}
     others = {kind: [hook for hook in session.event_hooks[kind] if hook is not mine] for kind, mine in ours.items()}
