@@ -165,7 +165,15 @@ TELL_ALL: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_size
 
 
 def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any], head_required: bool) -> None:
-    """Raise when a load left weights at their random initial values."""
+    """Raise when a load left weights at their random initial values.
+
+    Args:
+        info: transformers' report, see `load_reported`.
+        head_required: also those of a head.
+
+    Raises:
+        ArtifactError: naming some of the weights.
+    """
     refuse_mismatched(source, info["mismatched_keys"])
     missing = sorted(info["missing_keys"])
     try:
@@ -179,7 +187,11 @@ def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any],
 
 
 def refuse_mismatched(source: object, mismatched: Collection[tuple[str, Any, Any]]) -> None:
-    """Raise when the list is not empty; its items are (name, shape in the checkpoint, shape in the model)."""
+    """Raise when the list is not empty; its items are (name, shape in the checkpoint, shape in the model).
+
+    Raises:
+        ArtifactError: naming the first and its shapes.
+    """
     if mismatched:
         name, found, expected = min(mismatched)
         raise ArtifactError(
@@ -189,7 +201,11 @@ def refuse_mismatched(source: object, mismatched: Collection[tuple[str, Any, Any
 
 
 def refuse_absent(source: object, model: PreTrainedModel, missing: Sequence[str]) -> None:
-    """Raise unless the list of weights that a checkpoint lacks is empty."""
+    """Raise unless the list of weights that a checkpoint lacks is empty.
+
+    Raises:
+        ArtifactError: naming some of them.
+    """
     if missing:
         raise ArtifactError(
             f"{source}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "

@@ -54,6 +54,7 @@ class Checkpoint:
 
     @property
     def commit(self) -> str | None:
+        """The commit of the repository; None for a local folder."""
         return self.place.revision if self.place else None
 
     def weights(self, variant: str | None = None) -> list[Path]:

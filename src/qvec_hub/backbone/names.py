@@ -67,13 +67,21 @@ def canonical_names(model: PreTrainedModel) -> dict[str, str]:
 
 
 def backbone_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Canonical name -> the model's own tensor (no copy), in the model's order."""
+    """Canonical name -> the model's own tensor (no copy), in the model's order.
+
+    Raises:
+        MisfitError: as `canonical_names`.
+    """
     state = model.state_dict()
     return {canonical: state[name] for name, canonical in canonical_names(model).items()}
 
 
 def backbone_linears(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
-    """Run-time name and module of every linear layer that gets quantized: the backbone's, never the head's."""
+    """Run-time name and module of every linear layer that gets quantized: the backbone's, never the head's.
+
+    Raises:
+        MisfitError: as `canonical_names`.
+    """
     prefix = _backbone_prefix(model)
     for name, module in model.named_modules():
         inside = name.startswith(prefix) and not f"{name.removeprefix(prefix)}.".startswith(_UNUSED)

@@ -53,6 +53,11 @@ class QVecQuantizer(HfQuantizer):
         self.weights_file: str | None = None  # first file of the receiver's checkpoint
 
     def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
+        """Refuse what cannot be loaded, before anything is.
+
+        Raises:
+            QVecError: when a layer is placed on the disk.
+        """
         placed = device_map.values() if isinstance(device_map, dict) else ()
         if "disk" in placed:
             raise QVecError("device_map: a layer is placed on 'disk'; packed weights are small, place it on 'cpu'")
@@ -107,7 +112,12 @@ class QVecQuantizer(HfQuantizer):
         return _PatchAndPack(self)
 
     def convert(self, name: str, tensor: Tensor, model: PreTrainedModel) -> dict[str, Any]:
-        """Patch one arriving tensor, and pack it into its layer if it is the weight of a linear layer."""
+        """Hand one arriving tensor to the load; return the tensors that transformers must put into the model.
+
+        Raises:
+            ArtifactError: when the tensor has another shape than the model's.
+            QVecError: when it cannot be patched, rounded or packed.
+        """
         self.pending.discard(name)
         expected = model.get_parameter_or_buffer(name)
         if tuple(tensor.shape) != tuple(expected.shape):

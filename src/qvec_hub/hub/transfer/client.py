@@ -69,6 +69,9 @@ def hub_errors(what: object, doing: str, state: str = "", cache: object = None) 
         doing: ``"could not be fetched"``.
         state: of the repository after an error, such as ``"nothing was uploaded"``.
         cache: the folder that is written to, by default the client's; some errors of a file system do not name it.
+
+    Raises:
+        HubError: with the client's error as its cause.
     """
     talk = Talk(state)
     try:
