@@ -120,7 +120,7 @@ def choose_scale(
     tried, grid = scales_to_try(rounding, scales), Grid.parse(grid)
     refuse_unsuitable(vector, model, check_lineage)
     shipped = shipped_images(vector, model, images)
-    return best_among(tried, model, vector, grid, rounding, images, shipped, progress, seed)
+    return best_among(tried, model, vector, grid, rounding, progress, images=images, shipped=shipped, seed=seed)
 
 
 def best_among(
@@ -129,21 +129,18 @@ def best_among(
     vector: QuantizationVector,
     grid: Grid,
     rounding: str,
-    images: Tensor | None,
-    shipped: Tensor | None,
-    progress: Stages | None = None,
-    seed: int = 0,
+    progress: Stages | None,
+    **shown: Any,
 ) -> ScaleChoice:
     """Choose among scales as `choose_scale` does, for a vector that was found suitable.
 
     Args:
         scales: from `scales_to_try`.
-        shipped: from `shipped_images`.
+        shown: images, shipped and seed, as for `divergence_measure`.
 
     Raises:
         QVecError: as `choose_scale`.
     """
-    shown: dict[str, Any] = {"images": images, "shipped": shipped, "seed": seed}
     with divergence_measure(model, vector, grid, rounding, **shown) as divergence:
         curve = follow(divergence, vector, scales, progress)
     best = best_scale(curve, rounding)

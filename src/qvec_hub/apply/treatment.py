@@ -103,9 +103,9 @@ def prepare_(
         refuse_unsuitable(vector, model, check_lineage)
         shipped = shipped_images(vector, model, images)
         if scale == "auto":
-            tried = scales_to_try(rounding)
+            tried, shown = scales_to_try(rounding), {"images": images, "shipped": shipped}
             with _shown(progress) as show:
-                choice = best_among(tried, model, vector, grid, rounding, images, shipped, show)
+                choice = best_among(tried, model, vector, grid, rounding, show, **shown)
             scale = choice.scale
         add_vector_(model, vector, float(scale))
     codes = codes_of(model, grid, rounding, images, progress, shipped=shipped, keep_weights=False)
