@@ -13,7 +13,6 @@ from torch import Tensor
 from ..backbone.checkpoint_files import find_checkpoint, read_config
 from ..backbone.processor import load_processor
 from ..errors import MisfitError
-from ..hub.transfer.repo_path import is_folder
 from . import dinov2_wheel
 from .state_dict import PICKLES, WEIGHTS, open_state_dict
 from .timm_config import is_timm, labels_in, processor_of_timm, refuse_other_model
@@ -55,7 +54,7 @@ def open_receiver(source: str | Path, **hub: Any) -> Receiver:
     said = str(source)
     if dinov2_wheel.is_wheel(source):
         return _from_wheel(source)
-    if Path(source).suffix in WEIGHTS and not is_folder(source):
+    if Path(source).suffix in WEIGHTS and not Path(source).expanduser().is_dir():
         return Receiver(open_state_dict(source), said)
     checkpoint = find_checkpoint(source, **hub)
     config = read_config(checkpoint)

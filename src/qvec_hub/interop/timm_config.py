@@ -44,7 +44,8 @@ def labels_in(config: dict[str, Any], count: int) -> list[str] | None:
 def processor_of_timm(config: dict[str, Any], image_size: int, said: str) -> Any | None:
     """The image processor that does what timm's transform for evaluation does.
 
-    timm resizes the shorter side to ``image_size / crop_pct`` and cuts out the centre.
+    timm resizes the shorter side to ``image_size / crop_pct`` and cuts out the centre. Where an odd number of pixels is
+    cut away, transformers rounds the crop's place down and timm to the nearest even number: one pixel apart.
 
     Args:
         image_size: of the converted model, in pixels.

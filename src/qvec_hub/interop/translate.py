@@ -56,6 +56,7 @@ def translate(
     shapes: dict[str, tuple[int, ...]] = {}
     left_out: dict[str, Tensor] = {}
     strange, gains = [], set()
+    left_out |= {name: tensor for name, tensor in state.items() if _is_any(name, layout.head)}  # before any prefix
     inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     outside = [name for name in state if not name.startswith(prefix) and not name.startswith(head or ("\0",))]
     for name, tensor in inside.items():
