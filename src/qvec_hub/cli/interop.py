@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..interop.published_pairs import Pair, Source
     from ..vector.vector import QuantizationVector
 
-__all__ = ["convert", "import_"]
+__all__ = ["convert", "export", "import_"]
 
 
 @app.command(
@@ -162,3 +162,20 @@ def convert(
     said = "no head" if facts["classes"] is None else f"{facts['classes']} classes"
     text = f"{out}: {facts['class']}, {facts['parameters']:,} parameters, {facts['image_size']} pixels, {said}"
     emit(facts, text, as_json)
+
+
+@app.command(epilog="Example: qvec export me/my-vit-int3 --to onnx --out my-vit-onnx")
+def export(
+    model: Annotated[str, typer.Argument(help="A classifier, quantized or float: a folder or a Hub repo id.")],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    to: Annotated[str, typer.Option(help=f"One of {choices('exporter')}.")] = "float",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write a model in a format that other tools load without this package."""
+    from ..interop.export import export as exported
+
+    note(f"exporting {model}")
+    exported(model, out, to)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    facts = {"folder": str(out), "format": to, "bytes": size}
+    emit(facts, f"{out}: {to}, {size / 1e6:.1f} MB; {out / 'README.md'} says how to load it", as_json)

@@ -17,6 +17,7 @@ HOMES = {  # decorator -> the folder with one file a variant
     "scale_rule": "grid/scale_rules",
     "rounding": "rounding/methods",
     "merge_method": "vector/merge_methods",
+    "exporter": "interop/exporters",
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..artifact.config import FORMAT_VERSION, Donor, Encoding, Revision, VectorConfig
@@ -16,6 +17,7 @@ from ..backbone.checkpoint import known_origin
 from ..backbone.names import architecture, backbone_tensors
 from ..errors import ArtifactError, LineageError, MisfitError
 from ..grid.grid import Grid
+from ..util.page_release import PageRelease
 from ..vector.extraction import open_plain
 from ..vector.vector import QuantizationVector
 from ..version import __version__
@@ -89,8 +91,16 @@ def import_pair(
         tensors=None,
         sources=[],
     )
-    difference = Computed(trained.tensors.shapes, lambda name: trained.tensors[name] - plain.tensors[name])
-    return QuantizationVector(config, difference, lineage)
+    release = PageRelease([_file(finetuned), _file(qat)])
+
+    def difference(name: str) -> Tensor:
+        before, after = plain.tensors[name], trained.tensors[name]
+        result = after - before
+        release(before)
+        release(after)
+        return result
+
+    return QuantizationVector(config, Computed(trained.tensors.shapes, difference), lineage)
 
 
 def _file(path: str | Path) -> Path:
@@ -128,7 +138,7 @@ def _refuse_strangers(plain: Mapping[str, Tensor], trained: Mapping[str, Tensor]
             f"{said}: their weights agree at {alike:.2f}, expected at least {MIN_SIMILARITY}; they are fine-tunes of "
             "different bases"
         )
-    if all(bool((plain[name] == trained[name]).all()) for name in plain):
+    if all(torch.equal(plain[name], trained[name]) for name in plain):
         raise ArtifactError(f"{said}: both hold the same numbers, so their vector is zero; pass the QAT model second")
 
 

@@ -52,39 +52,34 @@ def translate(
             has some of another shape.
     """
     layout, prefix = detect(state.keys(), said)
-    sources: dict[str, Callable[[], Tensor]] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-    left_out: dict[str, Tensor] = {}
-    strange, gains = [], set()
-    left_out |= {name: tensor for name, tensor in state.items() if _is_any(name, layout.head)}  # before any prefix
     inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    outside = [name for name in state if not name.startswith(prefix) and not name.startswith(head or ("\0",))]
-    for name, tensor in inside.items():
-        if _is_any(name, layout.head) or name.startswith(head or ("\0",)):
-            left_out[name] = tensor
-        elif (why := _homeless(name, layout)) is not None:
-            raise MisfitError(
-                f"{said}: {name} belongs to {why}, for which transformers' {layout.model_type!r} has no place; such a "
-                "model cannot be translated"
-            )
-        elif (found := _row(name, layout)) is not None:
+    beside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+    heads_found = {
+        name: tensor
+        for name, tensor in (inside | beside).items()
+        if _is_any(name, layout.head) or any(name.startswith(beginning) for beginning in head)
+    }
+    body = {name: tensor for name, tensor in inside.items() if name not in heads_found}
+    _refuse_homeless(body, layout, said)
+    parts: dict[str, Part] = {}
+    used = set()
+    for name, tensor in body.items():
+        found = _row(name, layout)
+        if found is not None:
             row, ours, gain = found
-            if gain in inside:
-                gains.add(gain)
-            tensors = _parts(name, tensor, row, ours, inside.get(gain or ""), said)
-            shapes.update({ours[k]: shape for k, (shape, _) in enumerate(tensors)})
-            sources.update({ours[k]: read for k, (_, read) in enumerate(tensors)})
-        elif not _is_any(name, layout.ignored):
-            strange.append(name)
-    strange = sorted({*strange, *(name for name in outside if not _is_head(name))} - gains)
+            parts |= zip(ours, _parts(name, tensor, row, len(ours), body.get(gain or ""), said), strict=True)
+            used |= {name, gain}
+    strange = [name for name in body if name not in used and not _is_any(name, layout.ignored)]
+    strange += [name for name in beside if name not in heads_found and not _is_head(name)]
     if strange:
         raise MisfitError(
-            f"{said}: {len(strange)} tensors have no translation from {layout.name} ({_listed(strange)}); if they are "
-            "of a head, name them by head (--head)"
+            f"{said}: {len(strange)} tensors have no translation from {layout.name} ({_listed(sorted(strange))}); if "
+            "they are of a head, name them by head (--head)"
         )
+    shapes = {name: shape for name, (shape, _) in parts.items()}
     config = layout.config(shapes, heads)
     _refuse_incomplete(layout, config, shapes, said)
-    return Translated(layout, config, Computed(shapes, lambda name: sources[name]()), left_out)
+    return Translated(layout, config, Computed(shapes, lambda name: parts[name][1]()), heads_found)
 
 
 def _row(name: str, layout: Layout) -> tuple[Row, list[str], str | None] | None:
@@ -102,23 +97,21 @@ def _row(name: str, layout: Layout) -> tuple[Row, list[str], str | None] | None:
 Part = tuple[tuple[int, ...], Callable[[], Tensor]]
 
 
-def _parts(name: str, tensor: Tensor, row: Row, ours: list[str], gain: Tensor | None, said: str) -> list[Part]:
-    """Shape of each canonical tensor of one of theirs, and what computes it."""
+def _parts(name: str, tensor: Tensor, row: Row, count: int, gain: Tensor | None, said: str) -> list[Part]:
+    """Shape of each of the `count` canonical tensors of one of theirs, and what computes it."""
     rows, rest = tensor.shape[0] if tensor.ndim else 0, tuple(tensor.shape[1:])
-    if len(ours) > 1 and (not rows or rows % len(ours)):
+    if count > 1 and (not rows or rows % count):
         raise MisfitError(
-            f"{said}: {name} has shape {tuple(tensor.shape)}; expected the rows of {len(ours)} tensors of one size"
+            f"{said}: {name} has shape {tuple(tensor.shape)}; expected the rows of {count} tensors of one size"
         )
     if gain is not None and tuple(gain.shape) != (rows,):
         raise MisfitError(f"{said}: the LayerScale of {name} has shape {tuple(gain.shape)}, expected ({rows},)")
     if row.adjust is not None:
         adjusted = row.adjust(tensor.new_empty(tensor.shape, device="meta"))
         return [(tuple(adjusted.shape), lambda: row.adjust(tensor.float()))]
-    size = rows // len(ours) if rows else 0
-    if len(ours) == 1:
+    if count == 1:
         return [(tuple(tensor.shape), partial(_scaled, tensor, gain))]
-    cut = [tensor[k * size : (k + 1) * size] for k in range(len(ours))]
-    return [((size, *rest), partial(_scaled, part, None)) for part in cut]
+    return [((rows // count, *rest), partial(_scaled, part, None)) for part in tensor.chunk(count)]
 
 
 def _scaled(tensor: Tensor, gain: Tensor | None) -> Tensor:
@@ -150,8 +143,14 @@ def _refuse_incomplete(layout: Layout, config: Any, shapes: Mapping[str, tuple[i
             )
 
 
-def _homeless(name: str, layout: Layout) -> str | None:
-    return next((why for pattern, why in layout.homeless.items() if matching(pattern).fullmatch(name)), None)
+def _refuse_homeless(body: Mapping[str, Tensor], layout: Layout, said: str) -> None:
+    for placeholder, why in layout.homeless.items():
+        name = next((name for name in body if matching(placeholder).fullmatch(name)), None)
+        if name is not None:
+            raise MisfitError(
+                f"{said}: {name} belongs to {why}, for which transformers' {layout.model_type!r} has no place; such a "
+                "model cannot be translated"
+            )
 
 
 def _is_any(name: str, placeholders: tuple[str, ...]) -> bool:

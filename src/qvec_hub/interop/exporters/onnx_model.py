@@ -22,6 +22,7 @@ from .registry import exporter
 __all__ = ["FILE", "write_onnx"]
 
 FILE = "model.onnx"
+Operands = tuple[dict[str, Any], dict[str, int]]  # tensors by what they are, and attributes
 _WIDTHS = (2, 4, 8)  # of MatMulNBits
 _BLOCKS = (16, 32, 64, 128, 256)  # columns that share a scale in MatMulNBits
 _BLOCK = 128  # taken where a whole row shares one
@@ -36,6 +37,7 @@ def write_onnx(model: Any, folder: Path) -> str:
     import onnx
 
     layers = named_packed_layers(model)
+    operands = {name: _operands(layer) for name, layer in layers.items()}
     plain = plain_copy(model)
     with foreign_errors(QVecError, "torch.onnx could not export the model"), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter, about itself
@@ -50,7 +52,7 @@ def write_onnx(model: Any, folder: Path) -> str:
         )
     assert program is not None
     made = program.model_proto
-    _pack_products_(made, layers)
+    _pack_products_(made, layers, operands)
     labels = {str(number): label for number, label in (model.config.id2label or {}).items()}
     for key, value in (("labels", json.dumps(labels)), ("image_size", str(model.config.image_size))):
         made.metadata_props.add(key=key, value=value)
@@ -63,7 +65,7 @@ def write_onnx(model: Any, folder: Path) -> str:
     )
 
 
-def _pack_products_(made: Any, layers: dict[str, PackedLinear]) -> None:
+def _pack_products_(made: Any, layers: dict[str, PackedLinear], operands: dict[str, Operands]) -> None:
     """Replace the product with a packed layer's weight by ``MatMulNBits`` on its codes.
 
     The exporter transposes weights and renames them, so they are told by their content.
@@ -71,8 +73,8 @@ def _pack_products_(made: Any, layers: dict[str, PackedLinear]) -> None:
     from onnx import helper, numpy_helper
 
     graph = made.graph
-    by_content = {_content(layer.weight.dequantize().float().T): (name, layer) for name, layer in layers.items()}
-    found: dict[str, tuple[str, PackedLinear]] = {}
+    by_content = {_content(layer.weight.dequantize().float().T): name for name, layer in layers.items()}
+    found: dict[str, str] = {}
     for item in graph.initializer:
         if len(item.dims) == 2:
             known = by_content.get(_content(torch.from_numpy(numpy_helper.to_array(item).copy())))
@@ -80,15 +82,14 @@ def _pack_products_(made: Any, layers: dict[str, PackedLinear]) -> None:
                 found[item.name] = known
     replaced = set()
     for position, node in enumerate(graph.node):
-        known = found.get(node.input[1]) if node.op_type == "MatMul" else None
-        if known is None:
+        name = found.get(node.input[1]) if node.op_type == "MatMul" else None
+        if name is None:
             continue
-        name, layer = known
-        inputs, attributes = _operands(layer)
+        inputs, attributes = operands[name]
         graph.initializer.extend(numpy_helper.from_array(v, f"{name}.{part}") for part, v in inputs.items())
-        operands = [f"{name}.{part}" for part in inputs]
+        named = [f"{name}.{part}" for part in inputs]
         new = helper.make_node(
-            "MatMulNBits", [node.input[0], *operands], list(node.output), domain="com.microsoft", **attributes
+            "MatMulNBits", [node.input[0], *named], list(node.output), domain="com.microsoft", **attributes
         )
         graph.node[position].CopyFrom(new)
         replaced.add(name)
@@ -104,7 +105,7 @@ def _pack_products_(made: Any, layers: dict[str, PackedLinear]) -> None:
         made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
 
-def _operands(layer: PackedLinear) -> tuple[dict[str, Any], dict[str, int]]:
+def _operands(layer: PackedLinear) -> Operands:
     """Codes, scales and zero points of one layer as ``MatMulNBits`` takes them.
 
     Codes ``(rows, blocks, block · width / 8)`` uint8, scales and zero points ``(rows · blocks)`` float32: a weight is
