@@ -91,7 +91,7 @@ def library_of(out: Path) -> object:
 
 def commands(kills: int, few: int) -> dict[str, Command]:
     zoo = ["--base", "base-xs", "--task", "shapes", "--grid", "int2-channel-absmax", "--out", "OUT"]
-    train = ["train", "BASE", "PICTURES", "--epochs", "2", "--warmup-steps", "0", "--batch-size", "8", "--out", "OUT"]
+    train = ["train", "BASE", "IMAGES", "--epochs", "2", "--warmup-steps", "0", "--batch-size", "8", "--out", "OUT"]
     bench = ["bench", "run", "SUITE", "--models", "MODELS", "--out", "OUT"]
     grown = ("new", "through a link", "in .", "a mount")
     return {
@@ -127,11 +127,11 @@ def make_inputs(root: Path) -> dict[str, str]:
     for name in ("a", "b"):
         fp, qat = (root / "fp", root / "qat") if name == "a" else (root / "base", root / "qat")
         qv.QuantizationVector.extract(fp, qat, root / "base").save_pretrained(root / name)
-    names = {each.upper(): str(root / each) for each in ("base", "fp", "qat", "a", "b", "models", "pictures")}
+    names = {each.upper(): str(root / each) for each in ("base", "fp", "qat", "a", "b", "models", "images")}
     for scale in (1, 2):
         qv.QuantizationVector.from_pretrained(root / "a").with_config(scale=scale).save_pretrained(root / f"v{scale}")
     for number in range(32):
-        image = root / "pictures" / "train" / f"class{number % 2}" / f"{number}.png"
+        image = root / "images" / "train" / f"class{number % 2}" / f"{number}.png"
         image.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((24, 24), 20 + number).convert("RGB").save(image)
     (root / "suites").mkdir()

@@ -31,8 +31,8 @@ def main() -> None:
     for grid in map(Grid.parse, args.grid):
         folders = {task: library.vector(args.base, 0, task, grid) for task in loaded_by_task}
         vectors = {task: QuantizationVector.from_pretrained(folder) for task, folder in folders.items()}
-        found = {encoding: accuracies(loaded_by_task, vectors, encoding, grid) for encoding in ENCODINGS}
-        for encoding in ENCODINGS[1:]:
+        found = {encoding: accuracies(loaded_by_task, vectors, encoding, grid) for encoding in ENCODINGS.names()}
+        for encoding in ENCODINGS.names()[1:]:
             lost = [whole - own for whole, own in zip(found["float32"], found[encoding], strict=True)]
             table.append({"grid": grid.name, "encoding": encoding, "lost": round(fmean(lost), 3)})
             print(table[-1], f"worst {max(lost):.1f}", flush=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .results.counts import EvalResult
     from .training.donor import train_donor
     from .training.qat import prepare_qat_, strip_qat_
-    from .training.recipe import TrainingRecipe
+    from .training.recipes.training_recipe import TrainingRecipe
     from .vector.merge import merge
     from .vector.vector import QuantizationVector
 
@@ -64,7 +64,7 @@ _HOMES = {
     "QVecConfig": "loading.config",
     "QuantizationVector": "vector.vector",
     "ScaleChoice": "apply.choose_scale",
-    "TrainingRecipe": "training.recipe",
+    "TrainingRecipe": "training.recipes.training_recipe",
     "choose_scale": "apply.choose_scale",
     "evaluate": "evaluation.runner",
     "fake_quantize": "grid.quantize",

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import qvec_hub as qv
 from qvec_hub.artifact.config import CONFIG_FILE, TENSOR_FILE
-from qvec_hub.artifact.encoding import ENCODINGS, WIDTHS
+from qvec_hub.artifact.encoding import ENCODINGS
 
 NAME = "encoder.layer.1.output.dense.weight"
 SMALL = "encoder.layer.1.output.dense.bias"
@@ -29,7 +29,7 @@ def decoded(entries: dict[str, torch.Tensor], name: str, width: int) -> torch.Te
     return numbers.view(shape) * entries[f"{name}.scale"].view(-1, *[1] * (len(shape) - 1))
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", ENCODINGS.names())
 def test_what_comes_back(vector, tmp_path: Path, encoding: str) -> None:
     loaded = saved(vector, tmp_path / "v", encoding)
     entries = load_file(tmp_path / "v" / TENSOR_FILE)
@@ -40,7 +40,9 @@ def test_what_comes_back(vector, tmp_path: Path, encoding: str) -> None:
         assert torch.equal(loaded[NAME], vector[NAME])
         assert "relative_error" not in (tmp_path / "v" / CONFIG_FILE).read_text()
         return
-    expected = vector[NAME].bfloat16().float() if encoding == "bf16" else decoded(entries, NAME, WIDTHS[encoding])
+    expected = (
+        vector[NAME].bfloat16().float() if encoding == "bf16" else decoded(entries, NAME, ENCODINGS.get(encoding).bits)
+    )
     assert torch.equal(loaded[NAME], expected)
     flat = [torch.cat([v[name].flatten() for name in vector]) for v in (vector, loaded)]
     lost = float((flat[0] - flat[1]).norm() / flat[0].norm())

@@ -59,7 +59,7 @@ def test_run_report_and_verify(qvec: Command, suite: Path, library: Library, tmp
         (
             ["bench", "run", "zoo-23", "--out", "x"],
             1,
-            "expected one of vision-22, zoo-22, zoo-22-best, zoo-6-int3, zoo-mini",
+            "expected one of demo, vision-22, zoo-22, zoo-22-best, zoo-6-int3, zoo-mini",
         ),
         (["bench", "run", "zoo-22", "--out", "x", "--base", "base-xxl"], 1, "expected bases among base-xs"),
         (["bench", "verify", "."], 1, "expected benchmark rows, found none"),
@@ -67,7 +67,7 @@ def test_run_report_and_verify(qvec: Command, suite: Path, library: Library, tmp
         (["bench", "report", "nothing.jsonl", "--out", "x"], 1, "nothing.jsonl"),
         (["zoo", "build", "--out", "x", "--task", "dogs"], 1, "expected tasks among digits"),
         (["zoo", "build", "--out", "x", "--grid", "int99"], 1, "bits must be an integer from 2 to 8"),
-        (["zoo", "tasks", "--picture", "x.nothing"], 1, "expected an image file"),
+        (["zoo", "tasks", "--image", "x.nothing"], 1, "expected an image file"),
     ],
 )
 def test_bad_input_ends_in_one_line(qvec: Command, arguments: list[str], code: int, message: str) -> None:
@@ -79,7 +79,7 @@ def test_bad_input_ends_in_one_line(qvec: Command, arguments: list[str], code: i
 
 
 def test_tasks_are_listed_and_drawn(qvec: Command, tmp_path: Path) -> None:
-    done = qvec("zoo", "tasks", "--json", "--picture", "tasks.png")
+    done = qvec("zoo", "tasks", "--json", "--image", "tasks.png")
     assert list(json.loads(done.stdout)) == list(zoo.tasks())
     with Image.open(tmp_path / "tasks.png") as image:
         assert len(image.getcolors(1 << 24) or []) > 1000

@@ -11,8 +11,6 @@ from qvec_hub.bench.model_store import Library
 from qvec_hub.bench.report.treatments import measured
 from qvec_hub.bench.report.write import write_report
 from qvec_hub.bench.runner import run_suite
-from qvec_hub.bench.stats.protocol import group
-from qvec_hub.bench.stats.transfer import transfers
 from qvec_hub.bench.verify import verify
 from qvec_hub.proxies import model_inputs as pixels
 from qvec_hub.results.rows import read_rows, row_files
@@ -60,15 +58,12 @@ def test_rows_and_what_they_say(tmp_path: Path) -> None:
     assert (auto.scale, auto.grid) == (by_hand.scale, by_hand.grid)
     assert by_hand.rounding == "tuned"
 
-    labels = {protocol.label: protocol for protocol in group(transfers(rows, context))}
-    assert labels["fitted on proxy images"].is_zero_shot
-    assert labels["mean of others, automatic λ, then tuned on proxy images"].is_zero_shot
-    assert labels["mean of others, automatic λ"].is_zero_shot
-    assert not labels["fitted (receiver's images)"].is_zero_shot
     kinds = {line.method: (line.kind, line.needs) for line in measured(rows, context).lines}
     assert kinds["fitted on proxy images"] == ("proxy images", "none")
     assert kinds["fitted (receiver's images)"] == ("calibrated", "images")
     assert kinds["mean of others, λ = 0.5, then tuned on proxy images"] == ("vector", "none")
+    assert kinds["mean of others, automatic λ, then tuned on proxy images"] == ("vector", "none")
+    assert kinds["mean of others, automatic λ"] == ("vector", "none")
     report = write_report(rows, context, tmp_path / "report")
     assert "| fitted on proxy images | none |" in report.markdown.read_text()
     assert (tmp_path / "report" / "figures" / f"methods-{BASE}.png").is_file()

@@ -166,7 +166,7 @@ def test_bars_and_curves_say_their_units_and_what_was_counted(rows_and_context) 
 def test_what_was_counted_in_words() -> None:
     def transfer(receiver: str, n: int, *donors: str, seed: int = 0) -> Transfer:
         row = a_row(receiver, "x", "gptq", GRID, 0.5, n=n, seed=seed, donors=tuple(map(DonorUse, donors)))
-        return Transfer(row, "base", "x", None, None, 0)
+        return Transfer(row, row, "base", "x")
 
     assert sample([transfer("a", 1000)]) == "1 receiver, 1,000 images per receiver"
     several = [transfer("a", 600, seed=1), transfer("b", 1000, seed=2)]

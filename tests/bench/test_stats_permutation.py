@@ -1,5 +1,6 @@
 """Permutation tests: against plain enumeration, and right as often as their p-values say."""
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -22,7 +23,8 @@ def of_tables(gains, alike, base: str = "b") -> tuple[list[Transfer], Context]:
     for i, j in permutations(range(len(tasks)), 2):
         use = {"donors": (DonorUse(f"donor{j:02}"),), "scale": 1.0, "scale_policy": "unit"}
         row = a_row(tasks[i], tasks[i], "qvec", GRIDS[0], 0.5 + gains[i][j], n=100_000, **use)
-        found.append(Transfer(row, base, tasks[i], f"donor{j:02}", tasks[j], ptq=50_000))
+        ptq = a_row(tasks[i], tasks[i], "ptq", GRIDS[0], 0.5, n=100_000)
+        found.append(Transfer(row, ptq, base, tasks[i], f"donor{j:02}", tasks[j]))
     similarity = {a: {b: float(alike[i][j]) for j, b in enumerate(tasks)} for i, a in enumerate(tasks)}
     return found, Context(similarity={base: similarity})
 
@@ -86,9 +88,10 @@ def test_gaps_seeds_and_several_donors_of_a_task() -> None:
     expected = gain_by_similarity(whole, context)
     assert expected is not None
     assert gain_by_similarity(whole[::-1] * 2, context) == expected
-    own = [Transfer(whole[0].row, "b", whole[0].task, "own", whole[0].task, ptq=0)]
-    unknown = [Transfer(whole[0].row, "b", whole[0].task, "unrelated", None, ptq=0)]
-    merged = [Transfer(whole[0].row, "b", whole[0].task, None, None, ptq=0)]
+    first = whole[0]
+    own = [replace(first, donor="own", donor_task=first.task)]
+    unknown = [replace(first, donor="unrelated", donor_task=None)]
+    merged = [replace(first, donor=None, donor_task=None)]
     assert gain_by_similarity(whole + own + unknown + merged, context) == expected
     part = gain_by_similarity(whole[:12], context)  # three receivers, each with all four donors
     assert part is not None

@@ -8,9 +8,10 @@ from statistics import median
 import pytest
 
 from qvec_hub.bench.context import Context, Trained
+from qvec_hub.bench.report.treatments import measured
 from qvec_hub.bench.stats.bootstrap import mean_interval
 from qvec_hub.bench.stats.protocol import Protocol, group
-from qvec_hub.bench.stats.summary import accuracy, against_scale, per_donor, per_receiver, summarise
+from qvec_hub.bench.stats.summary import summarise
 from qvec_hub.bench.stats.transfer import ceilings, transfers
 from qvec_hub.errors import DataError
 from qvec_hub.results.row import DonorUse
@@ -78,8 +79,7 @@ def test_what_is_counted_beside_a_treatment(benchmark) -> None:
     for transfer in transfers(rows, context)[::97]:
         row = transfer.row
         same = {r.method: r.correct for r in rows if (r.receiver, r.seed, r.grid) == (row.receiver, row.seed, row.grid)}
-        assert (transfer.ptq, transfer.own_qat) == (same["ptq"], same["own_qat"])
-        assert transfer.fp == 920
+        assert (transfer.ptq.correct, transfer.own_qat.correct) == (same["ptq"], same["own_qat"])
         assert transfer.base == ("base-xs" if "-xs-" in row.receiver else "base-s")
         assert transfer.task == task_of(row.receiver)
         single = row.donors[0].repo if len(row.donors) == 1 else None
@@ -170,7 +170,7 @@ def test_the_last_row_of_a_repeated_measurement_counts() -> None:
     better = replace(plain, correct=310)
     for again in (treated(0.5), treated(0.5, scale_policy=None), treated(0.5, donors=(DonorUse("d", "b" * 40),))):
         (transfer,) = transfers([plain, treated(0.4), again, better], Context())
-        assert (transfer.correct, transfer.ptq) == (500, 310)
+        assert (transfer.correct, transfer.ptq.correct) == (500, 310)
     chosen = {"scale_policy": "validation"}
     (transfer,) = transfers([plain, treated(0.4, scale=0.9, **chosen), treated(0.5, scale=0.6, **chosen)], Context())
     assert (transfer.correct, transfer.row.scale) == (500, 0.6)
@@ -201,7 +201,9 @@ def test_protocols_have_labels_and_an_order(benchmark) -> None:
         a_row("zoo-xs-digits", "digits", "qvec", GRID, 0.6, **(merged | {"scale_policy": "recommended"})),
     ]
     groups = group(transfers([*rows, *more], context))
-    labels = {p.label: p.is_zero_shot for p in groups if (p.base, p.grid) == ("base-xs", GRID)}
+    lines = measured([*rows, *more], context).of("base-xs", GRID)
+    needs = {line.protocol: line.needs for line in lines}
+    labels = {p.label: needs[p] == "none" for p in groups if (p.base, p.grid) == ("base-xs", GRID)}
     assert labels == {
         "AWQ (receiver's images)": False,
         "GPTQ (receiver's images)": False,
@@ -227,24 +229,6 @@ def test_protocols_have_labels_and_an_order(benchmark) -> None:
     assert sum(map(len, groups.values())) == len(transfers([*rows, *more], context))
 
 
-def test_parts_by_donor_receiver_and_scale(benchmark) -> None:
-    rows, context = benchmark
-    found = [t for t in transfers(rows, context) if t.base == "base-s" and t.row.grid.name == GRID]
-    single = [t for t in found if t.row.control is None and t.donor and t.row.scale_policy == "unit"]
-    donors, receivers = per_donor(single), per_receiver(single)
-    assert list(donors) == sorted(f"zoo-s-{task}-{GRID}-qvec" for task in TASKS)
-    assert list(receivers) == sorted(f"zoo-s-{task}" for task in TASKS)
-    assert {(s.n_pairs, s.n_receivers, s.n_donors) for s in donors.values()} == {(10, 5, 1)}
-    assert {(s.n_pairs, s.n_receivers, s.n_donors) for s in receivers.values()} == {(10, 1, 5)}
-    for name, summary in donors.items():
-        gains = [t.gain for t in single if t.donor == name]
-        assert summary.mean == pytest.approx(sum(gains) / 10, abs=1e-12)
-        assert summary.interval is not None
-    assert per_donor([t for t in found if t.donor is None]) == {}
-    curve = against_scale([t for t in found if t.row.control is None and t.donor])
-    assert [(scale, s.n_pairs) for scale, s in curve] == [(0.5, 60), (1.0, 60), (1.5, 60)]
-
-
 def test_single_donors_are_resampled_and_merged_ones_are_not(benchmark) -> None:
     rows, context = benchmark
     for protocol, part in group(transfers(rows, context)).items():
@@ -257,20 +241,19 @@ def test_single_donors_are_resampled_and_merged_ones_are_not(benchmark) -> None:
         assert (summary.interval == mean_interval(gains, receivers, None, 200, 3)) == (donors is None)
 
 
-def test_the_accuracy_of_plain_methods() -> None:
+def test_the_accuracy_of_unquantized_models() -> None:
     rows = [a_row(f"r{i}", "digits", "fp", None, share) for i, share in enumerate([0.2, 0.4, 0.6, 0.9])]
-    found = accuracy([replace(rows[3], correct=1), *rows])
-    assert (found.n_rows, found.mean) == (4, pytest.approx(0.525, abs=1e-12))
-    assert found.interval is not None
-    assert 0.2 <= found.interval.low < 0.525 < found.interval.high <= 0.9
+    plain = [a_row(f"r{i}", "digits", "ptq", GRID, 0.1) for i in range(4)]
+    lines = measured([replace(rows[3], correct=1), *rows, *plain], Context()).lines
+    found = next(line.summary for line in lines if line.kind == "unquantized")
+    assert (found.n_pairs, found.accuracy) == (4, pytest.approx(0.525, abs=1e-12))
+    assert found.accuracy_interval is not None
+    assert 0.2 <= found.accuracy_interval.low < 0.525 < found.accuracy_interval.high <= 0.9
 
 
 def test_nothing_is_said_of_nothing() -> None:
     context = Context({"r": Trained("b", "t")})
     assert transfers([], context) == ceilings([], context) == []
-    assert group([]) == per_donor([]) == per_receiver([]) == {}
-    assert against_scale([]) == []
+    assert group([]) == {}
     with pytest.raises(DataError, match="transfers: expected at least one, found none"):
         summarise([])
-    with pytest.raises(DataError, match="rows: expected at least one, found none"):
-        accuracy([])

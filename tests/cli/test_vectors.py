@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 from transformers import ViTImageProcessor
@@ -48,6 +49,7 @@ def test_extract_info_apply(
     assert torch.equal(qv.from_pretrained(tmp_path / "out")(pixels).logits, expected(pixels).logits)
 
 
+@pytest.mark.usefixtures("quick_rounding")
 def test_apply_with_images_flowing_through(
     qvec, receiver, receiver_folder: Path, vector_folder: Path, vector, tmp_path: Path, pixels
 ) -> None:
@@ -107,8 +109,10 @@ def test_every_command_helps_with_an_example(qvec) -> None:
         assert f"Example: qvec {command}" in " ".join(shown.split())
 
 
-def test_the_installed_command() -> None:
-    command = Path(sys.executable).with_name("qvec")
-    done = subprocess.run([command, "info", "nowhere"], check=False, capture_output=True, text=True)
+def test_the_installed_command(tmp_path: Path) -> None:
+    command, file = Path(sys.executable).with_name("qvec"), tmp_path / "file"
+    file.touch()
+    call = [command, "train", "base", "images", "--out", file]  # which fails before torch is imported
+    done = subprocess.run(call, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("qvec: nowhere: ")
+    assert done.stderr.startswith(f"qvec: {file}: is a file")

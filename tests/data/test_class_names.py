@@ -13,13 +13,15 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from transformers import ViTForImageClassification
 
-from qvec_hub.data.classes import check_classes, class_names
+from qvec_hub.data.classes import class_names
 from qvec_hub.data.images import load_image_splits, load_images
 from qvec_hub.errors import DataError
 from qvec_hub.evaluation.images import preprocess
 from qvec_hub.evaluation.runner import evaluate
 from qvec_hub.training.start import starting_model
 from tests.conftest import tiny_config
+
+from .heads import head_ids
 
 BELL = "Glöckchen"
 MAC = unicodedata.normalize("NFD", BELL)
@@ -66,9 +68,7 @@ def test_labels_are_matched_by_name(names, outputs):
     ]
     dataset = named(names)
     for id2label in (as_dict(outputs), {str(i): name for i, name in enumerate(outputs)}):
-        mapped = check_classes(dataset, len(outputs), id2label)
-        assert mapped["label"][:] == wanted
-        assert [class_names(mapped)[label] for label in mapped["label"]] == names
+        assert head_ids(dataset, len(outputs), id2label) == wanted
 
 
 def plain(name: str) -> str:
@@ -93,7 +93,7 @@ def plain(name: str) -> str:
 )
 def test_placeholders_say_nothing(names, id2label):
     dataset = named(names)
-    assert check_classes(dataset, len(names), id2label) is dataset
+    assert head_ids(dataset, len(names), id2label) == dataset["label"][:]
 
 
 @pytest.mark.parametrize(
@@ -119,22 +119,22 @@ def test_names_that_cannot_be_matched(names, id2label, message):
     outputs = 2 if len(names) == 2 and id2label and len(id2label) != 3 else max(len(id2label or names), 2)
     outputs = 2 if id2label in ({0: "cat"}, {"0": "cat", 0: "dog", 1: "emu"}) else outputs
     with pytest.raises(DataError, match=message):
-        check_classes(named(names), outputs, id2label)
+        head_ids(named(names), outputs, id2label)
 
 
 def test_id2label_and_label2id_must_agree():
     names = ["cat", "dog"]
     with pytest.raises(DataError, match="id2label and label2id to agree, found output 0 called 'cat'"):
-        check_classes(named(names), 2, as_dict(names), {"cat": 1, "dog": 0})
+        head_ids(named(names), 2, as_dict(names), {"cat": 1, "dog": 0})
     for fine in ({"cat": "0", "dog": "1"}, {"LABEL_0": 0}, {}):
-        assert check_classes(named(names), 2, as_dict(names), fine)["label"][:] == [0, 1]
+        assert head_ids(named(names), 2, as_dict(names), fine) == [0, 1]
 
 
 def test_an_imagenet_has_two_cranes():
     names = ["crane", "dog", "crane"]  # datasets refuses such a ClassLabel, models have them
-    assert check_classes(named(["dog"], [0]), 3, as_dict(names))["label"][:] == [1]
+    assert head_ids(named(["dog"], [0]), 3, as_dict(names)) == [1]
     with pytest.raises(DataError, match=r"cannot be matched|under other ids"):
-        check_classes(named(["crane", "dog"], [0, 1]), 3, as_dict(names))
+        head_ids(named(["crane", "dog"], [0, 1]), 3, as_dict(names))
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_bare_integers(labels, outputs, wanted):
     dataset = of(labels, Value("int64"))
     if isinstance(wanted, str):
         with pytest.raises(DataError, match=wanted):
-            check_classes(dataset, len(outputs), as_dict(outputs))
+            head_ids(dataset, len(outputs), as_dict(outputs))
     else:
-        assert check_classes(dataset, len(outputs), as_dict(outputs))["label"][:] == wanted
+        assert head_ids(dataset, len(outputs), as_dict(outputs)) == wanted
 
 
 TRAIN = ["cat", "dog", BELL]
@@ -240,7 +240,7 @@ def test_labels_that_are_none(labels, feature, message):
 def test_true_and_false():
     dataset = load_images(of([True, False], Value("bool")))
     assert (dataset["label"][:], class_names(dataset)) == ([1, 0], ["False", "True"])
-    assert check_classes(dataset, 2, {0: "true", 1: "false"})["label"][:] == [0, 1]
+    assert head_ids(dataset, 2, {0: "true", 1: "false"}) == [0, 1]
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from qvec_hub.data.hub_dataset import dataset_revision
 from qvec_hub.data.images import load_images
-from qvec_hub.data.sources import dataset_revision
 from qvec_hub.errors import DataError
 
 REPO = "me/photos"

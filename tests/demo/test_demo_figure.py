@@ -8,7 +8,6 @@ import pytest
 from matplotlib import pyplot as plt
 
 from qvec_hub.demo.report import draw
-from qvec_hub.demo.run import BEST, DemoSettings
 from qvec_hub.results.row import DonorUse, Row
 
 from ..bench.synthetic import a_row
@@ -31,7 +30,7 @@ def rows_of(task: str) -> list[Row]:
             a_row(task, task, "qvec", GRID, 0.7, **about),
             a_row(task, task, "qvec", GRID, 0.5, **about, control="random"),
         ]
-    rows.append(a_row(task, task, BEST, GRID, 0.8, **parts, scale=CHOSEN[task], scale_policy="auto"))
+    rows.append(a_row(task, task, "proxy_tuned", GRID, 0.8, **parts, scale=CHOSEN[task], scale_policy="auto"))
     return rows
 
 
@@ -39,7 +38,7 @@ def rows_of(task: str) -> list[Row]:
 def test_the_default_is_a_point_with_its_scale(tasks: list[str], tmp_path: Path, monkeypatch) -> None:
     with monkeypatch.context() as kept:
         kept.setattr(plt, "close", lambda *_: None)
-        draw([row for task in tasks for row in rows_of(task)], DemoSettings(), tmp_path / "figure.png")
+        draw([row for task in tasks for row in rows_of(task)], tmp_path / "figure.png")
     figure = plt.gcf()
     try:
         for axis, task in zip(figure.axes, tasks, strict=True):

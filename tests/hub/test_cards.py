@@ -180,7 +180,7 @@ def test_metadata_that_is_no_yaml_is_named(config: VectorConfig) -> None:
             vector_card(config, "me/eurosat", 1, existing=broken)
 
 
-def test_a_strangers_words_are_only_words(config: VectorConfig) -> None:
+def test_untrusted_words_are_only_words(config: VectorConfig) -> None:
     hostile = "x](http://evil)|<script>`\\ *a*"
     donor = Donor(task=hostile, dataset=hostile)
     sources = [Source("a/b", "c" * 40, 0.5), Source(None, None, 0.5)]

@@ -195,7 +195,7 @@ def test_a_receiver_that_is_none(library, vector_folder: Path, tmp_path: Path) -
             qv.search(nothing)
 
 
-def test_claims_are_ids_only(receiver_folder: Path) -> None:
+def test_named_bases_are_ids_only(receiver_folder: Path) -> None:
     (receiver_folder / "README.md").write_text('---\nbase_model: ["../../etc", "a/b", "\\e[1m/x", "noorg"]\n---\n')
     edit_config(receiver_folder, _name_or_path="/home/me/model", base_model_name_or_path="c/d")
     assert DeclaredBase(receiver_folder, None).named_bases() == [("a/b", "its card"), ("c/d", "its config")]

@@ -267,7 +267,7 @@ def test_the_table_on_a_terminal(library, qvec, monkeypatch, width: int) -> None
     assert "".join(line[:ends].strip() for line in lines[lines.index(row) :]) == long
 
 
-def test_nothing_from_a_stranger_reaches_the_terminal_as_it_is(library, qvec, monkeypatch) -> None:
+def test_nothing_untrusted_reaches_the_terminal_as_it_is(library, qvec, monkeypatch) -> None:
     escape = "\x1b]0;owned\x07\u202e\x9b31m[bold red]"
     config = json.loads(library.files["qvec_config.json"])
     library.put("a/hostile", card=b"---\ntags: [quantization-vector]\n---\n", files={

@@ -19,7 +19,7 @@ from transformers import (
 from qvec_hub import ArtifactError, DataError, GridError, QuantizationVector, QVecError, fake_quantize
 from qvec_hub.grid.grid import Grid
 from qvec_hub.training.donor import train_donor
-from qvec_hub.training.recipe import TrainingRecipe
+from qvec_hub.training.recipes.training_recipe import TrainingRecipe
 from qvec_hub.training.start import starting_model
 
 from .conftest import CLASSES, TINY, images

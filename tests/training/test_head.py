@@ -13,7 +13,7 @@ from qvec_hub import QVecError
 from qvec_hub.training.donor import train_donor
 from qvec_hub.training.head import PENALTY, fit_head_
 from qvec_hub.training.pixels import Pixels
-from qvec_hub.training.recipe import TrainingRecipe
+from qvec_hub.training.recipes.training_recipe import TrainingRecipe
 
 from .conftest import images
 

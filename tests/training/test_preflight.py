@@ -17,7 +17,7 @@ from transformers import TrainerCallback, ViTConfig, ViTForImageClassification, 
 import qvec_hub as qv
 from qvec_hub.training.donor import train_donor
 from qvec_hub.training.pixels import Pixels
-from qvec_hub.training.recipe import TrainingRecipe
+from qvec_hub.training.recipes.training_recipe import TrainingRecipe
 
 from .conftest import CLASSES, TINY, images
 

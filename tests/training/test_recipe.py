@@ -3,7 +3,7 @@ import json
 import pytest
 
 from qvec_hub import QVecError
-from qvec_hub.training.recipe import TrainingRecipe
+from qvec_hub.training.recipes.training_recipe import TrainingRecipe
 
 
 def test_the_defaults_are_the_papers():

@@ -1,13 +1,16 @@
 """What a save leaves alone, what it replaces, and what is there when it fails at any of its steps."""
 
+import ctypes
 import errno
 import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,6 @@ from safetensors.torch import load_file, save_file
 import qvec_hub as qv
 from qvec_hub.artifact import folder as artifact_folder
 from qvec_hub.loading.from_pretrained import save_model
-from qvec_hub.util import atomic as folders
 from qvec_hub.util import scratch
 from qvec_hub.util.atomic import new_folder, write_text
 from qvec_hub.util.scratch import check_writable
@@ -244,11 +246,11 @@ def as_on(kind: str, monkeypatch: pytest.MonkeyPatch, place: Path) -> Iterator[N
             real = Path.is_mount
             patch.setattr(Path, "is_mount", lambda path: path == place or real(path))
         elif kind == "a mount of the same file system":  # which only the exchange itself finds out
-            patch.setattr(folders, "_exchange", lambda one, other: False)
+            patch.setattr(ctypes, "CDLL", lambda *name, **how: SimpleNamespace(renameat2=lambda *arguments: -1))
         elif kind == "no hard links":
             patch.setattr(os, "link", refuse)
         elif kind == "another system":
-            patch.setattr(folders.sys, "platform", "darwin")
+            patch.setattr(sys, "platform", "darwin")
         elif kind == "a parent that is not ours":
             real_access = os.access
             patch.setattr(os, "access", lambda path, mode: Path(path) != place.parent and real_access(path, mode))
@@ -283,17 +285,19 @@ def test_where_a_folder_cannot_be_exchanged(kind: str, system: str, savers, vect
 
 
 def test_files_that_come_while_a_folder_is_exchanged_are_brought_along(vector, vector_folder, monkeypatch) -> None:
-    real = folders._exchange
+    link, inode = os.link, vector_folder.stat().st_ino
 
-    def meanwhile(one: Path, other: Path) -> bool:
-        (other / "late.txt").write_text("mine")
-        (other / "notes.txt.new").write_text("edited")
-        (other / "notes.txt.new").replace(other / "notes.txt")
-        return real(one, other)
+    def meanwhile(source: Path, place: Path, **options: Any) -> None:
+        link(source, place, **options)
+        if source.name == "notes.txt":  # it was carried over to the new folder, and now comes another
+            (vector_folder / "late.txt").write_text("mine")
+            (vector_folder / "notes.txt.new").write_text("edited")
+            (vector_folder / "notes.txt.new").replace(vector_folder / "notes.txt")
 
     (vector_folder / "notes.txt").write_text("as it was")
-    monkeypatch.setattr(folders, "_exchange", meanwhile)
+    monkeypatch.setattr(os, "link", meanwhile)
     (2 * vector).save_pretrained(vector_folder)
+    assert vector_folder.stat().st_ino != inode
     assert (vector_folder / "late.txt").read_text() == "mine"
     assert (vector_folder / "notes.txt").read_text() == "edited"
 
@@ -384,7 +388,14 @@ def test_a_save_that_can_neither_go_on_nor_back_says_so(vector, vector_folder: P
     assert (vector_folder / "deep" / "a").read_bytes() == b"mine"
 
 
-KILLED_AT = ["_sync", "_put_in_place", "_bring_back", "_keep", "Path.rename", "Path.replace"]
+KILLED_AT = [
+    (artifact_folder, "save_file"),
+    (os, "fsync"),
+    (os, "link"),
+    (Path, "rename"),
+    (Path, "replace"),
+    (shutil, "rmtree"),
+]
 
 
 @pytest.mark.parametrize("one_by_one", [False, True], ids=["exchanged", "one by one"])
@@ -395,9 +406,9 @@ def test_killed_at_any_step(kind: str, one_by_one: bool, savers, vector, tmp_pat
     savers[kind](folder, 1.0)
     foreign = fill(folder, {"notes.txt": b"mine", **({"deep/a": b"mine"} if one_by_one else {})})
     halves = 0
-    for name in KILLED_AT:
+    for owner, name in KILLED_AT:
         for at in range(1, 20):
-            if not killed(name, at, lambda: savers[kind](folder, 2.0)):
+            if not killed(owner, name, at, lambda: savers[kind](folder, 2.0)):
                 break
             assert {each: (folder / each).read_bytes() for each in foreign} == foreign
             if (folder / ("config.json" if kind == "model" else CONFIG)).exists():
@@ -412,12 +423,11 @@ def test_killed_at_any_step(kind: str, one_by_one: bool, savers, vector, tmp_pat
     assert bool(halves) == one_by_one
 
 
-def killed(name: str, at: int, save: Callable[[], None]) -> bool:
+def killed(owner: Any, name: str, at: int, save: Callable[[], None]) -> bool:
     """Save in a forked process that is killed when it calls something the `at`-th time; whether it did."""
     child = os.fork()
     if child == 0:
-        owner, attribute = (Path, name[5:]) if name.startswith("Path.") else (folders, name)
-        real, calls = getattr(owner, attribute), []
+        real, calls = getattr(owner, name), []
 
         def call(*args: Any, **options: Any) -> Any:
             calls.append(name)
@@ -425,7 +435,7 @@ def killed(name: str, at: int, save: Callable[[], None]) -> bool:
                 os._exit(9)
             return real(*args, **options)
 
-        setattr(owner, attribute, call)
+        setattr(owner, name, call)
         try:
             save()
         finally:
@@ -442,13 +452,14 @@ def test_a_scratch_folder_in_use_or_of_others_stays(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_waits_for_the_last_step(tmp_path: Path, monkeypatch) -> None:
-    real = folders._put_in_place
+    real = Path.rename
 
-    def interrupted(*args: Any) -> None:
-        os.kill(os.getpid(), scratch.ENDING_SIGNALS[0])
-        real(*args)
+    def interrupted(path: Path, target: Path) -> Path:
+        if target == tmp_path / "f":
+            os.kill(os.getpid(), scratch.ENDING_SIGNALS[0])
+        return real(path, target)
 
-    monkeypatch.setattr(folders, "_put_in_place", interrupted)
+    monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "f", Layout(config="a")) as new:
         (new / "a").write_text("whole")
     assert contents(tmp_path) == {"f/a": b"whole"}

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -196,38 +194,6 @@ def test_saving_keeps_what_others_wrote(vector, vector_folder: Path) -> None:
     assert (vector_folder / "notes" / "a.txt").read_text() == "kept"
     assert qv.QuantizationVector.from_pretrained(vector_folder).norm() == pytest.approx(2 * vector.norm(), rel=1e-5)
     assert [path.name for path in vector_folder.parent.iterdir() if path.name.startswith(".")] == []
-
-
-CRASH = """
-import os, sys
-import qvec_hub as qv
-from qvec_hub.artifact import folder as storage
-from qvec_hub.util import atomic as folders
-place, point, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-calls = 0
-def crashing(real):
-    def call(*args, **kwargs):
-        global calls
-        calls += 1
-        if calls == point:
-            os._exit(9)
-        return real(*args, **kwargs)
-    return call
-for module, name in [(storage, "save_file"), (storage, "summarize"), (folders, "_carry_over"), (folders, "_sync"),
-                     (folders, "_put_in_place"), (folders.shutil, "rmtree")]:
-    setattr(module, name, crashing(getattr(module, name)))
-(2 * qv.QuantizationVector.from_pretrained(place)).save_pretrained(folder)
-"""
-
-
-@pytest.mark.parametrize("point", [2, 4, 6, 7])  # calls 1 and up: of reading, writing, swapping, cleaning up
-def test_a_crash_leaves_the_old_vector_or_the_new(point: int, vector, vector_folder: Path, tmp_path: Path) -> None:
-    vector.save_pretrained(tmp_path / "target")
-    command = [sys.executable, "-c", CRASH, str(vector_folder), str(point), str(tmp_path / "target")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 9, done.stderr
-    norm = qv.QuantizationVector.from_pretrained(tmp_path / "target").norm()
-    assert norm == pytest.approx(vector.norm(), rel=1e-5) or norm == pytest.approx(2 * vector.norm(), rel=1e-5)
 
 
 def test_a_failed_save_changes_nothing(vector, vector_folder: Path) -> None:

@@ -16,7 +16,7 @@ from ..backbone.names import PATCH_RECORD, architecture, backbone_linears, backb
 from ..errors import LineageError, MisfitError, QVecError
 from ..util.scalars import number_in
 from ..util.untrusted import printable
-from ..vector.shapes import describe_misfits
+from ..vector.misfits import describe_misfits
 from ..vector.vector import QuantizationVector
 
 __all__ = [

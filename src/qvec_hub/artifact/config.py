@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import StrictInt, StrictStr, ValidationError
 
 from ..errors import ArtifactError
 from ..grid.grid import Grid
-from ..util.untrusted import parse_json, read_file
-from . import schema
-from .schema import COUNTABLE, NAME, REPO_ID, REVISION, SHA256, SIZES, SUBFOLDER
+from ..util.untrusted import parse_json, printable, read_file
+from ..util.validation import Finite, Stored, findings, validated
+from .schema import COUNTABLE, NAME, REPO_ID, REVISION, SHA256, SUBFOLDER, Sizes
 
 __all__ = [
     "CARD_FILE",
@@ -44,82 +47,129 @@ MAX_SHARD_BYTES = 5 * 10**9
 MAX_CONFIG_BYTES = 1 << 20  # a config has some kilobytes
 
 
-@dataclass(frozen=True)
-class Revision:
-    """A repository at a commit; either may be None, unknown. `subfolder` is the folder in it, None for its root."""
+T = TypeVar("T", bound="_Part")
 
-    repo_id: str | None = field(default=None, metadata={"rule": REPO_ID})
-    revision: str | None = field(default=None, metadata={"rule": REVISION})
-    subfolder: str | None = field(default=None, metadata={"rule": SUBFOLDER, "optional": True})
+
+class _Part(Stored):
+    """A part of the config. The keys in `LEFT_OUT` are not written where they are None."""
+
+    LEFT_OUT = frozenset({"subfolder", "relative_error"})
 
     def to_dict(self) -> dict[str, Any]:
-        values: dict[str, Any] = schema.to_json(self)
-        return values
+        """The part as JSON values, keys in the order of the fields."""
+        return asdict(self, dict_factory=_written)  # type: ignore[call-overload]  # all parts are dataclasses
+
+    @classmethod
+    def checked(cls: type[T], values: Any, where: str) -> T:
+        """Build the part from parsed JSON; unknown keys only warn.
+
+        Args:
+            where: the file, for messages.
+
+        Raises:
+            ArtifactError: when a key is missing, mistyped or against its rule; the message names it.
+        """
+        try:
+            part, unknown = validated(cls, values)
+        except ValidationError as error:
+            found = findings(error)
+            missing = [path for each in found for path in each.missing]
+            if missing:
+                raise ArtifactError(
+                    f"{where}: missing {', '.join(missing)}; expected every key of the format"
+                ) from None
+            raise ArtifactError(f"{where}: {found[0]}") from None
+        if unknown:
+            shown = ", ".join(printable(path, 60) for path in unknown[:8])
+            more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+            warnings.warn(f"{where}: ignoring unknown keys {shown}{more}", stacklevel=4)
+        return part
+
+    @classmethod
+    def of(cls: type[T], values: Any, where: str) -> T:
+        """Build the part from a caller's mapping, checked as strictly as a file.
+
+        Raises:
+            ArtifactError: as `checked`, and when JSON cannot hold the values.
+        """
+        return cls.checked(parse_json(_dump(lambda: values, where).encode(), where), where)
+
+
+def _written(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in items if value is not None or key not in _Part.LEFT_OUT}
+
+
+def _dump(values: Callable[[], Any], where: str, indent: int | None = None) -> str:
+    try:
+        return json.dumps(values(), indent=indent)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: expected values that JSON can hold ({error})") from error
 
 
 @dataclass(frozen=True)
-class Donor:
+class Revision(_Part):
+    """A repository at a commit; either may be None, unknown. `subfolder` is the folder in it, None for its root."""
+
+    repo_id: Annotated[StrictStr | None, REPO_ID] = None
+    revision: Annotated[StrictStr | None, REVISION] = None
+    subfolder: Annotated[StrictStr | None, SUBFOLDER] = None
+
+
+@dataclass(frozen=True)
+class Donor(_Part):
     """The task that a vector was made from, and the two models whose difference it is."""
 
-    task: str | None = field(default=None, metadata={"rule": NAME})
-    dataset: str | None = field(default=None, metadata={"rule": NAME})
-    dataset_revision: str | None = field(default=None, metadata={"rule": REVISION})
+    task: Annotated[StrictStr | None, NAME] = None
+    dataset: Annotated[StrictStr | None, NAME] = None
+    dataset_revision: Annotated[StrictStr | None, REVISION] = None
     finetuned: Revision = field(default_factory=Revision)
     qat: Revision = field(default_factory=Revision)
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(_Part):
     """One vector of a merged one, with its weight; `subfolder` is the folder in the repository, None for its root."""
 
-    repo_id: str | None = field(metadata={"rule": REPO_ID})
-    revision: str | None = field(metadata={"rule": REVISION})
-    weight: float
-    subfolder: str | None = field(default=None, metadata={"rule": SUBFOLDER, "optional": True})
-
-    def to_dict(self) -> dict[str, Any]:
-        values: dict[str, Any] = schema.to_json(self)
-        return values
+    repo_id: Annotated[StrictStr | None, REPO_ID]
+    revision: Annotated[StrictStr | None, REVISION]
+    weight: Finite
+    subfolder: Annotated[StrictStr | None, SUBFOLDER] = None
 
 
 @dataclass(frozen=True)
-class Encoding:
+class Encoding(_Part):
     """How the tensors are stored (see `encoding`), and the relative error ``‖ρ − ρ̂‖ / ‖ρ‖``; None if exact."""
 
-    name: str = field(default="float32", metadata={"rule": NAME})
-    relative_error: float | None = field(default=None, metadata={"rule": COUNTABLE, "optional": True})
+    name: Annotated[StrictStr, NAME] = "float32"
+    relative_error: Annotated[Finite | None, COUNTABLE] = None
 
 
 @dataclass(frozen=True)
-class TensorSummary:
+class TensorSummary(_Part):
     """Content of the tensor files; `sha256` is over the raw float32 bytes of all tensors in order of their names."""
 
-    count: int = field(metadata={"rule": COUNTABLE})
-    parameters: int = field(metadata={"rule": COUNTABLE})
-    norm: float = field(metadata={"rule": COUNTABLE})
-    sha256: str = field(metadata={"rule": SHA256})
+    count: Annotated[StrictInt, COUNTABLE]
+    parameters: Annotated[StrictInt, COUNTABLE]
+    norm: Annotated[Finite, COUNTABLE]
+    sha256: Annotated[StrictStr, SHA256]
 
 
 @dataclass(frozen=True)
-class VectorConfig:
+class VectorConfig(_Part):
     """The content of ``qvec_config.json``; `tensors` is None until the vector is saved."""
 
-    format_version: int
-    qvec_hub_version: str = field(metadata={"rule": NAME})
-    model_type: str = field(metadata={"rule": NAME})
-    architecture: dict[str, Any] = field(metadata={"rule": SIZES})
+    format_version: StrictInt
+    qvec_hub_version: Annotated[StrictStr, NAME]
+    model_type: Annotated[StrictStr, NAME]
+    architecture: Sizes
     base_model: Revision
     donor: Donor
     recipe: dict[str, Any]
     grid: Grid
-    scale: float
+    scale: Finite
     encoding: Encoding
     tensors: TensorSummary | None
     sources: list[Source]
-
-    def to_dict(self) -> dict[str, Any]:
-        values: dict[str, Any] = schema.to_json(self)
-        return values
 
     def to_json(self) -> str:
         """The text of the file.
@@ -147,6 +197,11 @@ class VectorConfig:
 
     @classmethod
     def from_dict(cls, values: Any, where: str = CONFIG_FILE) -> VectorConfig:
+        """Build a config from parsed JSON.
+
+        Raises:
+            ArtifactError: as `read`.
+        """
         if not isinstance(values, dict):
             raise ArtifactError(f"{where}: expected a JSON object, found {type(values).__name__}")
         version = values.get("format_version")
@@ -155,21 +210,9 @@ class VectorConfig:
                 f"{where}: format_version {version} is newer than {FORMAT_VERSION}, the newest this qvec_hub reads; "
                 "upgrade qvec_hub"
             )
-        config: VectorConfig = schema.build(cls, values, where)
+        config = cls.checked(values, where)
         if config.format_version != FORMAT_VERSION:
             raise ArtifactError(f"{where}: format_version must be {FORMAT_VERSION}, found {config.format_version}")
         if config.tensors is None:
             raise ArtifactError(f"{where}: tensors: expected an object, found null")
         return config
-
-    @staticmethod
-    def part(cls: type, values: Any, where: str) -> Any:
-        """Build one of the dataclasses above from a mapping, checked as strictly as a file."""
-        return schema.build(cls, parse_json(_dump(lambda: values, where).encode(), where), where)
-
-
-def _dump(values: Callable[[], Any], where: str, indent: int | None = None) -> str:
-    try:
-        return json.dumps(values(), indent=indent)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{where}: expected values that JSON can hold ({error})") from error

@@ -47,7 +47,8 @@ def read(folder: Path) -> tuple[VectorConfig, Mapping[str, Tensor], dict[str, Te
     config = VectorConfig.read(folder / artifact.CONFIG_FILE)
     if config.encoding.name not in ENCODINGS:
         raise ArtifactError(
-            f"{folder}: encoding {config.encoding.name!r} is unknown; this qvec_hub reads {', '.join(ENCODINGS)}"
+            f"{folder}: encoding {config.encoding.name!r} is unknown; this qvec_hub reads "
+            f"{', '.join(ENCODINGS.names())}"
         )
     tensors = TensorFiles(tensor_files(folder))
     foreign = tensors.encodings() - {config.encoding.name}
@@ -82,7 +83,7 @@ def write(
         shapes: canonical name -> shape of each of `tensors`.
         lineage: the base fingerprint.
         images: uint8 ``(n, size, size, 3)``.
-        encoding: one of `ENCODINGS`; by default the encoding that the tensors have.
+        encoding: the name of one of `ENCODINGS`; by default the encoding that the tensors have.
         card: called as ``card(new_folder, path_of_the_old_card)`` to write the card.
 
     Raises:

@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ArtifactError, first_line
-from ..grid.packing import packed_size
 from ..util.untrusted import parse_json, printable, read_file, size_of
 from ..util.written import parse_listed
 from . import config as artifact
-from .encoding import WIDTHS, decode, split_name
+from .encoding import split_name
+from .encodings.registry import ENCODINGS, WHOLE, Shape, TensorEncoding
 from .lineage import SAMPLES
 
 __all__ = ["BESIDE", "TensorFiles", "is_shard", "read_lineage", "tensor_files"]
@@ -34,6 +34,8 @@ MAX_DIMENSIONS = 8
 MAX_NAME = 200
 _NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
 _SHARD = re.compile(r"qvec(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
+# safetensors' names of the types that an encoding may use.
+_KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8", torch.int64: "I64"}
 _AGAIN = "fetch or extract the vector again"
 
 
@@ -77,7 +79,7 @@ class TensorFiles(Mapping[str, Tensor]):
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._files = files
         self._handles: dict[Path, Any] = {}
-        self._parts: dict[str, dict[str | None, str]] = {}  # tensor -> part of it (None: whole) -> entry
+        self._parts: dict[str, dict[str, str]] = {}  # tensor -> part of it -> entry
         for path in dict.fromkeys(files.values()):
             handle = self._handles[path] = _open(path)
             for entry in handle.keys():  # noqa: SIM118  (a handle cannot be iterated)
@@ -89,29 +91,24 @@ class TensorFiles(Mapping[str, Tensor]):
         missing = sorted(printable(entry, 60) for entry in files if entry not in found)
         if missing:
             raise ArtifactError(f"{artifact.INDEX_FILE} and the shards differ in {', '.join(missing[:4])}; {_AGAIN}")
-        self.shapes = {name: self._checked(name, parts) for name, parts in self._parts.items()}
+        checked = {name: self._checked(name, parts) for name, parts in self._parts.items()}
+        self._encodings = {name: encoding for name, (encoding, _) in checked.items()}
+        self.shapes = {name: shape for name, (_, shape) in checked.items()}
 
     def __getitem__(self, name: str) -> Tensor:
-        parts = self.stored(name)
-        if name in parts:
-            return parts[name].float()
-        width = self._width(name)
-        return decode(parts[f"{name}.{width}"], parts[f"{name}.scale"], self.shapes[name], WIDTHS[width])
+        contents = {part: self._handle(entry).get_tensor(entry) for part, entry in self._parts[name].items()}
+        return self._encodings[name].decode(contents, self.shapes[name])
 
     def stored(self, name: str) -> dict[str, Tensor]:
         """The stored entries of a tensor, not decoded: entry -> its content."""
         return {entry: self._handle(entry).get_tensor(entry) for entry in self._parts[name].values()}
 
     def encodings(self) -> set[str]:
-        """Encodings that the tensors are stored in; small tensors are float32 in each."""
-        whole = {
-            str(self._handle(name).get_slice(name).get_dtype()) for name, parts in self._parts.items() if None in parts
-        }
-        return {self._width(name) for name, parts in self._parts.items() if None not in parts} | (
-            {"bf16"} if "BF16" in whole else set()
-        )
+        """Encodings that tensors are stored in, but float32: small tensors are float32 in each."""
+        return {encoding.name for encoding in self._encodings.values()} - {"float32"}
 
     def paths(self) -> list[Path]:
+        """The files that the tensors are mapped from."""
         return list(self._handles)
 
     def beside(self) -> dict[str, str] | None:
@@ -132,31 +129,29 @@ class TensorFiles(Mapping[str, Tensor]):
     def _handle(self, entry: str) -> Any:
         return self._handles[self._files[entry]]
 
-    def _width(self, name: str) -> str:
-        return next(width for width in WIDTHS if width in self._parts[name])
-
-    def _checked(self, name: str, parts: Mapping[str | None, str]) -> tuple[int, ...]:
-        """Check that a tensor's parts are complete and consistent, and return its shape."""
+    def _checked(self, name: str, parts: Mapping[str, str]) -> tuple[TensorEncoding, Shape]:
+        """Check that a tensor's parts are complete and consistent, and return its encoding and shape."""
         path = self._files[next(iter(parts.values()))]
-        if None in parts and len(parts) == 1:
-            return _shape(self._handle(name), name, path, ("F32", "BF16"))
-        widths = [part for part in parts if part in WIDTHS]
-        if len(widths) != 1 or set(parts) != {widths[0], "scale", "shape"}:
+        fitting = [encoding for encoding in ENCODINGS if encoding.layout(()).keys() == parts.keys()]
+        if not fitting:
             listed = ", ".join(sorted(parts.values()))
             raise ArtifactError(f"{path}: {name} is written as {listed}, expected codes, .scale and .shape; {_AGAIN}")
+        if WHOLE in parts:
+            kinds = {_KINDS[encoding.layout(())[WHOLE][0]]: encoding for encoding in fitting}
+            shape = _shape(self._handle(name), name, path, kinds)
+            return kinds[self._handle(name).get_slice(name).get_dtype()], shape
         count = _shape(self._handle(parts["shape"]), parts["shape"], path, ("I64",))
         if len(count) != 1 or count[0] > MAX_DIMENSIONS:
             raise ArtifactError(f"{path}: {parts['shape']} has shape {count}, expected up to {MAX_DIMENSIONS} numbers")
         shape = tuple(self._handle(parts["shape"]).get_tensor(parts["shape"]).tolist())
-        wanted = {widths[0]: (packed_size(math.prod(shape), WIDTHS[widths[0]]),), "scale": shape[:1]}
-        for part, kind in ((widths[0], "U8"), ("scale", "F32")):
-            found = _shape(self._handle(parts[part]), parts[part], path, (kind,))
-            if min(shape) < 1 or found != wanted[part]:
+        for part, (dtype, size) in fitting[0].layout(shape).items():
+            found = _shape(self._handle(parts[part]), parts[part], path, (_KINDS[dtype],))
+            if min(shape) < 1 or found != size:
                 raise ArtifactError(
                     f"{path}: {parts[part]} has shape {found}, which does not go with a tensor of shape "
                     f"{printable(shape, 60)}; {_AGAIN}"
                 )
-        return shape
+        return fitting[0], shape
 
 
 def read_lineage(path: Path, tensors: Collection[str] | None) -> dict[str, Tensor] | None:

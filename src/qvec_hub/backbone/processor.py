@@ -44,26 +44,18 @@ ADVICE = "; pass processor="  # the end of every message that says that there is
 PATIENCE_S = 10.0  # for one question whether the Hub is there: its client would retry for half a minute
 
 
-def load_processor(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | Path | None = None,
-    local_files_only: bool = False,
-    subfolder: str = "",
-) -> Any:
+def load_processor(source: str | Path, **hub: Any) -> Any:
     """Load the image processor of a folder or Hub repository, on the Pillow backend.
 
     Args:
         source: a folder, ``"org/name[@revision]"`` or ``"hf://org/name[@revision]/subfolder"``.
-        revision, token, cache_dir, local_files_only, subfolder: as the model's; nothing is asked of the Hub when
-            `local_files_only` is set or the files of this commit are in the cache.
+        hub: revision, token, cache_dir, local_files_only and subfolder, as the model's; nothing is asked of the Hub
+            when `local_files_only` is set or the files of this commit are in the cache.
 
     Raises:
         QVecError: when there is none, or it does not load.
     """
-    return _load(*_find(source, revision, token, cache_dir, local_files_only, subfolder))
+    return _load(*_find(source, **hub))
 
 
 def _find(

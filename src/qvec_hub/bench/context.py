@@ -10,29 +10,31 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, StrictInt, StrictStr, ValidationError
 
 from ..errors import DataError
-from ..results.checks import COUNT, NUMBER, TEXT, Check, shown
-from ..results.row import Row
+from ..results.row import COUNT, TEXT, Row
 from ..util.atomic import write_text
+from ..util.validation import Finite, Stored, findings, validated
 
 __all__ = ["CONTEXT_FILE", "Context", "Trained", "parse_context", "read_context"]
 
 CONTEXT_FILE = "context.json"
-Similarity = dict[str, dict[str, dict[str, float]]]  # base -> task -> task -> cosine
+Similarity = dict[str, dict[str, dict[str, Finite]]]  # base -> task -> task -> cosine
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Stored):
     """A base's name, and the task that a model or vector was trained on."""
 
-    base: str
-    task: str
+    base: Annotated[StrictStr, TEXT]
+    task: Annotated[StrictStr, TEXT]
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(Stored):
     """The context of rows.
 
     Attributes:
@@ -42,9 +44,11 @@ class Context:
         similarity: base -> task -> task -> similarity from -1 to 1, see `task_similarity`.
     """
 
+    __pydantic_config__ = ConfigDict(extra="ignore")
+
     receivers: Mapping[str, Trained] = field(default_factory=dict)
     donors: Mapping[str, Trained] = field(default_factory=dict)
-    parameters: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, Annotated[StrictInt, COUNT]] = field(default_factory=dict)
     similarity: Similarity = field(default_factory=dict)
 
     def receiver(self, row: Row) -> Trained:
@@ -111,36 +115,13 @@ def parse_context(values: Any) -> Context:
     Raises:
         DataError: when a key is missing or has the wrong type; the message names it.
     """
-    for key, (depth, check) in _FORM.items():
-        if not isinstance(values, dict) or key not in values:
-            raise DataError(f"{key}: expected in an object with the keys {', '.join(_FORM)}, found {shown(values)}")
-        _refuse_odd(values[key], key, depth, check)
-    models = {kind: {name: _trained(known, kind) for name, known in values[kind].items()} for kind in _MODELS}
-    return Context(**models, parameters=values["parameters"], similarity=values["similarity"])
-
-
-_MODELS = ("receivers", "donors")
-# Depth of nested objects, and the check of their leaves.
-_FORM: dict[str, tuple[int, Check]] = {
-    "receivers": (2, TEXT),
-    "donors": (2, TEXT),
-    "parameters": (1, COUNT),
-    "similarity": (3, NUMBER),
-}
-
-
-def _refuse_odd(value: Any, where: str, depth: int, leaf: Check) -> None:
-    wanted, holds = ("an object", lambda found: isinstance(found, dict)) if depth else leaf
-    if not holds(value):
-        raise DataError(f"{where}: expected {wanted}, found {shown(value)}")
-    for key, item in value.items() if depth else ():
-        _refuse_odd(item, f"{where}.{key}", depth - 1, leaf)
-
-
-def _trained(known: dict[str, str], kind: str) -> Trained:
-    if known.keys() != {"base", "task"}:
-        raise DataError(f"{kind}: expected a base and a task of each, found {shown(known)}")
-    return Trained(**known)
+    try:
+        context, unknown = validated(Context, values)
+    except ValidationError as error:
+        raise DataError(str(findings(error)[0])) from None
+    if unknown:
+        raise DataError(f"{unknown[0]}: expected a base and a task alone, found this key; remove it")
+    return context
 
 
 def _read(path: Path) -> Context:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..apply.choose_scale import choose_scale
-from ..evaluation.runner import device_name
+from ..evaluation.models import device_name
 from ..proxies.model_inputs import enough_images, proxy_pixels
 from ..results.counts import EvalResult, library_versions
 from ..results.row import Row

@@ -29,6 +29,7 @@ class Library:
         return base_path(base) if base in BASES else base
 
     def own_base(self, base: str) -> Path:
+        """The folder of a base that was pretrained into the library."""
         return self.root / _short(base) / "base"
 
     def similarity(self, base: str) -> Path:
@@ -40,12 +41,15 @@ class Library:
         return self.root / _short(base) / f"seed-{seed}" / task
 
     def fp(self, base: str, seed: int, task: str) -> Path:
+        """The folder of a plain fine-tune, the receiver."""
         return self.task(base, seed, task) / "fp"
 
     def qat(self, base: str, seed: int, task: str, grid: Grid) -> Path:
+        """The folder of a quantization-aware fine-tune."""
         return self.task(base, seed, task) / grid.name / "qat"
 
     def vector(self, base: str, seed: int, task: str, grid: Grid) -> Path:
+        """The folder of the vector between the two."""
         return self.task(base, seed, task) / grid.name / "vector"
 
 

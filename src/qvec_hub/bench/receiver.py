@@ -16,7 +16,7 @@ from ..backbone.checkpoint import load_classifier
 from ..backbone.conditions import settle_
 from ..backbone.names import backbone_linears, backbone_tensors, canonical_names
 from ..backbone.processor import load_processor
-from ..data.sources import dataset_revision
+from ..data.hub_dataset import dataset_revision
 from ..evaluation.images import PreprocessedImages, preprocess
 from ..evaluation.runner import count_correct
 from ..grid.grid import Grid
@@ -57,7 +57,7 @@ class Receiver:
         self.rounded = {names[f"{name}.weight"] for name, _ in backbone_linears(self.model)}
 
     def refuse_unsuitable(self, vector: QuantizationVector) -> None:
-        """Raise unless the vector fits and comes from this receiver's base (see `patch.refuse_unsuitable`)."""
+        """Raise MisfitError or LineageError unless the vector fits and comes from this receiver's base."""
         refuse_unsuitable(vector, self.model)
 
     @torch.no_grad()
@@ -117,10 +117,15 @@ class LoadedReceiver:
 
     @cached_property
     def processor(self) -> object:
+        """The image processor that lies in the receiver's folder."""
         return load_processor(self.receiver.folder)
 
     def images(self, split: str) -> PreprocessedImages:
-        """The images of a split, decoded and preprocessed at its first use."""
+        """The images of a split (``train``, ``validation`` or ``test``), decoded and preprocessed at its first use.
+
+        Raises:
+            DataError: when the dataset cannot be read or lacks the split.
+        """
         if split not in self._splits:
             dataset = load_task_split(self.spec, split, self.limits)
             self.dataset_revision = dataset_revision(dataset)
@@ -129,12 +134,16 @@ class LoadedReceiver:
 
     @cached_property
     def calibration(self) -> torch.Tensor:
-        """Calibration images: pixel values of the receiver's own training images, for methods that need them."""
+        """Training images of the receiver's own task, for methods that need them: ``(n, channels, height, width)``."""
         dataset = load_task_split(self.spec, "train", self.limits)
         return preprocess(dataset, self.processor, limit=self.limits.calibration).pixel_values
 
     def admit(self, vector: QuantizationVector) -> None:
-        """Check once that a vector fits the receiver and comes from its base."""
+        """Check once that a vector fits the receiver and comes from its base.
+
+        Raises:
+            MisfitError, LineageError: when it does not.
+        """
         if vector not in self._admitted:
             self.receiver.refuse_unsuitable(vector)
             self._admitted.add(vector)

@@ -27,9 +27,9 @@ from .suite import Suite
 from .train_models import build_library, recorded_similarity
 from .workers import processes, rows_by_workers, worthwhile_workers
 
-__all__ = ["Run", "open_run", "run_suite"]
+__all__ = ["ROWS_FILE", "SUITE_FILE", "Run", "open_run", "run_suite"]
 
-SUITE_FILE = "suite.json"
+ROWS_FILE, SUITE_FILE = "rows.jsonl", "suite.json"
 MANY = 400  # cells that justify workers: starting them takes as long as counting dozens
 
 
@@ -189,4 +189,4 @@ def _count(suite: Suite, library: Library, out: Path, mine: list[Cell], state: P
 
 
 def _rows_file(process: int) -> str:
-    return f"rows-{process}.jsonl" if process else "rows.jsonl"
+    return f"rows-{process}.jsonl" if process else ROWS_FILE

@@ -6,17 +6,29 @@ receiver. `cells` lists the single measurements.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WrapSerializer,
+    model_validator,
+)
 
 from ..artifact.schema import REPO_ID
 from ..errors import DataError, QVecError
 from ..grid.grid import Grid
-from ..training.recipe import TrainingRecipe
+from ..training.recipes.training_recipe import TrainingRecipe, read_recipe
 from ..util.untrusted import printable
+from ..util.validation import findings
 from ..vector.merge import MERGE_METHODS
 from ..zoo.base import BASES
 from ..zoo.registry import tasks
@@ -58,20 +70,24 @@ def _recipe(value: Any) -> TrainingRecipe:
         return value
     if not isinstance(value, dict):
         raise QVecError(f"recipe: expected hyper-parameters by name, found {value!r}")
-    try:
-        return TrainingRecipe(**value)
-    except TypeError as error:
-        raise QVecError(f"recipe: {error}") from error
+    return read_recipe(value)
+
+
+def _values(recipe: TrainingRecipe, default: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    """The values of a recipe, with those that its own class adds."""
+    return {**asdict(recipe), **default(recipe)}
 
 
 GridName = Annotated[Grid, _checked(Grid.parse)]
-Recipe = Annotated[TrainingRecipe, _checked(_recipe)]
+Recipe = Annotated[TrainingRecipe, _checked(_recipe), WrapSerializer(_values)]
 Method = Annotated[str, AfterValidator(known_method)]
 Control = Annotated[str, _checked(_control)]
 Merge = Annotated[str | None, _checked(_merge)]
 
 
 class Strict(BaseModel):
+    """A part of a suite: immutable, and without keys that nothing reads."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
@@ -207,6 +223,7 @@ class Suite(Strict):
         return self
 
     def task(self, name: str) -> TaskSpec:
+        """The suite's task of that name, which must be there."""
         return next(task for task in self.tasks if task.name == name)
 
     def narrowed(self, **chosen: list[str] | None) -> Suite:
@@ -260,12 +277,5 @@ def load_suite(source: str | Path) -> Suite:
     try:
         return Suite.model_validate(values)
     except ValidationError as error:
-        raise DataError(f"{path}: expected a suite, found: {_findings(error)}") from error
-
-
-def _findings(error: ValidationError) -> str:
-    shown = [
-        f"{'.'.join(str(part) for part in found['loc']) or 'suite'}: {found['msg'].removeprefix('Value error, ')}"
-        for found in error.errors()[:5]
-    ]
-    return "; ".join(shown)
+        shown = [f"{'.'.join(map(str, loc)) or 'suite'}: {said}" for loc, said, _ in findings(error)[:5]]
+        raise DataError(f"{path}: expected a suite, found: {'; '.join(shown)}") from error

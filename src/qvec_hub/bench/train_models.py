@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from datasets import DatasetDict
 
-from ..data.sources import dataset_revision
+from ..data.hub_dataset import dataset_revision
 from ..errors import DataError, QVecError
 from ..training.donor import train_donors
 from ..training.progress import quiet_transformers
@@ -25,7 +23,7 @@ from .model_store import Library
 from .splits import ZOO, load_task_split
 from .suite import Suite
 from .task_similarity import Similarity, task_similarity
-from .workers import be_a_worker, processes, worthwhile_workers
+from .workers import processes, worker_pool, worthwhile_workers
 
 __all__ = ["build_library", "recorded_similarity"]
 
@@ -96,8 +94,7 @@ def _mapping(suite: Suite) -> Iterator[Callable[..., Iterable[None]]]:
     if workers == 1:
         yield map
         return
-    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, spawn, initializer=be_a_worker) as pool:
+    with worker_pool(workers) as pool:
         yield pool.map
 
 

@@ -1,7 +1,7 @@
-"""Count some rows again from the models they name, the way a user would.
+"""Counting rows again from the models they name, as a user would.
 
-Where possible, a row is counted with `qvec_hub.from_pretrained` and `qvec_hub.evaluate` instead of the benchmark's own
-code: with packed layers, a newly loaded model and the dataset read again.
+If possible, a row is counted with `qvec_hub.from_pretrained` and `qvec_hub.evaluate` instead of the benchmark's own
+code: with packed layers, a newly loaded model, and the dataset read again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,17 @@ from .workers import processes
 
 __all__ = ["TOLERANCE", "Check", "verify"]
 
-TOLERANCE = 0.005  # of the images, with other software or on another device than the row's
+TOLERANCE = 0.005  # share of the images, with other software or on another device than the row's
 
 
 @dataclass(frozen=True)
 class Check:
-    """A row and its second count; `why` says why it was not counted or does not reproduce."""
+    """A row and its second count.
+
+    Attributes:
+        correct: number of correct predictions; None if the row could not be counted again.
+        why: why it could not be counted or does not reproduce; empty if it reproduces.
+    """
 
     row: Row
     correct: int | None
@@ -47,7 +52,7 @@ class Check:
 
     @property
     def reproduces(self) -> bool | None:
-        """Whether the row reproduces; None if it could not be counted again."""
+        """Whether the counts agree; None if the row could not be counted again."""
         return None if self.correct is None else not self.why
 
 
@@ -63,16 +68,22 @@ def verify(
 ) -> list[Check]:
     """Count a random sample of rows again.
 
-    Counts must be equal when software, device and image backend are the row's; otherwise they may differ by the share
+    Counts must be equal if the software and the device are the row's; otherwise they may differ by the share
     `TOLERANCE` of the images.
 
     Args:
-        sample: how many rows; all by default. seed: draws them.
-        context, library: what names of local models stand for, and the folder these lie in. Hub ids need neither.
-        suite: how the rows were made; calibrated methods, controls and own QAT can be counted again only with it.
+        sample: number of rows; all by default.
+        seed: of the choice of rows.
+        context: the base and task of each local model's name. Hub ids need none.
+        library: the folder of local models.
+        suite: the suite of the rows; calibrated methods, controls and own QAT can be counted again only with it.
+        done: called with 1 after each row.
+
+    Returns:
+        A check for each row of the sample; rows that cannot be counted again are among them.
 
     Raises:
-        DataError: no rows.
+        DataError: when there are no rows.
     """
     if not rows:
         raise DataError("verify: expected rows, found none")
@@ -90,7 +101,7 @@ def verify(
 
 
 def _difference(row: Row, correct: int) -> str:
-    """Why the two counts differ too much; empty if they do not."""
+    """A message if the two counts differ by more than is allowed, else an empty text."""
     other = {name for name, version in library_versions().items() if row.versions.get(name) != version}
     allowed = TOLERANCE * row.n if other or row.device != _device() else 0
     apart = abs(correct - row.correct)
@@ -145,7 +156,7 @@ class _Again:
         return found.correct
 
     def _receiver(self, row: Row) -> tuple[str | Path, str | None]:
-        """A folder with exactly the row's weights, or a Hub id and its commit."""
+        """The folder with exactly the row's weights and None, or a Hub id and its commit."""
         known = self.context.receivers.get(row.receiver)
         if known and self.library:
             folder = self.library.fp(known.base, row.seed, known.task)

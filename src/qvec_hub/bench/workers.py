@@ -1,4 +1,4 @@
-"""Cells counted side by side: workers that each have a receiver open, and one process that takes in their rows."""
+"""Worker processes: cells counted side by side, each worker with a receiver of its own open."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain, groupby
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, groupby, islice
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -24,11 +25,10 @@ from .measure import Workbench
 from .model_store import Library
 from .suite import Suite
 
-__all__ = ["be_a_worker", "processes", "rows_by_workers", "worthwhile_workers"]
+__all__ = ["processes", "rows_by_workers", "worker_pool", "worthwhile_workers"]
 
+MOST = 16  # workers; each holds torch, a task's images and the donors, half a gigabyte and more
 PATIENCE = 10.0  # seconds
-
-WorkersByPipe = dict[Connection, BaseProcess]  # worker processes by our end of their pipe
 
 
 def rows_by_workers(suite: Suite, library: Library, cells: Sequence[Cell], workers: int) -> Generator[Row]:
@@ -46,75 +46,31 @@ def rows_by_workers(suite: Suite, library: Library, cells: Sequence[Cell], worke
     """
     receivers = [list(group) for _, group in groupby(cells, lambda cell: (cell.base, cell.seed, cell.receiver))]
     todo = iter(receivers)
-    with _started_workers(suite, library, min(workers, len(receivers))) as started:
-        streams = {line: chain.from_iterable(todo) for line in started}  # a free worker takes the next receiver
-        for line, stream in streams.items():
-            _ask(line, next(stream))
-        while streams:
-            ready = wait(list(streams))
-            for line in [line for line in streams if line in ready]:
-                yield _answer(line, started[line])
-                cell = next(streams[line], None)
-                if cell is None:
-                    del streams[line]
-                else:
-                    _ask(line, cell)
-
-
-@contextmanager
-def _started_workers(suite: Suite, library: Library, workers: int) -> Iterator[WorkersByPipe]:
-    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    started: WorkersByPipe = {}
+    # A pool of one process each, as only this says which worker counts a cell.
+    pools = [worker_pool(1, _open, suite, library) for _ in receivers[:workers]]
+    streams = {pool: chain.from_iterable(todo) for pool in pools}  # a free worker takes the next receiver
+    others = multiprocessing.active_children()
+    asked = {pool.submit(_count, next(stream)): pool for pool, stream in streams.items()}
+    started = [child for child in multiprocessing.active_children() if child not in others]
     try:
-        for _ in range(workers):
-            ours, theirs = spawn.Pipe()
-            started[ours] = spawn.Process(target=_work, args=(theirs, suite, library), daemon=True)
-            started[ours].start()
-            theirs.close()  # the worker's copy is then the only one: when it ends, so does the line
-        yield started
+        while asked:
+            for future in wait(asked, return_when=FIRST_COMPLETED).done:
+                pool = asked.pop(future)
+                yield _row(future, pool, started)
+                for cell in islice(streams[pool], 1):
+                    asked[pool.submit(_count, cell)] = pool
     finally:
-        for line in started:
-            line.close()  # which ends the worker, once it is through with its cell
-        for worker in started.values():
-            worker.join(PATIENCE)
-            worker.terminate()
-            worker.join()
+        _end(pools, started)
 
 
-def _ask(line: Connection, cell: Cell) -> None:
-    with suppress(OSError):  # a worker that is gone shows where its answer is awaited
-        line.send(cell)
+def worker_pool(workers: int, initializer: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
+    """A pool of processes that compute by a single thread each, and end when this process is interrupted or killed.
 
-
-def _answer(line: Connection, worker: BaseProcess) -> Row:
-    try:
-        answer = line.recv()
-    except (EOFError, OSError):
-        worker.join()
-        raise QVecError(
-            f"bench run: expected a row from a worker, found that the process had ended (exit code {worker.exitcode}; "
-            "-9 is often too little memory); the rows counted so far are kept, run it again to go on"
-        ) from None
-    if isinstance(answer, QVecError):
-        raise answer
-    return answer
-
-
-def _work(line: Connection, suite: Suite, library: Library) -> None:
-    """Answer each cell with its row, or with what is wrong with its files, until whoever asks is gone."""
-    be_a_worker()
-    bench = Workbench(suite, library, torch.device("cpu"))
-    with quiet_transformers(), suppress(EOFError, BrokenPipeError):
-        while True:
-            cell = line.recv()
-            try:
-                answer: Row | QVecError = bench.count(cell)
-            except QVecError as error:
-                answer = error
-            line.send(answer)
-
-
-MOST = 16  # workers; each holds torch, a task's images and the donors, half a gigabyte and more
+    Args:
+        initializer: called with `arguments` at the start of each process.
+    """
+    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    return ProcessPoolExecutor(workers, spawn, initializer=_be_a_worker, initargs=(initializer, *arguments))
 
 
 def processes() -> PartialState:
@@ -134,16 +90,53 @@ def worthwhile_workers(suite: Suite) -> int:
     return min(os.cpu_count() or 1, MOST)
 
 
-def be_a_worker() -> None:
+def _row(future: Future[Row], pool: ProcessPoolExecutor, started: Sequence[BaseProcess]) -> Row:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        pool.shutdown()  # after which its worker's exit code is known
+        code = next((worker.exitcode for worker in started if worker.exitcode), None)
+        raise QVecError(
+            f"bench run: expected a row from a worker, found that the process had ended (exit code {code}; "
+            "-9 is often too little memory); the rows counted so far are kept, run it again to go on"
+        ) from None
+
+
+def _end(pools: Sequence[ProcessPoolExecutor], started: Sequence[BaseProcess]) -> None:
+    """End the workers, each once it is through with its cell; those that take long in the middle of it."""
+    for pool in pools:
+        pool.shutdown(wait=False)
+    for worker in started:
+        worker.join(PATIENCE)
+        worker.terminate()
+        worker.join()
+
+
+def _be_a_worker(initializer: Callable[..., None] | None, *arguments: Any) -> None:
     """Make this process one that computes by a single thread, and is ended by its parent rather than by Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if initializer is not None:
+        initializer(*arguments)
 
 
 def _end_with(parent: BaseProcess) -> None:
     """Do not go on writing, or waiting for work, when the parent was killed."""
     parent.join()
     os._exit(1)
+
+
+_bench: Workbench  # of a worker process
+
+
+def _open(suite: Suite, library: Library) -> None:
+    global _bench
+    _bench = Workbench(suite, library, torch.device("cpu"))
+
+
+@quiet_transformers()
+def _count(cell: Cell) -> Row:
+    return _bench.count(cell)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, emit, number_or_word
+from .options import AsJson
 from .variants import choices
 
 if TYPE_CHECKING:
@@ -62,11 +63,10 @@ def apply(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also replace a model in --out that qvec_hub did not quantize.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add vectors to a model, quantize it and save it."""
     from ..hub.cards.model_card import model_card
-    from ..layers.packed_linear import packed_layers
     from ..loading.config import open_vector
     from ..loading.from_pretrained import from_pretrained, save_model
     from ..loading.model_layout import check_model_folder
@@ -84,31 +84,32 @@ def apply(
     )
     name = f"your-name/{out.resolve().name}"
     save_model(model, out, overwrite=overwrite, card=lambda existing: model_card(model.config, name, existing=existing))
+    made = _facts(model, out)
+    text = (
+        f"{out}: {made['layers']} layers, {made['quantized_weights']:,} weights at {made['bits_per_weight']:.2f} bits, "
+        f"{made['bytes'] / 1e6:.1f} MB on disk, scale {made['scale']:g}{_curve(made['scale_curve'])}, "
+        f"rounding {made['rounding']}{SHOWN[made['watched']]}\n"
+        f"Load it with: import qvec_hub; AutoModelForImageClassification.from_pretrained({str(out)!r})"
+    )
+    emit(made, text, as_json)
+
+
+def _facts(model: Any, out: Path) -> dict[str, Any]:
+    """What was done to a model that was saved, and its size."""
+    from ..layers.packed_linear import packed_layers
+
     layers = packed_layers(model)
     quantized = sum(layer.in_features * layer.out_features for layer in layers)
     packed = sum(layer.weight_packed.numel() for layer in layers)
-    size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     record = model.config.quantization_config.to_dict()
-    result = {
+    return {
         "out": str(out),
-        "grid": record["grid"],
-        "vector": record["vector"],
-        "scale": record["scale"],
-        "scale_curve": record["scale_curve"],
-        "rounding": record["rounding"],
-        "watched": record["watched"],
+        **{key: record[key] for key in ("grid", "vector", "scale", "scale_curve", "rounding", "watched")},
         "layers": len(layers),
         "quantized_weights": quantized,
         "bits_per_weight": 8 * packed / quantized,
-        "bytes": size,
+        "bytes": sum(path.stat().st_size for path in out.glob("*.safetensors")),
     }
-    text = (
-        f"{out}: {len(layers)} layers, {quantized:,} weights at {8 * packed / quantized:.2f} bits, "
-        f"{size / 1e6:.1f} MB on disk, scale {record['scale']:g}{_curve(record['scale_curve'])}, "
-        f"rounding {record['rounding']}{SHOWN[record['watched']]}\n"
-        f"Load it with: import qvec_hub; AutoModelForImageClassification.from_pretrained({str(out)!r})"
-    )
-    emit(result, text, as_json)
 
 
 def _curve(points: list[list[float]] | None) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from . import report, submit
 from .app import app, emit, note, print_table
+from .options import AsJson
 
 if TYPE_CHECKING:
     from ..results.row import Row
@@ -27,7 +28,7 @@ def run(
     suite: Annotated[
         str,
         typer.Argument(
-            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, vision-22, or a .yaml file of your own.",
+            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, demo, vision-22, or a .yaml file of your own.",
             show_default=False,
         ),
     ],
@@ -40,7 +41,7 @@ def run(
     base: Annotated[list[str] | None, typer.Option(help="Only this base of the suite; repeatable.")] = None,
     receiver: Annotated[list[str] | None, typer.Option(help="Only this receiver's task; repeatable.")] = None,
     donor: Annotated[list[str] | None, typer.Option(help="Only this donor's task; repeatable.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a suite: count one row for every receiver, method, grid, donor and scale.
 
@@ -74,7 +75,7 @@ def verify(
     models: Annotated[
         Path | None, typer.Option(help="Folder of the trained models.", show_default="models in the run's folder")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count a random sample of rows again, from the models they name, and list which rows reproduce.
 

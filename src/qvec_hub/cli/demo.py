@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import app, emit, note, print_table
+from .options import AsJson
 
 __all__ = ["demo"]
 
@@ -22,7 +23,7 @@ def demo(
         str | None,
         typer.Option(help="Publish models and vectors under this name on the Hub, and load them from there."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train small donors, apply their vectors to each other's tasks at 2 bits, and count the accuracy.
 
@@ -30,36 +31,36 @@ def demo(
     """
     import time
 
+    from ..bench.runner import ROWS_FILE
     from ..demo.report import HEADER, draw, table
-    from ..demo.run import ROWS_FILE, DemoSettings, remove_demo, run_demo
+    from ..demo.run import demo_suite, remove_demo, run_demo
     from ..errors import QVecError
     from ..util.scratch import check_writable
 
     check_writable(out)
-    settings = DemoSettings(weights=weights)
+    suite = demo_suite(weights)
     if out.exists():
         if not out.is_dir():
             raise QVecError(f"{out}: is a file; name a new folder with --out")
         if any(out.iterdir()) and not (out / MARK).exists():
             raise QVecError(f"{out}: is not empty and not of an earlier demo; name a new folder with --out")
-        remove_demo(out, settings)
+        remove_demo(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
     start = time.perf_counter()
-    rows = run_demo(out, settings, note, hub)
+    rows = run_demo(suite, out, note, hub)
     figure = out / "accuracy_against_scale.png"
-    draw(rows, settings, figure)
+    draw(rows, figure)
     seconds = time.perf_counter() - start
     if as_json:
         found = {"weights": weights, "seconds": seconds, "picture": str(figure)}
         emit({**found, "rows": [row.to_dict() for row in rows]}, "", True)
         return
-    print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows, settings))
+    print_table(f"Accuracy on test images, weights at {weights}", HEADER, table(rows))
     print(
-        f"One donor: the vectors of the other {len(settings.tasks) - 1} tasks, one at a time, pooled. Scale "
-        f"{settings.scale:g} throughout, but for the default: all other vectors, with scale and codes found on the "
-        "images that they carry. No receiver image was used for any of it but own QAT.\n"
-        f"Figure: {figure}\nRows: {out / ROWS_FILE}\n{seconds:.0f} seconds"
+        f"One donor: the vectors of the other {len(suite.tasks) - 1} tasks, one at a time, pooled. Scale 1 throughout, "
+        "but for the default: all other vectors, with scale and codes found on the images that they carry. No receiver "
+        f"image was used for any of it but own QAT.\nFigure: {figure}\nRows: {out / ROWS_FILE}\n{seconds:.0f} seconds"
     )
 
 

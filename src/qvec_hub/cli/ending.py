@@ -65,7 +65,7 @@ def _end(message: str, code: int) -> None:
 
 
 def _flush() -> None:
-    """What is left in the buffer of a closed pipe would be complained of when the interpreter ends."""
+    """Flush stdout here: Python would report what is left for a closed pipe when it exits."""
     try:
         sys.stdout.flush()
     except (BrokenPipeError, ValueError):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import app, emit, note, number_or_word, print_table
+from .options import AsJson, Dataset, ImageColumn, LabelColumn
 
 __all__ = ["eval_command"]
 
@@ -16,17 +17,15 @@ __all__ = ["eval_command"]
     epilog="Example: qvec eval me/vit-base-flowers me/flowers --vector you/vit-base-eurosat-int3-qvec --weights int3",
 )
 def eval_command(
-    model: Annotated[str, typer.Argument(help="Folder or Hub id of an image classification model.")],
-    dataset: Annotated[
-        str, typer.Argument(help="Hub id, folder of class folders, parquet, saved dataset, or zoo:NAME.")
-    ],
+    model: Annotated[str, typer.Argument(help="An image classification model: a folder or a Hub repo id.")],
+    dataset: Dataset,
     split: Annotated[
         str | None, typer.Option(help="Split to evaluate. Default: test, or the dataset's only split.")
     ] = None,
     config: Annotated[str | None, typer.Option(help="Configuration (subset) of the dataset.")] = None,
     dataset_revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub dataset.")] = None,
-    image_column: Annotated[str | None, typer.Option(help="Column of images, if it cannot be guessed.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="Column of labels, if it cannot be guessed.")] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a forward pass.")] = 32,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Evaluate only this many images, evenly spread over the split.")
@@ -41,7 +40,7 @@ def eval_command(
         str | None, typer.Option(help="Device, such as cpu or cuda. Default: the one accelerate chooses.")
     ] = None,
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a model, as it is or with a vector added and its weights quantized.
 
@@ -49,7 +48,8 @@ def eval_command(
     """
     from accelerate import PartialState
 
-    from ..evaluation.runner import evaluate, resolve_model
+    from ..evaluation.models import resolve_model
+    from ..evaluation.runner import evaluate
 
     how = _how(vector, weights, scale)
     result = evaluate(

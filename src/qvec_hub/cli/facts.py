@@ -60,9 +60,8 @@ def card_facts(where: str, place: Any, token: str | None = None) -> dict[str, An
     """Licence and evidence from the card beside the vector; None if it does not give them."""
     from ..artifact.config import CARD_FILE, MAX_CARD_BYTES
     from ..errors import QVecError
-    from ..hub.cards.front_matter import read_front
+    from ..hub.cards.front_matter import read_card
     from ..hub.cards.model_index import read_evidence
-    from ..hub.cards.sections import split_card
     from ..hub.cards.values import strings
     from ..hub_search.fetch import fetch
     from ..hub_search.listing import summary as in_numbers
@@ -71,7 +70,7 @@ def card_facts(where: str, place: Any, token: str | None = None) -> dict[str, An
     try:
         path = fetch(place, CARD_FILE, token, MAX_CARD_BYTES) if place else Path(where).expanduser() / CARD_FILE
         text = read_file(path, MAX_CARD_BYTES).decode("utf-8", "replace")
-        front = read_front(split_card(text)[0], CARD_FILE)
+        front = read_card(text)[0]
     except QVecError:
         front = {}  # the vector works without a card
     evidence = read_evidence(front, str(where))

@@ -9,6 +9,8 @@ import typer
 
 from .app import app, emit, note
 from .found import progress, show
+from .options import AsJson, CommitMessage, ReadToken, WriteToken
+from .variants import choices
 
 __all__ = ["push", "search"]
 
@@ -22,18 +24,18 @@ def push(
     private: Annotated[
         bool | None, typer.Option("--private/--public", help="Make a new repository private or public.")
     ] = None,
-    token: Annotated[str | None, typer.Option(help="A token with write access; by default the one logged in.")] = None,
+    token: WriteToken = None,
     revision: Annotated[str | None, typer.Option(help="The branch to commit to.")] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")] = False,
-    commit_message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
+    commit_message: CommitMessage = None,
     subfolder: Annotated[str | None, typer.Option(help="Folder in the repository. Default: its root.")] = None,
     rows: Annotated[Path | None, typer.Option(help="Benchmark rows (JSON lines) for the card's table.")] = None,
     license: Annotated[str | None, typer.Option(help="Licence for the vector's card, such as apache-2.0.")] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="float32, bf16, int8, int4 or int2. Default: the encoding of the folder.")
+        str | None, typer.Option(help=f"One of {choices('encoding')}. Default: that of the folder.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Also replace a vector of another base.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Publish a vector, or a model quantized with one, and its card, in one commit.
 
@@ -88,15 +90,15 @@ def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[s
 @app.command(epilog="Example: qvec search --for me/vit-base-flowers --bits 3")
 def search(
     receiver: Annotated[
-        str | None, typer.Option("--for", help="The model to quantize: a folder or a repo id, id@revision allowed.")
+        str | None, typer.Option("--for", help="The model to quantize: a folder or a Hub repo id, id@revision allowed.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Repo id of the model's base, if you know it.")] = None,
     bits: Annotated[int | None, typer.Option(help="Only vectors for this number of bits.", min=2, max=8)] = None,
     grid: Annotated[str | None, typer.Option(help="Only vectors for this grid, such as int3-channel-mse.")] = None,
     task: Annotated[str | None, typer.Option(help="Only vectors whose task or dataset contains this text.")] = None,
     limit: Annotated[int, typer.Option(help="Show at most this many.", min=1)] = 20,
-    token: Annotated[str | None, typer.Option(help="A token, to see private vectors too.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    token: ReadToken = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find vectors on the Hub that were made on a model's base, the best measured first.
 

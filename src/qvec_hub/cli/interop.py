@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, emit, note, print_table
+from .options import AsJson, Encoding, ReadToken
 from .variants import choices
 
 if TYPE_CHECKING:
@@ -49,12 +50,12 @@ def import_(
     head: Annotated[
         list[str] | None, typer.Option(help="Beginning of the names of head tensors that are not recognized.")
     ] = None,
-    encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
+    encoding: Encoding = "float32",
     push: Annotated[
         str | None, typer.Option(help="User or organization on the Hub; each vector becomes a repository there.")
     ] = None,
     token: Annotated[str | None, typer.Option(help="A token, for private repositories and --push.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make vectors from pairs of timm or open_clip checkpoints; without --task or --all, list the pairs."""
     from ..errors import QVecError
@@ -143,9 +144,9 @@ def convert(
         int | None, typer.Option(help="Resample the position embeddings to this many pixels.")
     ] = None,
     heads: Annotated[int | None, typer.Option(help="Number of attention heads, if nothing else tells it.")] = None,
-    token: Annotated[str | None, typer.Option(help="A token, to read private models too.")] = None,
+    token: ReadToken = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model in the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a timm ViT or a DINOv2 into a transformers model with the same outputs."""
     from ..interop.convert import convert as converted
@@ -169,7 +170,7 @@ def export(
     model: Annotated[str, typer.Argument(help="A classifier, quantized or float: a folder or a Hub repo id.")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
     to: Annotated[str, typer.Option(help=f"One of {choices('exporter')}.")] = "float",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a model in a format that other tools load without this package."""
     from ..interop.export import export as exported

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import QVecError
 from .app import app, emit, note
+from .options import AsJson, Encoding, ReadToken
 from .variants import choices
 
 __all__ = ["merge"]
@@ -28,12 +29,12 @@ def merge(
     density: Annotated[float, typer.Option(help="Share of the numbers that pruning methods keep.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed of the numbers that DARE drops.")] = 0,
     scale: Annotated[float, typer.Option(help="The scale to recommend.")] = 1.0,
-    encoding: Annotated[str, typer.Option(help="float32, bf16, int8, int4 or int2.")] = "float32",
-    token: Annotated[str | None, typer.Option(help="A token, to read private vectors too.")] = None,
+    encoding: Encoding = "float32",
+    token: ReadToken = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Allow --out to be one of the merged vectors.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Merge vectors of one base and grid into one, tensor by tensor."""
     from ..artifact.vector_layout import check_vector_folder

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import emit
+from .options import AsJson
 from .submit import from_hub
 
 __all__ = ["EPILOG", "report"]
@@ -28,7 +29,7 @@ def report(
         ),
     ] = False,
     title: Annotated[str | None, typer.Option(help="Title of the report and the leaderboard.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write tables, figures and a leaderboard from benchmark rows.
 

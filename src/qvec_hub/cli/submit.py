@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import emit, note
+from .options import AsJson, CommitMessage, WriteToken
 
 if TYPE_CHECKING:
     from ..bench.community.gather import GatheredRows
@@ -28,9 +29,9 @@ def submit(
     create_pr: Annotated[
         bool | None, typer.Option("--create-pr/--commit", help="Default: a pull request; with --card, a commit.")
     ] = None,
-    token: Annotated[str | None, typer.Option(help="A token with write access; by default the one logged in.")] = None,
-    commit_message: Annotated[str | None, typer.Option(help="The commit's message.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    token: WriteToken = None,
+    commit_message: CommitMessage = None,
+    as_json: AsJson = False,
 ) -> None:
     """Propose benchmark rows to a results dataset on the Hub, or put them on your vector's card.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,27 +10,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, emit, note
+from .options import AsJson, Dataset, ImageColumn, LabelColumn
+from .variants import choices
 
 if TYPE_CHECKING:
-    from ..training.donor import TrainedDonor
+    from ..training.pair import TrainedDonor
 
 __all__ = ["train"]
 
 LABELS = {"fp": "FP", "ptq": "FP, rounded", "own_qat": "QAT, rounded"}
 
 
-@app.command()
+@app.command(
+    epilog="Example: qvec train google/vit-base-patch16-224-in21k tanganke/eurosat --out eurosat-int3 --weights int3 "
+    "--epochs 12 --bf16"
+)
 def train(
-    base: Annotated[str, typer.Argument(help="The base: a transformers model folder or Hub id.", show_default=False)],
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="Labeled images: a Hub id, a folder of class folders, parquet, a saved dataset or zoo:NAME.",
-            show_default=False,
-        ),
-    ],
+    base: Annotated[str, typer.Argument(help="The base: a folder or a Hub repo id.", show_default=False)],
+    dataset: Dataset,
     out: Annotated[Path, typer.Option(help="A new folder for fp/, qat/ and vector/.", show_default=False)],
     weights: Annotated[str, typer.Option(help="The grid to train for: int2 … int8, or a full grid name.")] = "int3",
+    recipe: Annotated[
+        str, typer.Option(help=f"How the quantization-aware model is trained. One of {choices('recipe')}.")
+    ] = "ste",
+    parameter: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, a hyper-parameter of this recipe alone; repeatable.")
+    ] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 10,
     lr: Annotated[float, typer.Option(help="Learning rate after the warm-up; then cosine to zero.")] = 1e-5,
     weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.1,
@@ -56,12 +62,8 @@ def train(
     validation_split: Annotated[
         str | None, typer.Option(help="The split to measure on.", show_default="validation, if there is one")
     ] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="Column of images, if it cannot be guessed.", show_default=False)
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of labels, if it cannot be guessed.", show_default=False)
-    ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
     task: Annotated[
         str | None, typer.Option(help="Name of the task in the vector's card.", show_default="the dataset's name")
     ] = None,
@@ -69,15 +71,11 @@ def train(
     save_steps: Annotated[
         int | None, typer.Option(help="Steps between checkpoints.", show_default="one an epoch")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a donor: fine-tune BASE on DATASET plainly and quantization-aware, and save both models and their vector.
 
     The defaults are the hyper-parameters of arXiv 2604.03420; choose only --epochs for your dataset.
-
-    Example:
-
-    qvec train google/vit-base-patch16-224-in21k tanganke/eurosat --out eurosat-int3 --weights int3 --epochs 12 --bf16
     """
     if bf16 and fp16:
         raise typer.BadParameter("choose one of --bf16 and --fp16")
@@ -85,20 +83,23 @@ def train(
 
     check_writable(out)
     from ..training.donor import train_donor  # slow to import
-    from ..training.recipe import TrainingRecipe
+    from ..training.recipes.training_recipe import read_recipe
 
-    recipe = TrainingRecipe(
-        epochs=epochs,
-        learning_rate=lr,
-        weight_decay=weight_decay,
-        warmup_steps=warmup_steps,
-        batch_size=batch_size,
-        clip_norm=clip_norm,
-        head=head,
-        seed=seed,
-        grad_accumulation=grad_accumulation,
-        precision="bf16" if bf16 else "fp16" if fp16 else "fp32",
-    )
+    hyper_parameters = {
+        "name": recipe,
+        "epochs": epochs,
+        "learning_rate": lr,
+        "weight_decay": weight_decay,
+        "warmup_steps": warmup_steps,
+        "batch_size": batch_size,
+        "clip_norm": clip_norm,
+        "head": head,
+        "seed": seed,
+        "grad_accumulation": grad_accumulation,
+        "precision": "bf16" if bf16 else "fp16" if fp16 else "fp32",
+        **_parameters(parameter or []),
+    }
+    chosen = read_recipe(hyper_parameters)
     arguments: dict[str, Any] = {"dataloader_num_workers": workers}
     if save_steps is not None:
         arguments |= {"save_strategy": "steps", "save_steps": save_steps}
@@ -108,7 +109,7 @@ def train(
         dataset,
         out,
         grid=weights,
-        recipe=recipe,
+        recipe=chosen,
         task=task,
         train_split=train_split,
         validation_split=validation_split,
@@ -119,6 +120,20 @@ def train(
         share_images=share_images,
     )
     emit(_as_dict(donor), _as_text(donor), as_json)
+
+
+def _parameters(given: list[str]) -> dict[str, Any]:
+    """Values by name: numbers and words in JSON, such as 0.5 and true; anything else is text."""
+    values = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"expected NAME=VALUE, found {text!r}", param_hint="--parameter")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
 
 
 def _as_dict(donor: TrainedDonor) -> dict[str, Any]:

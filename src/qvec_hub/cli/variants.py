@@ -13,11 +13,13 @@ from pathlib import Path
 __all__ = ["choices", "described"]
 
 PACKAGE = Path(__file__).parents[1]
-HOMES = {  # decorator -> the folder with one file a variant
+HOMES = {  # decorator -> the folder with the variants' files
+    "encoding": "artifact/encodings",
     "scale_rule": "grid/scale_rules",
     "rounding": "rounding/methods",
     "merge_method": "vector/merge_methods",
     "exporter": "interop/exporters",
+    "recipe": "training/recipes",
 }
 
 

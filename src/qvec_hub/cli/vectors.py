@@ -9,6 +9,7 @@ import typer
 
 from ..util.untrusted import printable
 from .app import app, emit, note, print_table
+from .options import AsJson, Encoding, ReadToken
 
 __all__ = ["extract", "info"]
 
@@ -30,9 +31,7 @@ def extract(
     task: Annotated[str | None, typer.Option(help="Name of the donor's task.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The donor's dataset: a Hub repo id.")] = None,
     scale: Annotated[float, typer.Option(help="The scale to recommend for this vector.")] = 1.0,
-    encoding: Annotated[
-        str, typer.Option(help="How to store matrices: float32, bf16, int8, int4 or int2.")
-    ] = "float32",
+    encoding: Encoding = "float32",
     images: Annotated[
         str | None,
         typer.Option(
@@ -40,7 +39,7 @@ def extract(
         ),
     ] = None,
     image_count: Annotated[int, typer.Option(help="Number of images that the vector carries.", min=1, max=512)] = 64,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a vector: QAT fine-tune minus plain fine-tune, head excluded."""
     from ..artifact.vector_layout import check_vector_folder
@@ -74,8 +73,8 @@ def info(
     receiver: Annotated[
         str | None, typer.Option(help="A model: say whether the vector fits it, and if not, why.")
     ] = None,
-    token: Annotated[str | None, typer.Option(help="A token, to see private and gated vectors too.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    token: ReadToken = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a vector's origin, results and tensors, and whether it fits a model."""
     from ..vector.vector import QuantizationVector

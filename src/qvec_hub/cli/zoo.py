@@ -10,6 +10,7 @@ import typer
 from ..errors import ArtifactError, DataError
 from ..util.atomic import write_file
 from .app import app, emit, note, print_table
+from .options import AsJson
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,17 +21,17 @@ zoo_app = typer.Typer(no_args_is_help=True, help="Small tasks and models that ne
 app.add_typer(zoo_app, name="zoo")
 
 
-@zoo_app.command(epilog="Example: qvec zoo tasks --picture tasks.png")
+@zoo_app.command(epilog="Example: qvec zoo tasks --image tasks.png")
 def tasks(
-    picture: Annotated[Path | None, typer.Option(help="Write a contact sheet of all tasks to this .png file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    image: Annotated[Path | None, typer.Option(help="Write a contact sheet of all tasks to this .png file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the zoo's tasks; zoo:NAME names one wherever a dataset is expected."""
     from .. import zoo
 
     known = [zoo.get_task(name) for name in zoo.tasks()]
-    if picture is not None:
-        _save(zoo.contact_sheet(zoo.tasks()), picture)
+    if image is not None:
+        _save(zoo.contact_sheet(zoo.tasks()), image)
     if as_json:
         emit({task.name: {"classes": list(task.classes), "about": task.about} for task in known}, "", True)
         return
@@ -63,7 +64,7 @@ def build(
     pretrain: Annotated[
         bool, typer.Option("--pretrain", help="Pretrain the bases again instead of using those of the package.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train receivers, their quantization-aware twins and vectors on the zoo's tasks, and compare the tasks.
 

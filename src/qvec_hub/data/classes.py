@@ -10,10 +10,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 
 from ..errors import DataError
-from .columns import with_labels
 from .names import are_numbers, are_placeholders, match, some
 
-__all__ = ["check_classes", "check_range", "class_names", "class_order", "model_ids", "model_names"]
+__all__ = ["check_range", "class_names", "class_order", "model_ids", "model_names"]
 
 RESOLVE = (
     "name the classes of the dataset as in the model's id2label, or set the model's id2label (config.json) to the "
@@ -27,43 +26,6 @@ def class_names(dataset: Dataset) -> list[str] | None:
     return list(feature.names) if isinstance(feature, ClassLabel) and feature.names else None
 
 
-def check_classes(
-    dataset: Dataset,
-    num_labels: int,
-    id2label: Mapping[Any, str] | None = None,
-    label2id: Mapping[str, Any] | None = None,
-) -> Dataset:
-    """Replace the dataset's label ids by those of the model's head.
-
-    If dataset and model both name their classes, these are matched by name (see `names.match`); the dataset may lack
-    some of the model's. If one has only placeholders (``LABEL_0``, or ``0`` for output 0), ids are taken to agree.
-
-    Args:
-        dataset: as from `load_images`.
-        num_labels: number of outputs of the model's head.
-        id2label: ``model.config.id2label``; keys may be integers or their text.
-        label2id: ``model.config.label2id``, which must not contradict it.
-
-    Raises:
-        DataError: when the number of classes differs, labels are outside the head, names cannot be matched, or names
-            are numbers in text order while the model has placeholders.
-    """
-    labels = np.asarray(dataset.with_format("numpy")["label"][:])
-    names = class_names(dataset)
-    ids = model_ids(labels, names, num_labels, id2label, label2id)
-    if names is None:
-        return dataset if ids is labels else with_labels(dataset, ids, dataset.features["label"])
-    order = class_order(names, num_labels, id2label, label2id)
-    if order is None:
-        return dataset
-    by_id = list(model_names(id2label, num_labels) or [])
-    for place, name in zip(order, names, strict=True):
-        by_id[place] = name
-    taken = Counter(by_id)
-    unique = [name if taken[name] == 1 or i in order else f"{name} (output {i})" for i, name in enumerate(by_id)]
-    return with_labels(dataset, ids, ClassLabel(names=unique))
-
-
 def model_ids(
     labels: np.ndarray,
     names: Sequence[str] | None,
@@ -71,10 +33,24 @@ def model_ids(
     id2label: Mapping[Any, str] | None = None,
     label2id: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """Turn labels ``(n,)`` of a dataset with these class names into ids of the model's head.
+    """Turn the label ids of a dataset into those of a model's head.
+
+    If dataset and model both name their classes, these are matched by name (see `names.match`); the dataset may lack
+    some of the model's. If one has only placeholders (``LABEL_0``, or ``0`` for output 0), ids are taken to agree.
+
+    Args:
+        labels: integers ``(n,)``.
+        names: class names of the dataset by id; None if its labels are bare integers.
+        num_labels: number of outputs of the model's head.
+        id2label: ``model.config.id2label``; keys may be integers or their text.
+        label2id: ``model.config.label2id``, which must not contradict it.
+
+    Returns:
+        Integers ``(n,)``.
 
     Raises:
-        DataError: see `check_classes`.
+        DataError: when the number of classes differs, labels are outside the head, names cannot be matched, or names
+            are numbers in text order while the model has placeholders.
     """
     if names is None:
         labels = _bare_numbers(labels, num_labels, id2label)
@@ -94,7 +70,7 @@ def class_order(
     """For each of the dataset's classes the model's id, ``(len(names),)``; None if ids agree.
 
     Raises:
-        DataError: see `check_classes`.
+        DataError: as `model_ids`.
     """
     if names is None:
         return None
@@ -111,7 +87,7 @@ def class_order(
 
 
 def check_range(labels: np.ndarray, num_labels: int) -> None:
-    """Refuse labels that a head of `num_labels` outputs cannot predict."""
+    """Raise DataError for labels ``(n,)`` that a head of `num_labels` outputs cannot predict."""
     outside = labels[(labels < 0) | (labels >= num_labels)]
     if outside.size:
         from_one = labels.min() == 1 and labels.max() == num_labels

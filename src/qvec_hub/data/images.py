@@ -54,8 +54,8 @@ def load_images(
         DataError: when there is nothing at `source` or no such split, no or several columns can be the images or the
             labels, labels are missing, or the first image cannot be decoded.
     """
-    where: dict[str, Any] = {"config": config, "revision": revision, "token": token, "cache_dir": cache_dir}
-    return load_split(source, split, None, image_column, label_column, **where)[0]
+    hub: dict[str, Any] = {"config": config, "revision": revision, "token": token, "cache_dir": cache_dir}
+    return load_split(source, split, None, image_column, label_column, **hub)[0]
 
 
 def load_split(
@@ -88,17 +88,17 @@ def load_image_splits(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
-    config: str | None = None,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | Path | None = None,
+    **hub: Any,
 ) -> DatasetDict:
-    """Load all labeled splits of a source; arguments, columns and errors as in `load_images`.
+    """Load all labeled splits of a source; arguments (`hub`: config, revision, …), columns and errors as `load_images`.
 
     Splits without labels (a hidden test set) are left out. A source without splits is returned as ``{"train": …}``.
+
+    Raises:
+        DataError: as `load_images`.
     """
     name = source_name(source)
-    raw = open_source(source, config=config, revision=revision, token=token, cache_dir=cache_dir)
+    raw = open_source(source, **hub)
     with as_data_error(name):
         classes = _classes(raw, label_column, name)
     splits, unlabeled = DatasetDict(), []
@@ -177,7 +177,7 @@ def _classes(raw: DatasetDict, label_column: str | None, name: str) -> Classes |
         try:
             column = find_column(dataset, "label", label_column, f"{name}, split {split!r}")
         except DataError:
-            continue  # said again, and louder, for the split that is asked for
+            continue  # raised again for the split that is asked for
         columns[str(split)] = (dataset.features[column], dataset, column)
     return shared_classes(columns)
 

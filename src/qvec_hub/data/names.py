@@ -103,7 +103,6 @@ def are_placeholders(names: Sequence[str]) -> bool:
     return are_numbers(names) == list(range(len(names))) or [_loose(name) for name in names] == ["false", "true"]
 
 
-def some(names: Sequence[str], most: int = 8) -> str:
-    """The first few names, quoted, for a message."""
-    listed = ", ".join(repr(name) for name in names[:most])
-    return listed + (", ..." if len(names) > most else "")
+def some(names: Sequence[str]) -> str:
+    """The first eight names, quoted, for a message."""
+    return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")

@@ -11,34 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from datasets import ClassLabel, Dataset, DatasetDict, Features
-from datasets import Image as ImageFeature
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from datasets import Dataset, DatasetDict
 
 from ..errors import DataError, QVecError
 from ..util.untrusted import printable
-from .files import find_images, image_suffixes, is_hidden, left_out, visible_folders
-from .names import unify
+from .class_folders import SPLIT_NAMES, UNSPLIT, open_class_folders
+from .files import is_hidden
+from .hub_dataset import open_hub
 
-__all__ = ["as_data_error", "dataset_revision", "open_source", "source_name"]
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
-METADATA = ("metadata.csv", "metadata.jsonl")  # as imagefolder calls them
-UNSPLIT = "train"  # as the datasets library calls the one split of data that has none
-# HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
-NETWORK_ERRORS: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
+__all__ = ["as_data_error", "open_source", "source_name"]
 
 
 def source_name(source: Any) -> str:
@@ -82,7 +63,7 @@ def open_source(
                 f"dataset {text!r}: expected a folder, a parquet file or a Hub dataset id such as 'org/name', "
                 "found no such path; check the spelling"
             )
-        return _open_hub(text, config, revision, token, cache_dir)
+        return open_hub(text, config, revision, token, cache_dir)
 
 
 def _exists(text: str) -> bool:
@@ -90,14 +71,6 @@ def _exists(text: str) -> bool:
         return Path(text).exists()
     except (OSError, ValueError):  # too long for a path, or with a NUL
         return False
-
-
-def dataset_revision(dataset: Dataset) -> str | None:
-    """The commit a dataset from the Hub was read at; None for any other."""
-    # The datasets library names the folder of its cached copy after the commit.
-    folders = {Path(file["filename"]).parent.name for file in dataset.cache_files}
-    commits = {folder for folder in folders if re.fullmatch("[0-9a-f]{40}", folder)}
-    return commits.pop() if len(commits) == 1 else None
 
 
 def _open_path(path: Path, name: str, config: str | None, cache_dir: str | Path | None) -> DatasetDict:
@@ -115,7 +88,7 @@ def _open_path(path: Path, name: str, config: str | None, cache_dir: str | Path 
     parquet = _visible_files(path, (".parquet",), path / config if config else path)
     if parquet:
         return _open_parquet(_by_split(parquet, path / config if config else path, name), cache_dir)
-    return _open_class_folders(path, name)
+    return open_class_folders(path, name)
 
 
 def _refuse_chains(path: Path) -> None:
@@ -152,135 +125,6 @@ def _by_split(files: list[Path], root: Path, name: str) -> dict[str, list[Path]]
     return {UNSPLIT: unnamed} if unnamed else {str(split): paths for split, paths in splits.items()}
 
 
-def _open_class_folders(root: Path, name: str) -> DatasetDict:
-    """Images in class folders, read here rather than by ``imagefolder``: that takes a class called "train" or
-    a file called ``cat_test.png`` for a split, and numbers the classes of each split apart."""
-    roots = _split_folders(root, name) or {UNSPLIT: root}
-    folders = {split: visible_folders(split_root) for split, split_root in roots.items()}
-    found = find_images([each for inside in folders.values() for each in inside], repr(name), {root, *roots.values()})
-    files = {split: {each.name: found[each] for each in inside} for split, inside in folders.items()}
-    if any(found.values()):
-        _refuse_other_labels({root, *roots.values()}, name)
-    classes, ids = unify(files)
-    loaded = DatasetDict()
-    for split, by_class in files.items():
-        rows = [(str(file), ids[label]) for label, paths in by_class.items() for file in paths]
-        if not rows:
-            continue
-        features = Features({"image": ImageFeature(), "label": ClassLabel(names=classes)})
-        columns = {"image": [file for file, _ in rows], "label": [label for _, label in rows]}
-        loaded[split] = Dataset.from_dict(columns, features=features, split=split)
-    if loaded:
-        return loaded
-    if any(find_images([root], repr(name)).values()):
-        raise DataError(
-            f"dataset {name!r}: expected a folder per class, found images without class folders; "
-            "labels are the names of the folders: move each image into the folder of its class (where a metadata file "
-            "labels them, pass the result of datasets.load_dataset('imagefolder', data_dir=...))"
-        )
-    raise DataError(
-        f"dataset {name!r}: expected class folders of images, parquet files or a saved dataset, found none of them"
-        f"{left_out(root, repr(name))}; images end in {', '.join(sorted(image_suffixes()))}"
-    )
-
-
-def _refuse_other_labels(roots: Iterable[Path], name: str) -> None:
-    """A file of metadata that labels the images itself, beside folders that do so too."""
-    for file in (root / each for root in roots for each in METADATA):
-        if not file.is_file():
-            continue
-        with file.open(encoding="utf-8", errors="replace") as opened:
-            beginning = opened.readline(10_000)
-        if re.search(r"\blabels?\b", beginning):
-            raise DataError(
-                f"dataset {name!r}: expected the folders to name the classes, found labels in {file.name!r} as well; "
-                "remove the one or the other, or load it with datasets.load_dataset('imagefolder', data_dir=...) "
-                "and pass the result"
-            )
-
-
-def _split_folders(root: Path, name: str) -> dict[str, Path]:
-    """The folders that are splits; none where the folders are the classes themselves."""
-    folders = visible_folders(root)
-    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
-    others = [folder for folder in folders if folder not in named]
-    # A class may be called "train", but then it holds images and stands beside other classes.
-    if not named or (others and not any(visible_folders(folder) for folder in named)):
-        return {}
-    beside = [folder.name for folder, images in find_images(others, repr(name)).items() if images]
-    if beside:
-        raise DataError(
-            f"dataset {name!r}: expected either splits or classes as folders, found images in {beside[0]!r} beside "
-            f"the split {named[0].name!r}; move it out, or pass a folder with one kind only"
-        )
-    splits: dict[str, Path] = {}
-    for folder in named:
-        first = splits.setdefault(SPLIT_NAMES[folder.name.lower()], folder)
-        if first is not folder:
-            raise DataError(
-                f"dataset {name!r}: expected one folder for each split, found {first.name!r} and {folder.name!r}; "
-                "rename or remove one"
-            )
-    return splits
-
-
-def _open_hub(
-    name: str, config: str | None, revision: str | None, token: str | bool | None, cache_dir: str | Path | None
-) -> DatasetDict:
-    arguments = {
-        "name": config,
-        "revision": revision,
-        "token": token,
-        "cache_dir": str(cache_dir) if cache_dir else None,
-    }
-    if _reachable(name, revision, token):
-        return datasets.load_dataset(name, **arguments)
-    # The library itself retries for half a minute before it looks in its cache; told to be offline it looks at once.
-    with _offline():
-        try:
-            loaded = datasets.load_dataset(name, **arguments)
-        except ConnectionError as error:
-            raise DataError(
-                f"dataset {name!r}: expected the Hub to answer or a cached copy, found no connection and nothing in "
-                "the cache; go online once (unset HF_HUB_OFFLINE), or pass a local folder or parquet file"
-            ) from error
-    if revision is not None and any(dataset_revision(split) != revision for split in loaded.values()):
-        raise DataError(
-            f"dataset {name!r}: expected revision {revision!r}, found no connection and a cached copy of "
-            f"{dataset_revision(next(iter(loaded.values())))}; go online once, or pass that commit or no revision"
-        )
-    return loaded
-
-
-def _reachable(name: str, revision: str | None, token: str | bool | None) -> bool:
-    """One short question, no retries. A definite answer (no such dataset, not allowed) is raised, not returned."""
-    try:
-        HfApi(token=token).dataset_info(name, revision=revision, timeout=10)
-    except HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code < 500:
-            raise DataError(
-                f"dataset {name!r}"
-                + (f" at revision {revision!r}" if revision else "")
-                + ": expected a dataset on the "
-                f"Hub, found status {error.response.status_code}: it does not exist, or is private or gated; "
-                "check the id and the revision, and pass a token"
-            ) from error
-        return False
-    except NETWORK_ERRORS:
-        return False
-    return True
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before
-
-
 @contextmanager
 def _plain_output() -> Iterator[None]:
     """Switch redrawn progress bars off where stderr is not a terminal."""
@@ -296,7 +140,7 @@ def _plain_output() -> Iterator[None]:
 
 @contextmanager
 def as_data_error(name: str) -> Iterator[None]:
-    """Turn errors of the datasets library and Pillow into an error that names the source."""
+    """Turn errors of the datasets library and Pillow in this block into a DataError that names the source."""
     try:
         yield
     except QVecError:

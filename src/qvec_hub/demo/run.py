@@ -1,167 +1,96 @@
-"""Train donors on zoo tasks, use each other's vectors, and count."""
+"""Run the suite ``demo``, then do what a deployer does with its models."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .. import zoo
-from ..backbone.checkpoint import known_origin
-from ..backbone.processor import load_processor
-from ..bench.controls.random_vector import random_like
+from ..bench.context import CONTEXT_FILE
+from ..bench.model_store import Library, donor_name, receiver_name
+from ..bench.runner import ROWS_FILE, SUITE_FILE, open_run, run_suite
+from ..bench.suite import Suite, load_suite
+from ..bench.verify import verify
 from ..errors import QVecError
-from ..evaluation.images import preprocess
-from ..evaluation.runner import evaluate
+from ..grid.grid import Grid
 from ..loading.from_pretrained import from_pretrained, save_model
 from ..results.row import Row
-from ..results.rows import append_row
-from ..training.donor import train_donor
-from ..training.folder import RECORD, remove_run
-from ..training.recipe import TrainingRecipe
-from ..vector.merge import merge
-from ..vector.vector import QuantizationVector
-from .hub_store import OpenDonor, Shelf
+from .publish import publish, renamed, write_cards
 
-__all__ = ["BEST", "ROWS_FILE", "SUITE", "DemoSettings", "remove_demo", "run_demo"]
+__all__ = ["demo_suite", "remove_demo", "run_demo"]
 
-SUITE, SUITE_VERSION = "demo", "1"
-ROWS_FILE = "rows.jsonl"
-BEST = "proxy_tuned"  # what several vectors are loaded with where nothing else is asked for
+MODELS, CARDS = "models", "cards"  # folders in the demo's
+SAMPLE = 6  # rows to count again
+
+Source = str | Path  # a Hub id or a folder
 
 
-@dataclass(frozen=True)
-class DemoSettings:
-    """What the demo does, by default the published protocol: the paper's grid, and vectors added whole.
-
-    The scale is a constant: no image of a run's receivers has a say in it.
-    """
-
-    tasks: tuple[str, ...] = ("glyphs-latin", "glyphs-greek", "shapes", "counting", "textures")
-    weights: str = "int2-channel-absmax"
-    images: int = 3000
-    share_images: int = 64  # that a vector carries
-    recipe: TrainingRecipe = field(
-        default_factory=lambda: TrainingRecipe(
-            epochs=6, learning_rate=3e-4, warmup_steps=30, weight_decay=0.1, head="probe"
-        )
-    )
-    scale: float = 1.0
-    mean_curve: tuple[float, ...] = (0.25, 0.5, 0.75, 1.5, 2.0)  # scales of the figure, beside `scale`
-    random_curve: tuple[float, ...] = (0.5, 1.5, 2.0)
-
-
-def run_demo(out: Path, settings: DemoSettings, say: Callable[[str], None], namespace: str | None = None) -> list[Row]:
-    """Make the donors in `out` and measure every receiver with the vectors of the *other* tasks.
-
-    Each row is appended to ``rows.jsonl`` in `out` as soon as it is counted.
-
-    Args:
-        say: called with one line at each step.
-        namespace: a user or organisation on the Hub to publish base, models and vectors under; they are then loaded
-            from there, and the vectors' cards say what was measured.
+def demo_suite(weights: str) -> Suite:
+    """The suite ``demo`` on a grid of this name.
 
     Raises:
-        QVecError: `out` holds something else, a setting does not exist, or the Hub refuses.
+        GridError: when there is no such grid.
     """
-    if len(settings.tasks) < 2:
-        raise QVecError("demo: expected at least two tasks, so that one can help the other")
-    shelf = Shelf(out, settings.weights, namespace)
-    base = shelf.base()
-    donors = {}
-    for number, task in enumerate(settings.tasks, 1):
-        say(f"[{number}/{len(settings.tasks)}] {task}: training a plain and a quantization-aware model")
-        data = zoo.load_task(task, train=settings.images)
-        train_donor(
-            base,
-            data,
-            out / task,
-            grid=settings.weights,
-            recipe=settings.recipe,
-            task=task,
-            share_images=settings.share_images,
-        )
-        donors[task] = shelf.put(task, settings.scale)
-    rows: list[Row] = []
-    for task in settings.tasks:
-        say(f"measuring receiver {task} at {settings.weights}")
-        others = [donor for name, donor in donors.items() if name != task]
-        for row in _measure(task, shelf.model(task), donors[task].vector, others, settings):
-            append_row(out / ROWS_FILE, row)
-            rows.append(row)
+    return load_suite("demo").model_copy(update={"grids": (Grid.parse(weights),)})
+
+
+def run_demo(suite: Suite, out: Path, say: Callable[[str], None], namespace: str | None = None) -> list[Row]:
+    """Run a suite, publish its models, count some rows again, and load a quantized model that was saved.
+
+    Args:
+        suite: of one base, seed and grid, and at least two tasks, so that one can help the other.
+        out: folder of the run, see `run_suite`; with `namespace`, ``cards`` in it holds the vectors' cards.
+        say: called with one line of text at each step.
+        namespace: a user or organization on the Hub to publish base, models, vectors and results under; models and
+            vectors are then loaded from there.
+
+    Returns:
+        The rows of ``rows.jsonl``; with `namespace` those of ``cards/rows.jsonl``, which have Hub ids and commits.
+
+    Raises:
+        QVecError: when a model, vector or dataset cannot be read, the Hub refuses, or the model that was saved and
+            loaded gives other logits.
+    """
+    library = Library(out / MODELS)
+    run_suite(suite, out, library.root, say=say)
+    rows, context, _ = open_run(out)
+    base, seed, grid = suite.bases[0], suite.seeds[0], suite.grids[0]
+    first, *others = (task.name for task in suite.tasks)
+    name = f"{receiver_name(base, first)}-{grid.name}"
+    receiver: Source = library.fp(base, seed, first)
+    vectors: list[Source] = [library.vector(base, seed, task, grid) for task in others]
+    saved: Source = out / name
     if namespace is not None:
-        say(f"publishing what was measured; the cards are in {shelf.describe(settings.tasks, rows)[0].parents[1]}")
-    _round_trip(shelf, settings, say)
+        say(f"publishing as {namespace}; the vectors' cards are in {out / CARDS}")
+        places = publish(suite, library, namespace)
+        rows = [renamed(row, places) for row in rows]
+        write_cards(suite, places, rows, out / CARDS)
+        receiver = places[receiver_name(base, first)].repo_id
+        vectors = [places[donor_name(base, task, grid)].repo_id for task in others]
+        saved = f"{namespace}/{name}"
+    loadable = [row for row in rows if row.control is None and row.method != "own_qat"]
+    checks = verify(loadable, SAMPLE, context=context, library=library)
+    same = sum(check.reproduces is True for check in checks)
+    say(f"{same} of {len(checks)} rows have the same counts where models and vectors are loaded by name")
+    _round_trip(receiver, vectors, saved, grid, say)
     return rows
 
 
-def remove_demo(out: Path, settings: DemoSettings) -> None:
-    """Remove what an earlier demo trained and counted in a folder; what others put there stays."""
-    (out / ROWS_FILE).unlink(missing_ok=True)
-    for task in settings.tasks:
-        for name in ("fp", "qat", "vector"):
-            shutil.rmtree(out / task / name, ignore_errors=True)
-            remove_run(out / task / name)
-        (out / task / RECORD).unlink(missing_ok=True)
-        with suppress(OSError):
-            (out / task).rmdir()
+def remove_demo(out: Path) -> None:
+    """Remove what an earlier demo trained and counted in a folder; what others put beside it stays."""
+    shutil.rmtree(out / MODELS, ignore_errors=True)
+    for name in (ROWS_FILE, SUITE_FILE, CONTEXT_FILE):
+        (out / name).unlink(missing_ok=True)
 
 
-def _measure(
-    task: str, receiver: str | Path, own: QuantizationVector, others: Sequence[OpenDonor], settings: DemoSettings
-) -> Iterator[Row]:
-    images = preprocess(zoo.load_task(task)["test"], load_processor(receiver))
-
-    def count(method: str, vector: QuantizationVector | None = None, scale: float | str = 1.0, **about: Any) -> Row:
-        grid = None if method == "fp" else settings.weights
-        rounding = "tuned" if method == BEST else "nearest"
-        model = from_pretrained(receiver, vector=vector, weights=grid, scale=scale, rounding=rounding)
-        place = known_origin(model)
-        if method == "qvec":
-            about = {"scale": scale, "scale_policy": "unit" if scale == 1 else None, **about}
-        if method == BEST:
-            about = {"scale": model.config.quantization_config.scale, "scale_policy": "auto", **about}
-        return Row.of(
-            evaluate(model, images, batch_size=250, progress=False),
-            suite=SUITE,
-            suite_version=SUITE_VERSION,
-            receiver=place.repo_id or task,
-            receiver_revision=place.revision,
-            dataset=f"zoo:{task}",
-            method=method,
-            grid=grid,
-            seed=settings.recipe.seed,
-            **about,
-        )
-
-    mean = merge([donor.vector for donor in others])
-    parts = [replace(donor.use, weight=1 / len(others)) for donor in others]
-    noise = random_like(mean)
-    yield count("fp")
-    yield count("ptq")
-    yield count("own_qat", own)  # the receiver plus its own vector is its own QAT model
-    for donor in others:
-        about = {"donors": [donor.use], "scale_policy": "recommended"}
-        yield count("qvec", donor.vector, settings.scale, **about)
-        yield count("qvec", random_like(donor.vector), settings.scale, **about, control="random")
-    for scale in (settings.scale, *settings.mean_curve):
-        yield count("qvec", mean, scale, donors=parts, merge="mean")
-    yield count(BEST, mean, "auto", donors=parts, merge="mean")
-    for scale in (settings.scale, *settings.random_curve):
-        yield count("qvec", noise, scale, donors=parts, merge="mean", control="random")
-
-
-def _round_trip(shelf: Shelf, settings: DemoSettings, say: Callable[[str], None]) -> None:
+def _round_trip(
+    receiver: Source, vectors: Sequence[Source], saved: Source, grid: Grid, say: Callable[[str], None]
+) -> None:
     """What a deployer does: load with vectors, save or publish, load again; the logits must be the same."""
-    task = settings.tasks[0]
-    receiver, saved = shelf.model(task), shelf.quantized(task)
-    sources = [shelf.vector(name) for name in settings.tasks if name != task]
-    model = from_pretrained(receiver, vector=sources, weights=settings.weights, scale=settings.scale)
+    model = from_pretrained(receiver, vector=vectors, weights=grid, scale=1.0)
     if isinstance(saved, Path):
         save_model(model, saved)
     else:

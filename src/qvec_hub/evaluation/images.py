@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,6 @@ def preprocess(
     mode: str = "RGB",
     limit: int | None = None,
     num_workers: int = 0,
-    progress: Callable[[int], None] | None = None,
 ) -> PreprocessedImages:
     """Decode and preprocess a dataset from `qvec_hub.data.images.load_images` into one tensor in memory.
 
@@ -89,9 +88,8 @@ def preprocess(
     Args:
         processor: as for `evaluate`.
         mode: ``"RGB"``, or ``"L"`` for models of one channel.
-        limit: take so many images, evenly spread over the dataset.
+        limit: take at most this many images, evenly spread over the dataset.
         num_workers: processes that decode; 0 decodes in this one.
-        progress: called now and then with the number of images done since the last call.
 
     Raises:
         DataError: an image cannot be decoded.
@@ -111,8 +109,6 @@ def preprocess(
         if part.shape[1:] != pixels.shape[1:]:
             raise _uneven(pixels, part)
         pixels[batch["position"]] = part
-        if progress is not None:
-            progress(len(part))
     assert pixels is not None
     labels = torch.as_tensor(np.asarray(dataset.with_format("numpy")["label"][:]))[rows]
     split = str(dataset.split) if dataset.split else None

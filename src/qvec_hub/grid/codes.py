@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .scale_rules.registry import CodeRange
 
-__all__ = ["nearest_codes", "values_"]
+__all__ = ["nearest_codes", "values", "values_"]
 
 
 def nearest_codes(
@@ -23,7 +23,18 @@ def nearest_codes(
     return torch.div(weight, scale, out=out).round_().clamp_(grid.qmin, grid.qmax)
 
 
+def values(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
+    """What codes qmin…qmax stand for, differentiable: ``codes * scale`` or, on an affine grid, less the shift.
+
+    Args:
+        codes: floating, of any shape.
+        scale, shift: of shapes that broadcast with it.
+    """
+    products = codes * scale
+    return products if shift is None else products - shift
+
+
 def values_(codes: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
-    """What codes stand for, in their memory."""
-    values = codes.mul_(scale)
-    return values if shift is None else values.sub_(shift.reshape(-1, 1))
+    """The same, to the bit, in the memory of the codes."""
+    products = codes.mul_(scale)
+    return products if shift is None else products.sub_(shift)

@@ -6,9 +6,12 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pydantic_core import CoreSchema, core_schema
+
 from ..errors import GridError
 from ..util.scalars import integer_in
 from ..util.untrusted import printable
+from ..util.validation import refuse, refuse_missing
 from .scale_rules.registry import SCALE_RULES
 
 __all__ = ["GRANULARITIES", "MAX_GROUP_SIZE", "Grid"]
@@ -74,10 +77,12 @@ class Grid:
 
     @property
     def qmin(self) -> int:
+        """The least code: ``-2**(bits-1)``, on an affine grid 0."""
         return -(2 ** (self.bits - 1)) if self.symmetric else 0
 
     @property
     def qmax(self) -> int:
+        """The largest code: ``2**(bits-1) - 1``, on an affine grid ``2**bits - 1``."""
         return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
 
     @property
@@ -127,10 +132,31 @@ class Grid:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as JSON values; `from_dict` reads them back."""
         return asdict(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        """In a file all keys of a grid are needed: a default would name another grid in a later version."""
+        return core_schema.no_info_plain_validator_function(_of_file)
 
     def __str__(self) -> str:
         return self.name
+
+
+def _of_file(values: Any) -> Grid:
+    if isinstance(values, Grid):
+        return values
+    if not isinstance(values, dict):
+        refuse("", "an object", values)
+    names = [field.name for field in fields(Grid)]
+    refuse_missing(values, names)
+    for key in values.keys() - names:
+        refuse(str(key), "no such key", values[key])
+    try:
+        return Grid(**values)
+    except GridError as error:
+        refuse("", "one that exists", values, why=str(error))
 
 
 _NAME = re.compile(

@@ -68,8 +68,13 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
 
 
 def dequantize(codes: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
-    """The float32 values of codes: ``(u + qmin) * scale`` or, on an affine grid, ``u * scale - shift``."""
+    """The float32 values of codes: ``(u + qmin) * scale`` or, on an affine grid, ``u * scale - shift``.
+
+    Args:
+        codes, scale, shift: as in `Quantized`; the values have the shape of the codes.
+    """
     units = _to_units(codes, grid) + float(grid.qmin)
+    shift = None if shift is None else shift.reshape(-1, 1)
     return _from_units(values_(units, scale.reshape(-1, 1), shift), codes.shape, grid)
 
 

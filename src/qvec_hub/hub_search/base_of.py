@@ -46,6 +46,7 @@ class BaseMatch:
     unnamed: frozenset[str] = frozenset()
 
     def takes(self, vector: ListedVector) -> bool:
+        """Whether a vector was made on this base."""
         if vector.base_model is None:
             return vector.name in self.unnamed
         return vector.base_model == self.base_model

@@ -12,8 +12,7 @@ from transformers import PreTrainedModel
 from ..artifact.config import CARD_FILE, MAX_CARD_BYTES
 from ..backbone.checkpoint import known_origin, load_classifier, load_config
 from ..errors import ArtifactError, HubError
-from ..hub.cards.front_matter import hub_id, read_front
-from ..hub.cards.sections import split_card
+from ..hub.cards.front_matter import hub_id, read_card
 from ..hub.cards.values import strings
 from ..hub.transfer.repo_path import RepoPath, find_source
 from .fetch import fetch
@@ -63,7 +62,7 @@ class DeclaredBase:
     def _card(self) -> dict[str, Any]:
         text = self._text(CARD_FILE, MAX_CARD_BYTES)
         try:
-            return read_front(split_card(text or "")[0], CARD_FILE)
+            return read_card(text or "")[0]
         except ArtifactError:
             return {}  # a broken card is ignored; the weights will tell
 

@@ -83,10 +83,12 @@ class ListedVector:
 
     @property
     def place(self) -> RepoPath:
+        """Its path on the Hub, at the commit the listing saw."""
         return RepoPath(self.repo_id, self.revision, self.subfolder)
 
     @property
     def bits(self) -> int | None:
+        """Width of its grid's codes; None for an unknown grid."""
         found = re.match(r"int(\d+)", self.grid or "")
         return int(found[1]) if found else None
 

@@ -49,6 +49,7 @@ class SearchResult(Sequence[ListedVector]):
         return len(self.vectors)
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields for ``--json``, see `ListedVector.to_dict`."""
         return {
             "base_model": self.base_model,
             "found_by": self.found_by,

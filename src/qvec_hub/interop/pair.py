@@ -13,12 +13,11 @@ from torch import Tensor
 from ..artifact.config import FORMAT_VERSION, Donor, Encoding, Revision, VectorConfig
 from ..artifact.folder import Computed
 from ..artifact.lineage import MIN_SIMILARITY, similarity, sketch
-from ..backbone.checkpoint import known_origin
+from ..backbone.checkpoint import known_origin, load_classifier
 from ..backbone.names import architecture, backbone_tensors
 from ..errors import ArtifactError, LineageError, MisfitError
 from ..grid.grid import Grid
 from ..util.page_release import PageRelease
-from ..vector.extraction import open_plain
 from ..vector.vector import QuantizationVector
 from ..version import __version__
 from .state_dict import WEIGHTS, open_state_dict
@@ -148,7 +147,7 @@ def _fingerprint(
     """The base fingerprint and the base's repository."""
     if base is None:
         return None, known or Revision()
-    model = open_plain(base, "base")
+    model = load_classifier(base, head_required=False)
     tensors = backbone_tensors(model)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if shapes != dict(trained.tensors.shapes):

@@ -10,9 +10,10 @@ from optimum.quanto.tensor.qtype import qint
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from ..grid.codes import values_
 from ..grid.grid import Grid
 from ..grid.packing import pack, unpack
-from ..grid.quantize import quantize
+from ..grid.quantize import quantize, spread_units
 from .frozen import Values, is_view, refuse_change, written_to
 
 __all__ = ["Packed", "PackedWeight", "pack_weight", "unpack_weight"]
@@ -110,14 +111,6 @@ def unpack_weight(
     packed: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, size: torch.Size, dtype: torch.dtype
 ) -> Tensor:
     """Unpack codes into the float weight of shape ``size``: ``q * scale`` or ``q * scale - shift``, in float32."""
-    values = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
-    if grid.group_size is None:
-        values.mul_(scale)
-        if shift is not None:
-            values.sub_(shift)
-    else:
-        per_weight = scale.repeat_interleave(grid.group_size, dim=1)[:, : size[1]]  # (out, in)
-        values.mul_(per_weight)
-        if shift is not None:
-            values.sub_(shift.repeat_interleave(grid.group_size, dim=1)[:, : size[1]])
-    return values.to(dtype)
+    codes = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
+    shift = None if shift is None else spread_units(shift, size, grid)
+    return values_(codes, spread_units(scale, size, grid), shift).to(dtype)

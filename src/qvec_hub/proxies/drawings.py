@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 __all__ = ["drawing", "pattern"]
 
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789&%?!#+=<>"
-FINE = 4  # what is drawn is drawn so many times larger and averaged down: soft edges
+FINE = 4  # factor by which drawings are larger before they are averaged down, for soft edges
 
 
 def drawing(size: tuple[int, int], rng: np.random.Generator, index: int = 0) -> NDArray[np.float32]:

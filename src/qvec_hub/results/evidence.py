@@ -1,4 +1,4 @@
-"""Evidence from benchmark rows about one donor's vector: pairs of counts, with it and without."""
+"""Evidence from benchmark rows about one donor's vector: pairs of counts, with the vector and without."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from statistics import median
 from typing import Any
 
 from ..grid.grid import Grid
+from .pairing import Untreated, setting
 from .row import Row
 
 __all__ = ["Evidence", "Mean", "Pair", "evidence"]
 
-POLICIES = ("unit", "recommended")  # scales anybody can use without data of the receiver; the later one is preferred
-IMAGES = ("dataset", "dataset_revision", "split", "n", "image_backend")  # the same pixels in the same number
-SETTING = ("suite", "suite_version", "receiver", "receiver_revision", "seed", *IMAGES)
-Setting = tuple[Any, ...]  # the values of those fields
+POLICIES = ("unit", "recommended")  # scales that need no data of the receiver; the later one is preferred
 
 
 @dataclass(frozen=True)
@@ -24,9 +22,9 @@ class Pair:
     """One receiver rounded to `grid`, with the donor's vector and without, on the same `n` images.
 
     Attributes:
-        correct: images predicted right, by method: always ``"qvec"`` and ``"ptq"``, and all others that were counted
-            in the same setting (``"fp"``, ``"own_qat"``, calibrated baselines).
-        random: images predicted right with a random vector of the same norms at the same scale; None if not counted.
+        correct: number of correctly predicted images by method: always of ``"qvec"`` and ``"ptq"``, and of all others
+            that were counted in the same setting (``"fp"``, ``"own_qat"``, calibrated baselines).
+        random: the same for a random vector with the same norms at the same scale; None if not counted.
     """
 
     receiver: str
@@ -40,11 +38,11 @@ class Pair:
 
     @property
     def gain(self) -> float:
-        """Gain in the share of right predictions, from -1 to 1; negative if the vector harms."""
+        """Accuracy with the vector minus that of plain rounding, from -1 to 1; negative if the vector harms."""
         return float(self.exact_gain(self.correct["qvec"]))
 
     def exact_gain(self, correct: int) -> Fraction:
-        """Gain over plain rounding of a treatment that predicted `correct` images right."""
+        """Gain over plain rounding of a treatment that predicts `correct` images correctly, from -1 to 1."""
         return Fraction(correct - self.correct["ptq"], self.n)
 
 
@@ -58,7 +56,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evidence for a donor's vector: at least one pair; all statistics follow from the pairs' counts."""
+    """Evidence about a donor's vector: at least one pair. All statistics follow from the pairs' counts, as shares."""
 
     repo: str
     revision: str | None
@@ -100,13 +98,13 @@ class Evidence:
 
     @property
     def control(self) -> Mean | None:
-        """Mean gain of a random vector over the pairs in which one was counted; None without any."""
+        """Mean gain (-1 to 1) of a random vector over the pairs in which one was counted; None without any."""
         gains = [pair.exact_gain(pair.random) for pair in self.pairs if pair.random is not None]
         return Mean(float(sum(gains) / len(gains)), len(gains)) if gains else None
 
     @property
     def accuracy(self) -> dict[str, Mean]:
-        """By method, the mean share of right predictions over the pairs in which it was counted.
+        """By method, the mean accuracy (0 to 1) over the pairs in which it was counted.
 
         Compare two methods only if both were counted in all pairs, see `Mean.n_pairs`.
         """
@@ -137,34 +135,28 @@ def evidence(
         The evidence, or None when there is no pair.
     """
     rows = [row for row in rows if row.receiver not in own_tasks and row.dataset not in own_tasks]
-    without: dict[Setting, dict[tuple[Grid | None, str], int]] = {}
-    for row in rows:
-        if not row.donors:
-            without.setdefault(_setting(row), {})[row.grid, row.method] = row.correct
+    untreated = Untreated(rows)
     alone = [row for row in rows if _is_alone(row, repo, revision)]
     controls = {_treatment(row): row.correct for row in alone if row.control == "random"}
     chosen = {
-        (_setting(row), row.grid): row
+        (setting(row), row.grid): row
         for policy in POLICIES
         for row in alone
         if row.control is None and row.scale_policy == policy
     }
     pairs = []
-    for (setting, grid), row in chosen.items():
-        same = {method: n for (on, method), n in without.get(setting, {}).items() if on in (grid, None)}
-        if "ptq" in same and grid is not None and row.scale is not None:
-            correct, random = {"qvec": row.correct, **same}, controls.get(_treatment(row))
-            pairs.append(Pair(row.receiver, row.dataset, grid, row.seed, row.scale, row.n, correct, random))
+    for row in chosen.values():
+        beside = untreated.beside(row)
+        if "ptq" in beside and row.grid is not None and row.scale is not None:
+            correct = {method: each.correct for method, each in {"qvec": row, **beside}.items()}
+            random = controls.get(_treatment(row))
+            pairs.append(Pair(row.receiver, row.dataset, row.grid, row.seed, row.scale, row.n, correct, random))
     return Evidence(repo, revision, tuple(pairs)) if pairs else None
-
-
-def _setting(row: Row) -> Setting:
-    return tuple(getattr(row, name) for name in SETTING)
 
 
 def _treatment(row: Row) -> tuple[Any, ...]:
     """Fields that a control shares with the row it belongs to."""
-    return _setting(row), row.grid, row.donors, row.scale
+    return setting(row), row.grid, row.donors, row.scale
 
 
 def _is_alone(row: Row, repo: str, revision: str | None) -> bool:

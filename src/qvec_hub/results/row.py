@@ -5,28 +5,51 @@ Only `n` and `correct` are measured; shares and gains follow from them.
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, field, fields
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..errors import DataError, GridError
+from pydantic import ConfigDict, StrictInt, StrictStr, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from ..errors import DataError
 from ..grid.grid import Grid
-from .checks import COUNT, NAME, NUMBER, SECONDS, TEXT, TEXTS, TIME, Check, one_of, or_null, shown
+from ..util.scalars import number_in
+from ..util.validation import Finite, Kind, Stored, findings, raising, refuse, refuse_missing, validated
 
 if TYPE_CHECKING:
     from .counts import EvalResult
 
-__all__ = ["CONTROLS", "SCALE_POLICIES", "DonorUse", "Row", "build_row"]
+__all__ = ["CONTROLS", "COUNT", "SCALE_POLICIES", "TEXT", "DonorUse", "Row", "build_row"]
 
 CONTROLS = ("random", "shuffle", "task_vector")
 SCALE_POLICIES = ("unit", "recommended", "auto", "validation")
 WITHOUT_VECTOR = ("fp", "ptq", "own_qat")
 
 
+def _is_time(text: str) -> bool:
+    try:
+        # Before Python 3.11, fromisoformat does not know the Z that many write for UTC.
+        return datetime.fromisoformat(re.sub("Z$", "+00:00", text)).tzinfo is not None
+    except ValueError:
+        return False
+
+
+TEXT = Kind("a non-empty string", str.strip)
+NAME = Kind("a lower-case identifier", re.compile("[a-z][a-z0-9_]*").fullmatch)
+COUNT = Kind("an integer of 0 or more", lambda number: number >= 0)
+NUMBER = Kind("a finite number")
+SECONDS = Kind("a number of seconds, 0 or more", lambda number: number >= 0)
+TEXTS = Kind("an object of strings")
+TIME = Kind("a time with its offset from UTC, such as 2026-11-20T12:00:00+00:00", _is_time)
+
+
+@raising(DataError)
 @dataclass(frozen=True)
-class DonorUse:
+class DonorUse(Stored):
     """A vector that was added to a receiver, alone or merged with others.
 
     Attributes:
@@ -34,16 +57,13 @@ class DonorUse:
         weight: its factor in the merged vector.
     """
 
-    repo: str
-    revision: str | None = None
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check(self, {"repo": TEXT, "revision": or_null(TEXT), "weight": NUMBER})
-        object.__setattr__(self, "weight", float(self.weight))
+    repo: Annotated[StrictStr, TEXT]
+    revision: Annotated[StrictStr | None, TEXT] = None
+    weight: Annotated[Finite, NUMBER] = 1.0
 
 
-@dataclass(frozen=True)
+@raising(DataError)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Row:
     """`correct` of `n` images of a split, counted on a receiver that was treated by `method`.
 
@@ -71,37 +91,50 @@ class Row:
         DataError: when a value has the wrong type or is out of range, or values contradict each other.
     """
 
-    suite: str
-    suite_version: str
-    receiver: str
-    receiver_revision: str | None
-    dataset: str
-    dataset_revision: str | None
-    split: str
-    method: str
+    suite: Annotated[StrictStr, TEXT]
+    suite_version: Annotated[StrictStr, TEXT]
+    receiver: Annotated[StrictStr, TEXT]
+    receiver_revision: Annotated[StrictStr | None, TEXT]
+    dataset: Annotated[StrictStr, TEXT]
+    dataset_revision: Annotated[StrictStr | None, TEXT]
+    split: Annotated[StrictStr, TEXT]
+    method: Annotated[StrictStr, NAME]
     grid: Grid | None
     donors: tuple[DonorUse, ...]
-    merge: str | None
-    scale: float | None
-    scale_policy: str | None
-    control: str | None
-    seed: int
-    n: int
-    correct: int
+    merge: Annotated[StrictStr | None, NAME]
+    scale: Annotated[Finite | None, NUMBER]
+    scale_policy: Annotated[StrictStr | None, Kind(f"one of {', '.join(SCALE_POLICIES)}", SCALE_POLICIES.__contains__)]
+    control: Annotated[StrictStr | None, Kind(f"one of {', '.join(CONTROLS)}", CONTROLS.__contains__)]
+    seed: Annotated[StrictInt, COUNT]
+    n: Annotated[StrictInt, COUNT]
+    correct: Annotated[StrictInt, COUNT]
     top1: float = field(init=False)
-    wall_s: float
-    image_backend: str
-    versions: dict[str, str]
-    device: str
-    created: str
+    wall_s: Annotated[Finite, SECONDS]
+    image_backend: Annotated[StrictStr, TEXT]
+    versions: Annotated[dict[StrictStr, StrictStr], TEXTS]
+    device: Annotated[StrictStr, TEXT]
+    created: Annotated[StrictStr, TIME]
 
     def __post_init__(self) -> None:
-        _check(self, CHECKS)
-        _check_together(self)
-        exact = {"top1": self.correct / self.n, "donors": tuple(self.donors), "wall_s": float(self.wall_s)}
-        exact["scale"] = None if self.scale is None else float(self.scale)
-        for name, value in exact.items():
-            object.__setattr__(self, name, value)
+        for name, wanted, value in _contradictions(self):
+            refuse(name, wanted, value)
+        object.__setattr__(self, "top1", self.correct / self.n)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_line(cls, values: Any, build: Callable[[Any], Row]) -> Row:
+        """A line of a file writes out what follows from the others, and an empty object for no grid."""
+        if not isinstance(values, dict):
+            return build(values)
+        refuse_missing(values, KEYS)
+        if values["grid"] is None:
+            refuse("grid", "an object", None)
+        others = {key: value for key, value in values.items() if key != "top1"}
+        row = build(others | {"grid": None if values["grid"] == {} else values["grid"]})
+        top1 = number_in(values["top1"])
+        if top1 is None or abs(top1 - row.top1) > 1e-6:
+            refuse("top1", f"correct / n = {row.top1}", values["top1"])
+        return row
 
     @classmethod
     def of(
@@ -167,113 +200,41 @@ class Row:
         return row
 
 
-def _are_donors(value: Any) -> bool:
-    return isinstance(value, tuple | list) and all(isinstance(donor, DonorUse) for donor in value)
+KEYS = [each.name for each in fields(Row)]
 
 
-CHECKS: dict[str, Check] = {
-    "suite": TEXT,
-    "suite_version": TEXT,
-    "receiver": TEXT,
-    "receiver_revision": or_null(TEXT),
-    "dataset": TEXT,
-    "dataset_revision": or_null(TEXT),
-    "split": TEXT,
-    "method": NAME,
-    "grid": ("a grid", lambda value: value is None or isinstance(value, Grid)),
-    "donors": ("a sequence of DonorUse", _are_donors),
-    "merge": or_null(NAME),
-    "scale": or_null(NUMBER),
-    "scale_policy": or_null(one_of(*SCALE_POLICIES)),
-    "control": or_null(one_of(*CONTROLS)),
-    "seed": COUNT,
-    "n": COUNT,
-    "correct": COUNT,
-    "wall_s": SECONDS,
-    "image_backend": TEXT,
-    "versions": TEXTS,
-    "device": TEXT,
-    "created": TIME,
-}
-
-
-def _check(record: Any, checks: Mapping[str, Check]) -> None:
-    for name, (wanted, holds) in checks.items():
-        value = getattr(record, name)
-        if not holds(value):
-            raise DataError(f"{name}: expected {wanted}, found {shown(value)}")
-
-
-def _check_together(row: Row) -> None:
-    """Values that are each of their kind can still contradict each other."""
-    about_vectors = {name: getattr(row, name) for name in ("merge", "scale", "scale_policy", "control")}
-    stray = {name: value for name, value in about_vectors.items() if value is not None}
-    rules = [
-        (row.n < 1, "n", "at least one image", row.n),
-        (row.correct > row.n, "correct", f"at most n, which is {row.n}", row.correct),
-        (row.method == "fp" and row.grid is not None, "grid", "an empty one with method 'fp'", str(row.grid)),
-        (row.method != "fp" and row.grid is None, "grid", f"the grid of method {row.method!r}", {}),
-        (row.method == "qvec" and not row.donors, "donors", "at least one with method 'qvec'", []),
-        (row.method in WITHOUT_VECTOR and row.donors, "donors", f"none with method {row.method!r}", len(row.donors)),
-        (not row.donors and stray, next(iter(stray), ""), "null without donors", next(iter(stray.values()), None)),
-        (row.donors and row.scale is None, "scale", "a number, as there are donors", None),
-        (len(row.donors) > 1 and row.merge is None, "merge", "the method that merged several donors", None),
-        (row.scale_policy == "unit" and row.scale != 1, "scale", "1 under scale_policy 'unit'", row.scale),
-    ]
-    for broken, name, wanted, value in rules:
-        if broken:
-            raise DataError(f"{name}: expected {wanted}, found {shown(value)}")
+def _contradictions(row: Row) -> Iterator[tuple[str, str, Any]]:
+    """Values that are each of their kind but contradict each other: the key, what its value must be, what it is."""
+    if row.n < 1:
+        yield "n", "at least one image", row.n
+    if row.correct > row.n:
+        yield "correct", f"at most n, which is {row.n}", row.correct
+    if row.method == "fp" and row.grid is not None:
+        yield "grid", "an empty one with method 'fp'", str(row.grid)
+    if row.method != "fp" and row.grid is None:
+        yield "grid", f"the grid of method {row.method!r}", {}
+    if row.method == "qvec" and not row.donors:
+        yield "donors", "at least one with method 'qvec'", []
+    if row.method in WITHOUT_VECTOR and row.donors:
+        yield "donors", f"none with method {row.method!r}", len(row.donors)
+    for name in () if row.donors else ("merge", "scale", "scale_policy", "control"):
+        if getattr(row, name) is not None:
+            yield name, "null without donors", getattr(row, name)
+    if row.donors and row.scale is None:
+        yield "scale", "a number, as there are donors", None
+    if len(row.donors) > 1 and row.merge is None:
+        yield "merge", "the method that merged several donors", None
+    if row.scale_policy == "unit" and row.scale != 1:
+        yield "scale", "1 under scale_policy 'unit'", row.scale
 
 
 def build_row(values: Any, where: str) -> tuple[Row, list[str]]:
-    """A row and the keys that no row has.
+    """A row from parsed JSON, and the keys that no row has.
 
     Raises:
-        DataError: naming `where` and the key.
+        DataError: when it is no valid row; the message names `where`, the key, what was expected and found.
     """
     try:
-        unknown = _check_keys(values, Row, "")
-        donors = values["donors"]
-        if not isinstance(donors, list):
-            raise DataError(f"donors: expected a list, found {shown(donors)}")
-        parsed = {f.name: values[f.name] for f in fields(Row) if f.init}
-        parsed["grid"] = _grid(values["grid"])
-        parsed["donors"] = tuple(_donor(donor, f"donors[{i}].", unknown) for i, donor in enumerate(donors))
-        row = Row(**parsed)
-        top1 = values["top1"]
-        if not NUMBER[1](top1) or abs(top1 - row.top1) > 1e-6:
-            raise DataError(f"top1: expected correct / n = {row.top1}, found {shown(top1)}")
-    except DataError as error:
-        raise DataError(f"{where}: {error}; take the row out and measure it again") from None
-    return row, unknown
-
-
-def _check_keys(values: Any, cls: Any, prefix: str) -> list[str]:
-    """Refuse a missing key of a dataclass; return the unknown ones."""
-    if not isinstance(values, dict):
-        raise DataError(f"{prefix.rstrip('.') or 'row'}: expected an object, found {shown(values)}")
-    names = [f.name for f in fields(cls)]
-    missing = [prefix + name for name in names if name not in values]
-    if missing:
-        raise DataError(f"{missing[0]}: expected the keys {', '.join(names)}, found none of {', '.join(missing)}")
-    return sorted(prefix + name for name in values if name not in names)
-
-
-def _grid(values: Any) -> Grid | None:
-    if values == {}:
-        return None
-    unknown = _check_keys(values, Grid, "grid.")  # a default would name another grid in a later version
-    if unknown:
-        raise DataError(f"{unknown[0]}: expected no such key, found {shown(values)}")
-    try:
-        return Grid.from_dict(values)
-    except (GridError, TypeError) as error:
-        raise DataError(f"grid: expected one that exists, found {shown(values)} ({error})") from None
-
-
-def _donor(values: Any, prefix: str, unknown: list[str]) -> DonorUse:
-    unknown += _check_keys(values, DonorUse, prefix)
-    try:
-        return DonorUse(values["repo"], values["revision"], values["weight"])
-    except DataError as error:
-        raise DataError(f"{prefix}{error}") from None
+        return validated(Row, values)
+    except ValidationError as error:
+        raise DataError(f"{where}: {findings(error)[0]}; take the row out and measure it again") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DataError
+from ..util.untrusted import unique_keys
 from .row import CONTROLS, SCALE_POLICIES, DonorUse, Row, build_row
 
 __all__ = ["CONTROLS", "SCALE_POLICIES", "DonorUse", "Row", "append_row", "read_all", "read_rows", "row_files"]
@@ -150,19 +151,12 @@ def _is_whole(line: bytes) -> bool:
 
 def _parse(line: bytes, where: str) -> Any:
     try:
-        return json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(line.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{where}: expected a row as one JSON object, found what is none ({error}); take the line out and measure "
             "it again"
         ) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a key stands there twice")  # which of the two counts would be a guess
-    return values
 
 
 def _refuse_constant(name: str) -> None:

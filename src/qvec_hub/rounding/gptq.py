@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import QVecError
-from ..grid.codes import nearest_codes
+from ..grid.codes import nearest_codes, values
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize, quantize, spread_units
 
@@ -92,24 +92,24 @@ def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *,
     diagonal.add_(POLISH_DAMPING * diagonal.mean())
     scale = spread_units(quantized.scale, weight.shape, grid).double()
     shift = None if quantized.shift is None else spread_units(quantized.shift, weight.shape, grid).double()
-    values = dequantize(*quantized, grid).double()
+    rounded = dequantize(*quantized, grid).double()
     codes = quantized.codes.double() + grid.qmin
-    pull = (weight.double() - values) @ hessian  # minus the error's gradient, kept up to date
+    pull = (weight.double() - rounded) @ hessian  # minus the error's gradient, kept up to date
     for _ in range(sweeps if bool(diagonal.all()) else 0):
         before = codes.clone()
         for start in range(0, weight.shape[1], BLOCK):
             stop = min(start + BLOCK, weight.shape[1])
             part = slice(start, stop)
-            old, local = values[:, part].clone(), pull[:, part].clone()
+            old, local = rounded[:, part].clone(), pull[:, part].clone()
             for column in range(start, stop):
-                wanted = values[:, column] + local[:, column - start] / diagonal[column]
+                wanted = rounded[:, column] + local[:, column - start] / diagonal[column]
                 at = scale[:, column]
                 code = ((wanted if shift is None else wanted + shift[:, column]) / at).round_()
                 codes[:, column] = code.clamp_(grid.qmin, grid.qmax)
-                value = code * at if shift is None else code * at - shift[:, column]
-                local -= (value - values[:, column]).unsqueeze(1) * hessian[column, part]
-                values[:, column] = value
-            pull -= (values[:, part] - old) @ hessian[part]
+                value = values(code, at, None if shift is None else shift[:, column])
+                local -= (value - rounded[:, column]).unsqueeze(1) * hessian[column, part]
+                rounded[:, column] = value
+            pull -= (rounded[:, part] - old) @ hessian[part]
         if torch.equal(codes, before):
             break
     return quantized._replace(codes=(codes - grid.qmin).to(torch.uint8))
@@ -150,8 +150,7 @@ def _codes(weight: Tensor, factor: Tensor, scale: Tensor, shift: Tensor | None, 
             at = slice(column, column + 1)
             moved = None if shift is None else shift[:, at]
             codes[:, at] = nearest_codes(weight[:, at].float(), scale[:, at], moved, grid)
-            value = codes[:, at] * scale[:, at] if moved is None else codes[:, at] * scale[:, at] - moved
-            error = (weight[:, at] - value) / factor[column, column]
+            error = (weight[:, at] - values(codes[:, at], scale[:, at], moved)) / factor[column, column]
             weight[:, column:stop] -= error * factor[column, column:stop]
             errors[:, column - start] = error[:, 0]
         weight[:, stop:] -= errors @ factor[start:stop, stop:]

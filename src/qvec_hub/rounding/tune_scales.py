@@ -18,6 +18,7 @@ from ..backbone.class_token import only_class_token
 from ..backbone.conditions import usual_settings
 from ..backbone.forward import evaluating
 from ..backbone.names import backbone_linears
+from ..grid.codes import values
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, spread_units
 
@@ -95,9 +96,8 @@ class _Student(nn.Module):
         """The layers' weights as they follow from the codes, differentiable."""
         weights = {}
         for name, (codes, scale, shift) in self._units():
-            weight = (codes.float() + self.grid.qmin) * spread_units(scale, codes.shape, self.grid)
-            if shift is not None:
-                weight = weight - spread_units(shift, codes.shape, self.grid)
+            shift = None if shift is None else spread_units(shift, codes.shape, self.grid)
+            weight = values(codes.float() + self.grid.qmin, spread_units(scale, codes.shape, self.grid), shift)
             weights[f"{name}.weight"] = weight.to(self.dtype)
         return weights
 

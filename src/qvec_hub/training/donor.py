@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-import copy
-import re
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from accelerate import PartialState
 from datasets import Dataset, DatasetDict
-from numpy.typing import NDArray
-from transformers import AutoModelForImageClassification, PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
 from ..backbone.processor import require_processor
-from ..data.classes import class_names
-from ..data.images import load_image_splits
-from ..data.sources import dataset_revision
-from ..errors import DataError, QVecError
+from ..errors import QVecError
 from ..grid.grid import Grid
-from ..vector.vector import QuantizationVector
-from .folder import check_free, publish, read_record, remove_run, run_folder, start_record, write_record
+from .arguments import warn_of_endless_warmup
+from .donor_images import about_donor, dataset_name, donor_images
+from .folder import check_free, start_record
 from .head import fit_head_
+from .job import Job, model_folders
 from .lock import alone_in
+from .pair import TrainedDonor, train_pairs
 from .pixels import Pixels
-from .preflight import Job, check_labels, preflight
+from .preflight import preflight
 from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
-from .recipe import TrainingRecipe
-from .run import Score, evaluate, train, warn_of_endless_warmup
+from .recipes.training_recipe import TrainingRecipe
 from .start import base_name, starting_model
 from .surroundings import surroundings_kept
 
-__all__ = ["TrainedDonor", "train_donor", "train_donors"]
+__all__ = ["train_donor", "train_donors"]
 
 
-@dataclass(frozen=True)
-class TrainedDonor:
-    """The folders of a trained donor and its scores.
-
-    Attributes:
-        fp, qat, vector: folders of the two models and of their vector.
-        classes: class names by id.
-        train_images: number of training images in an epoch.
-        scores: counts on the validation split, empty without one: ``fp`` is the plain model, ``ptq`` the same model
-            rounded to the grid, ``own_qat`` the quantization-aware model rounded to the grid.
-    """
-
-    fp: Path
-    qat: Path
-    vector: Path
-    classes: list[str]
-    train_images: int
-    scores: dict[str, Score] = field(default_factory=dict)
-
-
-@surroundings_kept()
-@quiet_transformers()
 def train_donor(
     base: str | Path | PreTrainedModel,
     dataset: str | Path | Dataset | DatasetDict,
@@ -119,8 +89,8 @@ def train_donor(
         dataset,
         folder,
         {grid: folder},
-        recipe=recipe or TrainingRecipe(),
-        record={"grid": grid.to_dict()},
+        recipe,
+        {"grid": grid.to_dict()},
         task=task,
         processor=processor,
         splits=(train_split, validation_split),
@@ -133,18 +103,13 @@ def train_donor(
     return trained[grid]
 
 
-@surroundings_kept()
-@quiet_transformers()
 def train_donors(
     base: str | Path | PreTrainedModel,
     dataset: str | Path | Dataset | DatasetDict,
     out: str | Path,
-    *,
     grids: Sequence[Grid],
     recipe: TrainingRecipe | None = None,
-    about: Mapping[str, str | None] | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    share_images: int = 0,
+    **options: Any,
 ) -> dict[Grid, TrainedDonor]:
     """Train donors of one task for several grids; they share the plain fine-tune. See `train_donor`.
 
@@ -152,34 +117,44 @@ def train_donors(
     repeat the call after an interruption or to add a grid. No model is scored.
 
     Args:
-        about: values for the donor in the vectors' configs: task, dataset, dataset_revision.
-        share_images: as for `train_donor`.
+        options: ``about``, the values for the donor in the vectors' configs (task, dataset, dataset_revision);
+            ``arguments`` and ``share_images`` as for `train_donor`.
     """
     folder = _folder(out)
     folders = {grid: folder / grid.name for grid in grids}
-    return _train(
-        base,
-        dataset,
-        folder,
-        folders,
-        recipe=recipe or TrainingRecipe(),
-        record={},
-        resume=True,
-        about=about,
-        arguments=arguments,
-        scored=False,
-        share_images=share_images,
-    )
+    return _train(base, dataset, folder, folders, recipe, {}, resume=True, scored=False, **options)
 
 
+@surroundings_kept()
+@quiet_transformers()
 def _train(
+    base: Any, dataset: Any, out: Path, folders: Mapping[Grid, Path], recipe: Any, record: Any, **options: Any
+) -> dict[Grid, TrainedDonor]:
+    """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder.
+
+    Args:
+        record: more settings for the record. options: as for `_job`.
+    """
+    job = _job(base, dataset, out, folders, recipe or TrainingRecipe(), **options)
+    wanted = [*job.runs, *(folder / "vector" for folder in folders.values())]
+    missing = sum(not folder.exists() for folder in wanted)
+    images = preflight(job, missing) if missing else None
+    if job.recipe.head == "probe":
+        fit_head_(job.start, job.data["train"])
+    with alone_in(out):
+        check_free(out, job.runs, job.resume)
+        settings = {"base": job.base, **record, "recipe": job.recipe.to_dict(), "classes": job.classes}
+        start_record(out, {**settings, "train_images": len(job.data["train"])}, job.resume)
+        return train_pairs(job, images)
+
+
+def _job(
     base: str | Path | PreTrainedModel,
-    dataset: str | Path | Dataset | DatasetDict,
+    dataset: Any,
     out: Path,
     folders: Mapping[Grid, Path],
-    *,
     recipe: TrainingRecipe,
-    record: Mapping[str, Any],
+    *,
     task: str | None = None,
     about: Mapping[str, str | None] | None = None,
     processor: Any = None,
@@ -188,16 +163,15 @@ def _train(
     resume: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     arguments: Mapping[str, Any] | None = None,
-    scored: bool = True,
     share_images: int = 0,
-) -> dict[Grid, TrainedDonor]:
-    """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder."""
+    scored: bool = True,
+) -> Job:
+    """Open and check what a training is given."""
     if not isinstance(recipe, TrainingRecipe):
         raise QVecError(f"recipe: expected a TrainingRecipe, found {type(recipe).__name__}")
     known_as = base_name(base)
-    runs = [out / "fp", *(folder / "qat" for folder in folders.values())]
-    check_free(out, runs, resume)
-    images, classes = _load(dataset, *splits, *columns)
+    check_free(out, model_folders(out, folders.values()), resume)
+    images, classes = donor_images(dataset, *splits, *columns)
     if not scored:
         images.pop("validation", None)
     start = starting_model(base, classes, recipe.seed)
@@ -206,94 +180,25 @@ def _train(
         strip_qat_(prepare_qat_(start, grid))
     mode = "L" if getattr(start.config, "num_channels", 3) == 1 else "RGB"
     data = {
-        split: Pixels(rows, processor, f"{_dataset_name(dataset)}, {split}", mode=mode)
-        for split, rows in images.items()
+        split: Pixels(rows, processor, f"{dataset_name(dataset)}, {split}", mode=mode) for split, rows in images.items()
     }
     warn_of_endless_warmup(recipe, len(data["train"]))
-    about = about or {"task": task or _task_name(dataset), **_dataset_source(dataset, images["train"])}
-    job = Job(
-        known_as, start, processor, images, data, list(folders), recipe, about, callbacks, arguments, share_images
+    return Job(
+        base=known_as,
+        start=start,
+        processor=processor,
+        classes=classes,
+        data=data,
+        out=out,
+        folders=folders,
+        recipe=recipe,
+        about=about or about_donor(dataset, images["train"], task),
+        resume=resume,
+        callbacks=callbacks,
+        arguments=arguments,
+        share_images=share_images,
+        scored=scored,
     )
-    wanted = [out / "fp", *(folder / name for folder in folders.values() for name in ("qat", "vector"))]
-    missing = sum(not folder.exists() for folder in wanted)
-    shared = preflight(job, out, missing) if missing else None
-    if recipe.head == "probe":
-        fit_head_(start, data["train"])
-    with alone_in(out):
-        check_free(out, runs, resume)
-        settings = {"base": known_as, **record, "recipe": recipe.to_dict(), "classes": classes}
-        start_record(out, {**settings, "train_images": len(data["train"])}, resume)
-        return _run(job, out, folders, shared, classes, resume, scored)
-
-
-def _run(
-    job: Job,
-    out: Path,
-    folders: Mapping[Grid, Path],
-    shared: NDArray[np.uint8] | None,
-    classes: list[str],
-    resume: bool,
-    scored: bool,
-) -> dict[Grid, TrainedDonor]:
-    """Train and write what is not there yet."""
-    data, recipe = job.data, job.recipe
-
-    def fine_tune(folder: Path, grid: Grid | None) -> None:
-        if folder.exists():
-            return
-        model = copy.deepcopy(job.start)
-        if grid is not None:
-            prepare_qat_(model, grid)
-        train(model, data["train"], recipe, run_folder(folder), resume, job.callbacks, job.arguments)
-        if grid is not None:
-            strip_qat_(model)
-        publish(folder, lambda partial: _save(model, job.processor, partial))
-        if PartialState().is_main_process:
-            remove_run(folder)
-
-    fine_tune(out / "fp", None)
-    donors = {}
-    for grid, folder in folders.items():
-        fine_tune(folder / "qat", grid)
-        donor = TrainedDonor(out / "fp", folder / "qat", folder / "vector", classes, len(data["train"]))
-        if not donor.vector.exists():
-            vector = _extract(job.start, donor, job.about, recipe, grid)
-            vector = vector if shared is None else vector.with_images(shared)
-            publish(donor.vector, vector.save_pretrained)
-        scores = _scores(donor, data["validation"], recipe, grid) if "validation" in data else {}
-        donors[grid] = replace(donor, scores=scores)
-    if PartialState().is_main_process:
-        for run in (out / "fp", *(folder / "qat" for folder in folders.values())):
-            remove_run(run)
-        if scored:
-            found = {key: asdict(score) for donor in donors.values() for key, score in donor.scores.items()}
-            write_record(out, {**read_record(out), "scores": found})
-    return donors
-
-
-def _load(
-    dataset: Any, train_split: str, validation_split: str | None, image_column: str | None, label_column: str | None
-) -> tuple[dict[str, Dataset], list[str]]:
-    """The splits "train" and, if there is one, "validation"; and the class names by id."""
-    found = load_image_splits(dataset, image_column=image_column, label_column=label_column)
-    for wanted in (train_split, validation_split):
-        if wanted is not None and wanted not in found:
-            raise DataError(
-                f"dataset {_dataset_name(dataset)}: expected a split '{wanted}' with labels, found "
-                f"{', '.join(sorted(found))}; name one of these"
-            )
-    splits = {"train": found[train_split]}
-    measured = validation_split or ("validation" if "validation" in found else None)
-    if measured is not None:
-        splits["validation"] = found[measured]
-    for split, images in splits.items():
-        if not len(images):
-            raise DataError(f"dataset {_dataset_name(dataset)}: expected images in the {split} split, found none")
-    labels = {split: list(map(int, images["label"])) for split, images in splits.items()}
-    names = class_names(splits["train"])
-    classes = names or [str(label) for label in range(1 + max(0, *(max(ids) for ids in labels.values())))]
-    check_labels(_dataset_name(dataset), labels, classes, names is not None)
-    return splits, classes
 
 
 def _folder(out: object) -> Path:
@@ -303,40 +208,3 @@ def _folder(out: object) -> Path:
         return Path(out).expanduser()
     except RuntimeError as error:  # of a user who does not exist
         raise QVecError(f"out: expected a folder, found {str(out)!r} ({error})") from error
-
-
-def _dataset_name(dataset: Any) -> str:
-    return str(dataset) if isinstance(dataset, str | Path) else "(in memory)"
-
-
-def _task_name(dataset: Any) -> str | None:
-    """``org/eurosat``, ``photos/eurosat`` and ``zoo:eurosat`` are called ``eurosat``."""
-    return re.split("[/:]", str(dataset).rstrip("/"))[-1] if isinstance(dataset, str | Path) else None
-
-
-def _dataset_source(dataset: Any, train: Dataset) -> dict[str, str | None]:
-    """Where others find the dataset; a path of this machine means nothing to them."""
-    public = isinstance(dataset, str) and not Path(dataset).expanduser().exists()
-    return {"dataset": dataset if public else None, "dataset_revision": dataset_revision(train)}
-
-
-def _save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-
-
-def _extract(
-    start: PreTrainedModel, donor: TrainedDonor, about: Mapping[str, str | None], recipe: TrainingRecipe, grid: Grid
-) -> QuantizationVector:
-    # The start is the base under another head, loaded already, and it knows its Hub commit.
-    return QuantizationVector.extract(donor.fp, donor.qat, base=start, donor=about, recipe=recipe.to_dict(), grid=grid)
-
-
-def _scores(donor: TrainedDonor, data: Pixels, recipe: TrainingRecipe, grid: Grid) -> dict[str, Score]:
-    fp, qat = (AutoModelForImageClassification.from_pretrained(folder) for folder in (donor.fp, donor.qat))
-    with tempfile.TemporaryDirectory(prefix="qvec-scores-") as scratch:  # where the Trainer may write what it likes
-        return {
-            "fp": evaluate(fp, data, recipe, Path(scratch)),
-            "ptq": evaluate(prepare_qat_(fp, grid), data, recipe, Path(scratch)),
-            "own_qat": evaluate(prepare_qat_(qat, grid), data, recipe, Path(scratch)),
-        }

@@ -47,7 +47,7 @@ def check_free(out: Path, runs: Iterable[Path], resume: bool) -> None:
     if taken and not resume:
         raise QVecError(
             f"folder '{out}': expected a new one, found a donor there ({', '.join(taken)}); "
-            "go on with it by resume=True (--resume), or choose another folder"
+            "continue it with resume=True (--resume), or choose another folder"
         )
     for run in runs:
         folder = _checkpoints(run)
@@ -60,7 +60,11 @@ def check_free(out: Path, runs: Iterable[Path], resume: bool) -> None:
 
 
 def run_folder(run: Path) -> Path:
-    """The folder for the checkpoints of a model that is trained; made, and marked as ours, where there is none."""
+    """The folder for the checkpoints of a model that is trained; made, and marked as ours, where there is none.
+
+    Raises:
+        ArtifactError: when it cannot be made.
+    """
     folder = _checkpoints(run)
     if not folder.exists() and PartialState().is_main_process:
         try:
@@ -109,6 +113,11 @@ def start_record(out: Path, settings: dict[str, Any], resume: bool) -> None:
 
 
 def read_record(out: Path) -> dict[str, Any]:
+    """The settings, and perhaps the scores, that the record in a donor's folder holds.
+
+    Raises:
+        ArtifactError: when there is none, or it is damaged.
+    """
     try:
         record = json.loads((out / RECORD).read_text())
     except (OSError, ValueError) as error:
@@ -119,6 +128,11 @@ def read_record(out: Path) -> dict[str, Any]:
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
+    """Write the record of a donor's folder, making the folder if needed.
+
+    Raises:
+        QVecError: when it cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / RECORD, json.dumps(record, indent=2) + "\n")

@@ -130,6 +130,7 @@ class Pixels(Dataset):
 
 
 def collate(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Stack examples of `Pixels` to a batch."""
     return {
         "pixel_values": torch.stack([example["pixel_values"] for example in examples]),  # (batch, channels, h, w)
         "labels": torch.tensor([example["labels"] for example in examples]),  # (batch,)

@@ -5,59 +5,30 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-import warnings
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import AutoConfig, PreTrainedModel, TrainerCallback
+from transformers import AutoConfig
 
 from ..artifact.images import side_of
-from ..errors import DataError, QVecError, first_line
-from ..grid.grid import Grid
+from ..errors import QVecError, first_line
 from ..vector.vector import QuantizationVector
+from .job import Job
 from .pixels import Pixels
-from .qat import prepare_qat_, strip_qat_
-from .recipe import TrainingRecipe
 from .run import rehearse
 from .shared_images import shared_images
 
-__all__ = ["Job", "check_labels", "preflight"]
+__all__ = ["preflight"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training that is about to begin.
-
-    base: what the base is called. start: the model that all runs begin with. about: of the donor, for the vector's
-    config. share_images: as for `train_donor`.
-    """
-
-    base: str
-    start: PreTrainedModel
-    processor: Any
-    images: Mapping[str, Dataset]
-    data: Mapping[str, Pixels]
-    grids: Sequence[Grid]
-    recipe: TrainingRecipe
-    about: Mapping[str, str | None]
-    callbacks: Sequence[TrainerCallback]
-    arguments: Mapping[str, Any] | None
-    share_images: int
-
-
-def preflight(job: Job, out: Path, folders: int) -> NDArray[np.uint8] | None:
+def preflight(job: Job, folders: int) -> NDArray[np.uint8] | None:
     """Go through a training with a single step: what fails here would fail after hours.
 
     Args:
-        out: the donor's folder; nothing of this stays there.
-        folders: how many models and vectors are still to be written.
+        folders: how many models and vectors are still to be written; nothing of this stays in the donor's folder.
 
     Returns:
         The images that the vectors carry, uint8 ``(n, size, size, 3)``; None for none.
@@ -68,7 +39,7 @@ def preflight(job: Job, out: Path, folders: int) -> NDArray[np.uint8] | None:
     _refuse_broken_base(job)
     for data in job.data.values():
         _refuse_pixels(job, data)
-    shared = _shared(job)
+    shared, out = _shared(job), job.out
     place = _existing(out)
     _refuse_full_disk(job, place, folders)
     try:
@@ -77,44 +48,6 @@ def preflight(job: Job, out: Path, folders: int) -> NDArray[np.uint8] | None:
     except OSError as error:
         raise QVecError(f"folder '{out}': cannot be made or written to ({error}); choose another") from error
     return shared
-
-
-def check_labels(name: str, labels: Mapping[str, Sequence[int]], classes: Sequence[str], named: bool) -> None:
-    """Refuse labels that nothing can be learned from, and warn of a split that measures what is not learned.
-
-    Args:
-        name: of the dataset. labels: by split, ``"train"`` among them. named: whether the classes have names.
-
-    Raises:
-        DataError: labels outside the classes, a single class, or more classes than images where they have no names.
-    """
-    for split, ids in labels.items():
-        outside = [(row, label) for row, label in enumerate(ids) if not 0 <= label < len(classes)]
-        if outside:
-            row, label = outside[0]
-            raise DataError(
-                f"dataset {name}: expected labels from 0 to {len(classes) - 1} in the {split} split, found {label} in "
-                f"row {row}; number the classes from 0, and leave out images without a label"
-            )
-    trained = set(labels["train"])
-    if len(trained) < 2:
-        raise DataError(
-            f"dataset {name}: expected images of at least two classes in the train split, found only "
-            f"{classes[min(trained)]!r}; a classifier learns nothing from one class"
-        )
-    if not named and len(classes) > max(len(labels["train"]), 2 * len(trained)):
-        raise DataError(
-            f"dataset {name}: expected labels that count the classes from 0, found {len(trained)} labels up to "
-            f"{len(classes) - 1}; number the classes without holes, or name them (ClassLabel)"
-        )
-    for split, ids in labels.items():
-        unseen = [classes[label] for label in sorted(set(ids) - trained)]
-        if unseen:
-            warnings.warn(
-                f"dataset {name}: {len(unseen)} classes of the {split} split have no image in the train split "
-                f"({', '.join(unseen[:4])}{', …' if len(unseen) > 4 else ''}), so they are never right",
-                stacklevel=2,
-            )
 
 
 def _refuse_broken_base(job: Job) -> None:
@@ -143,19 +76,20 @@ def _refuse_pixels(job: Job, data: Pixels) -> None:
 def _shared(job: Job) -> NDArray[np.uint8] | None:
     if type(job.share_images) is int and job.share_images == 0:
         return None
-    return shared_images(job.images["train"], job.share_images, side_of(getattr(job.start.config, "image_size", None)))
+    size = side_of(getattr(job.start.config, "image_size", None))
+    return shared_images(job.data["train"].images, job.share_images, size)
 
 
 def _rehearse(job: Job, scratch: Path, shared: NDArray[np.uint8] | None) -> None:
     """A step of the last run, and a vector of what came out, written and read again."""
-    twin = prepare_qat_(copy.deepcopy(job.start), job.grids[-1])
-    rehearse(twin, job.data["train"], job.recipe, scratch / "run", job.callbacks, job.arguments)
-    torch.nn.Module.to(strip_qat_(twin), "cpu")
+    grid = list(job.folders)[-1]
+    twin = copy.deepcopy(job.start)
+    with job.training(twin, grid, lambda: copy.deepcopy(job.start)) as loss:
+        rehearse(job, twin, scratch / "run", loss)
+    torch.nn.Module.to(twin, "cpu")
     with torch.no_grad():
         next(twin.base_model.parameters()).add_(1.0)  # a difference, whatever the optimizer came to
-    grid, recipe = job.grids[-1], job.recipe.to_dict()
-    vector = QuantizationVector.extract(job.start, twin, base=job.start, donor=job.about, recipe=recipe, grid=grid)
-    vector = vector if shared is None else vector.with_images(shared)
+    vector = job.vector(job.start, twin, grid, shared)
     vector.save_pretrained(scratch / "vector")
     QuantizationVector.from_pretrained(scratch / "vector").images()
     try:

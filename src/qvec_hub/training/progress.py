@@ -14,6 +14,7 @@ __all__ = ["on_terminal", "quiet_transformers", "report_progress"]
 
 
 def on_terminal() -> bool:
+    """Whether stderr is a terminal."""
     return sys.stderr.isatty()
 
 

@@ -1,4 +1,5 @@
-"""Helpers for all rooms, without knowledge of vectors or models: untrusted input, atomic folders, progress.
+"""Helpers for all rooms, without knowledge of vectors or models: untrusted input, validation, atomic
+folders, progress.
 
 Imports only `errors` and `version`.
 """

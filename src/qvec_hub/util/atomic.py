@@ -8,25 +8,23 @@ folder in which that was cut off has none, and saving again mends it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
 import stat
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from ..errors import ArtifactError, first_line
+from .exchange import carry_over, exchange, may_exchange, resemble
 from .scratch import check_writable, real_path, remove_dead, scratch_folder, uninterrupted
 from .written import JOURNAL, Earlier, Layout, listed
 
-__all__ = ["check_save", "check_writable", "new_folder", "write_file", "write_text"]
+__all__ = ["check_save", "new_folder", "write_file", "write_text"]
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 NEW, OLD = "new", "old"  # inside a scratch folder
 COPIED_BYTES = 16 << 20  # a larger file is not copied for the case that something fails
 UNTOUCHED = "nothing there was changed"
@@ -58,11 +56,11 @@ def new_folder(target: str | Path, layout: Layout | None = None, overwrite: bool
     place = real_path(target)
     earlier = Earlier(place, layout, overwrite) if layout else None
     try:
-        with _parents(place), scratch_folder(place.parent if _in_one_step(place) else place) as scratch:
+        with _parents(place), scratch_folder(place.parent if may_exchange(place) else place) as scratch:
             remove_dead(place.parent)
             new = scratch / NEW
             new.mkdir()
-            one_step = _like(new, place)
+            one_step = resemble(new, place)
             yield new
             names = sorted(path.name for path in new.iterdir())
             stale: set[str] = set()
@@ -70,7 +68,7 @@ def new_folder(target: str | Path, layout: Layout | None = None, overwrite: bool
                 earlier.refuse(names)
                 stale = earlier.stale(names)
             _give_modes(new, place)
-            one_step = one_step and scratch.parent != place and _carry_over(place, new, stale)
+            one_step = one_step and scratch.parent != place and carry_over(place, new, stale)
             _sync(*(new / name for name in names), new)
             with uninterrupted():
                 _put_in_place(new, place, names, stale, layout, one_step)
@@ -91,7 +89,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a file of any kind, which `write` writes under a name of the same suffix."""
+    """As `write_text`, for a file of any kind, which `write` writes under a name of the same suffix.
+
+    Raises:
+        ArtifactError: when it cannot be written; it is then as it was.
+    """
     place = Path(os.path.realpath(path))
     try:
         with scratch_folder(place.parent) as scratch:
@@ -123,38 +125,6 @@ def _parents(place: Path) -> Iterator[None]:
         raise
 
 
-def _in_one_step(place: Path) -> bool:
-    """Whether a folder may be exchanged for another as a whole, as far as can be told beforehand."""
-    if not place.exists():
-        return True
-    if not sys.platform.startswith("linux") or place.is_mount() or place.parent == place:
-        return False
-    if place.stat().st_dev != place.parent.stat().st_dev:
-        return False
-    if not all(os.access(path, os.W_OK | os.X_OK) for path in (place, place.parent)):
-        return False
-    with suppress(OSError):
-        here = Path(os.path.realpath(Path.cwd()))
-        if here == place or place in here.parents:
-            return False
-    with suppress(OSError):
-        if any(not name.startswith("security.") for name in os.listxattr(place)):  # access lists of users and groups
-            return False
-    return not any(path.is_dir() and not path.is_symlink() for path in place.iterdir())
-
-
-def _like(new: Path, place: Path) -> bool:
-    """Give a new folder owner, group and mode of an existing one, and say whether it has them."""
-    if not place.exists():
-        return True
-    wanted = place.stat()
-    with suppress(OSError):
-        os.chown(new, wanted.st_uid, wanted.st_gid)
-        new.chmod(stat.S_IMODE(wanted.st_mode) | 0o700)
-    found = new.stat()
-    return (found.st_mode, found.st_uid, found.st_gid) == (wanted.st_mode, wanted.st_uid, wanted.st_gid)
-
-
 def _give_modes(new: Path, place: Path, names: dict[str, str] | None = None) -> None:
     """Give new files the mode of those that they replace, or the usual one: safetensors lets the owner alone read."""
     usual = 0o666 & ~_umask()
@@ -163,20 +133,6 @@ def _give_modes(new: Path, place: Path, names: dict[str, str] | None = None) -> 
             old = place / (names or {}).get(path.name, path.name)
             if path.is_file() and not path.is_symlink() and (names is None or path.name in names):
                 path.chmod(stat.S_IMODE(old.stat().st_mode) if old.is_file() and not old.is_symlink() else usual)
-
-
-def _carry_over(old: Path, new: Path, stale: Collection[str]) -> bool:
-    """Hard-link into the new folder what stays of the old one; False when that is not possible."""
-    if not old.exists():
-        return True
-    written = {path.name for path in new.iterdir()}
-    try:
-        for entry in old.iterdir():
-            if entry.name not in written and entry.name not in stale:
-                os.link(entry, new / entry.name, follow_symlinks=False)  # fails for a folder, made meanwhile
-    except OSError:
-        return False
-    return True
 
 
 def _put_in_place(
@@ -190,21 +146,10 @@ def _put_in_place(
     """
     if not place.exists():
         new.rename(place)
-    elif one_step and _exchange(new, place):
-        _bring_back(new, place, {*names, *stale})
-    else:
+    elif not (one_step and exchange(new, place, {*names, *stale})):
         _replace_files(new, place, names, stale, layout)
     with suppress(OSError):
         _sync(place.parent, place)
-
-
-def _bring_back(old: Path, place: Path, known: Collection[str]) -> None:
-    """Move to the new folder what somebody wrote into the old one while it was being replaced."""
-    for path in old.iterdir():
-        there = place / path.name
-        if path.name not in known and not (os.path.lexists(there) and there.lstat().st_ino == path.lstat().st_ino):
-            with suppress(OSError):
-                path.replace(there)
 
 
 def _replace_files(new: Path, place: Path, names: list[str], stale: set[str], layout: Layout | None) -> None:
@@ -280,18 +225,6 @@ def _go_back(undo: list[tuple[Path, Path]], reason: OSError) -> None:
             source.replace(place)
     except OSError as error:
         raise _HalfwayError(f"{first_line(reason)}; and then {first_line(error)}") from reason
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step, where the system can (Linux renameat2)."""
-    if not sys.platform.startswith("linux"):
-        return False
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is None:
-        return False
-    return bool(
-        renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE)) == 0
-    )
 
 
 def _sync(*paths: Path) -> None:

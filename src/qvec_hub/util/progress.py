@@ -20,16 +20,16 @@ LINE_EVERY = 10.0  # seconds
 @contextmanager
 def counting(what: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the number of steps done since its last call."""
-    console = Console(stderr=True)
-    if not show:
-        yield lambda done: None
-    elif console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda done: bar.advance(task, done)
-    else:
-        yield _lines(what, total)
+    done = 0
+    with stages(show) as progress:
+        progress(what, 0, total)
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            progress(what, done, total)
+
+        yield advance
 
 
 @contextmanager
@@ -54,10 +54,10 @@ def stages(show: bool | None = None) -> Iterator[Stages]:
 
             yield update
     else:
-        yield _stage_lines()
+        yield _lines()
 
 
-def _stage_lines() -> Stages:
+def _lines() -> Stages:
     last = time.perf_counter()
 
     def line(what: str, done: int, total: int) -> None:
@@ -67,16 +67,3 @@ def _stage_lines() -> Stages:
             print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
 
     return line
-
-
-def _lines(what: str, total: int) -> Callable[[int], None]:
-    done, last = 0, time.perf_counter()
-
-    def advance(more: int) -> None:
-        nonlocal done, last
-        done += more
-        if time.perf_counter() - last >= LINE_EVERY:
-            last = time.perf_counter()
-            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
-
-    return advance

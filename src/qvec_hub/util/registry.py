@@ -69,4 +69,5 @@ class Registry(Generic[V]):
         return iter(self._variants.values())
 
     def names(self) -> tuple[str, ...]:
+        """All names, in the order in which the variants were entered."""
         return tuple(self._variants)

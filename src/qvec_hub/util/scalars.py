@@ -1,4 +1,4 @@
-"""Read the numbers that users pass: Python's, NumPy's, PyTorch's and fractions."""
+"""Read the numbers that users pass: Python's, NumPy's, PyTorch's and fractions; the one test of a finite number."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import operator
 from decimal import Decimal
 from numbers import Real
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 __all__ = ["integer_in", "number_in"]
 
@@ -41,8 +38,7 @@ def integer_in(value: Any) -> int | None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (Tensor, np.ndarray, np.generic)):
-        if value.ndim or (isinstance(value, Tensor) and value.device.type == "meta"):
-            return None
-        return value.item()
-    return value
+    if not hasattr(value, "ndim") or not hasattr(value, "item"):  # no array or tensor of any library
+        return value
+    on_meta = getattr(getattr(value, "device", None), "type", None) == "meta"
+    return None if value.ndim or on_meta else value.item()

@@ -8,15 +8,15 @@ checked like any other file.
 from __future__ import annotations
 
 import json
-import math
 import re
 import stat
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError
+from .scalars import number_in
 
-__all__ = ["parse_json", "printable", "read_file", "size_of"]
+__all__ = ["parse_json", "printable", "read_file", "size_of", "unique_keys"]
 
 MAX_DEPTH = 32  # of nested JSON; a config has five levels
 MAX_DIGITS = 20  # of a JSON integer; those of a 64-bit one
@@ -81,7 +81,7 @@ def parse_json(data: bytes, where: object, advice: str = _AGAIN) -> Any:
     try:
         value = json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_keys,
             parse_int=_integer,
             parse_float=_number,
             parse_constant=_number,
@@ -92,12 +92,13 @@ def parse_json(data: bytes, where: object, advice: str = _AGAIN) -> Any:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in values:
-            raise ValueError(f"key '{printable(key, 60)}' stands there twice")
-        values[key] = value
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values, for `json`; raises ValueError when a key stands there twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):  # which of the two values is meant would be a guess
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key '{printable(twice, 60)}' stands there twice")
     return values
 
 
@@ -108,8 +109,8 @@ def _integer(digits: str) -> int:
 
 
 def _number(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
+    number = number_in(float(digits))
+    if number is None:
         raise ValueError(f"expected finite numbers, found {digits}")
     return number
 

@@ -1,9 +1,10 @@
-"""Open two fine-tunes as plain float tensors for a vector, or refuse them."""
+"""Make the parts of a vector from two fine-tunes: its config, its tensors and its base fingerprint."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,63 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from transformers import PreTrainedModel
 
+from ..artifact.config import FORMAT_VERSION, Donor, Encoding, VectorConfig
 from ..artifact.lineage import MIN_SIMILARITY, similarity, sketch
-from ..backbone.checkpoint import load_classifier
+from ..backbone.checkpoint import known_origin, load_classifier
 from ..backbone.names import architecture, backbone_linears, backbone_tensors
 from ..errors import ArtifactError, LineageError, MisfitError, QVecError
-from .shapes import refuse_other_shapes
+from ..grid.grid import Grid
+from ..hub.transfer.repo_path import is_local
+from ..util.scalars import number_in
+from ..util.untrusted import printable
+from ..version import __version__
+from .misfits import refuse_other_shapes
 
-__all__ = ["difference", "open_plain", "refuse_unlike", "unwrapped"]
+__all__ = ["difference", "scale_in"]
 
 
-def unwrapped(model: Any) -> Any:
+def difference(
+    finetuned: Any, qat: Any, base: Any, *, donor: Any, recipe: Any, grid: Grid | str, scale: Any
+) -> tuple[VectorConfig, dict[str, Tensor], dict[str, Tensor] | None]:
+    """Open two fine-tunes and subtract them: config, float32 tensors by canonical name, and fingerprint of the base.
+
+    Arguments and errors are those of `QuantizationVector.extract`.
+    """
+    models = {"finetuned": finetuned, "qat": qat, **({} if base is None else {"base": base})}
+    models = {role: _unwrapped(model) for role, model in models.items()}
+    loaded = {role: _open_plain(model, role) for role, model in models.items()}
+    _refuse_unlike(loaded["finetuned"], loaded["qat"], loaded.get("base"))
+    config = VectorConfig(
+        format_version=FORMAT_VERSION,
+        qvec_hub_version=__version__,
+        model_type=loaded["qat"].config.model_type,
+        architecture=architecture(loaded["qat"].config),
+        base_model=known_origin(loaded.get("base")),
+        donor=_donor(donor, loaded["finetuned"], loaded["qat"]),
+        recipe=_recipe(recipe),
+        grid=Grid.parse(grid),
+        scale=scale_in(scale),
+        encoding=Encoding(),
+        tensors=None,
+        sources=[],
+    )
+    tensors = _subtracted(loaded["qat"], loaded["finetuned"])
+    return config, tensors, sketch(backbone_tensors(loaded["base"])) if base is not None else None
+
+
+def scale_in(value: Any) -> float:
+    """A scale λ as a float.
+
+    Raises:
+        QVecError: when it is not a finite number.
+    """
+    number = number_in(value)
+    if number is None:
+        raise QVecError(f"scale: expected a finite number, found {printable(repr(value), 60)}")
+    return number
+
+
+def _unwrapped(model: Any) -> Any:
     """Return the model inside DataParallel, DistributedDataParallel or torch.compile; anything else as it is."""
     while isinstance(model, nn.Module) and not isinstance(model, PreTrainedModel):
         inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
@@ -31,7 +79,7 @@ def unwrapped(model: Any) -> Any:
     return model
 
 
-def open_plain(source: Any, role: str) -> PreTrainedModel:
+def _open_plain(source: Any, role: str) -> PreTrainedModel:
     """Open a float model whose state dict holds the weights that it computes with.
 
     Args:
@@ -76,7 +124,7 @@ def open_plain(source: Any, role: str) -> PreTrainedModel:
     return model
 
 
-def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTrainedModel | None) -> None:
+def _refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTrainedModel | None) -> None:
     """Raise unless the models can be two fine-tunes of one base.
 
     Raises:
@@ -107,7 +155,7 @@ def refuse_unlike(finetuned: PreTrainedModel, qat: PreTrainedModel, base: PreTra
             )
 
 
-def difference(qat: PreTrainedModel, finetuned: PreTrainedModel) -> dict[str, Tensor]:
+def _subtracted(qat: PreTrainedModel, finetuned: PreTrainedModel) -> dict[str, Tensor]:
     """Compute ``θ_QAT − θ_FP`` in float32 on the CPU, by canonical name.
 
     Raises:
@@ -120,7 +168,7 @@ def difference(qat: PreTrainedModel, finetuned: PreTrainedModel) -> dict[str, Te
         warnings.warn(
             f"qat is in {listed['qat']} and finetuned in {listed['finetuned']}: their difference holds the rounding of "
             "one of them; pass both as they were trained",
-            stacklevel=3,
+            stacklevel=4,
         )
     plain = backbone_tensors(finetuned)
     tensors = {
@@ -133,6 +181,33 @@ def difference(qat: PreTrainedModel, finetuned: PreTrainedModel) -> dict[str, Te
     if not any(bool(tensor.any()) for tensor in tensors.values()):
         raise ArtifactError("the two models are identical, so their vector is zero; pass the QAT model as `qat`")
     return tensors
+
+
+def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:
+    known = Donor(finetuned=known_origin(finetuned), qat=known_origin(qat))
+    if donor is None or isinstance(donor, Donor):
+        return donor or known
+    if not isinstance(donor, Mapping):
+        raise QVecError(f"donor: expected a Donor or a mapping such as {{'task': 'EuroSAT'}}, found {donor!r}")
+    made = Donor.of({**known.to_dict(), **donor}, "donor")
+    if made.dataset is not None and is_local(made.dataset):
+        warnings.warn(
+            f"donor: dataset {printable(made.dataset, 80)!r} is a path of this machine and means nothing elsewhere, so "
+            "it is left out; name its repository on the Hub, if it has one",
+            stacklevel=4,
+        )
+        made = replace(made, dataset=None)
+    return made
+
+
+def _recipe(recipe: Any) -> dict[str, Any]:
+    if recipe is None:
+        return {}
+    if is_dataclass(recipe) and not isinstance(recipe, type):
+        return asdict(recipe)
+    if not isinstance(recipe, Mapping):
+        raise QVecError(f"recipe: expected a mapping such as {{'name': 'ste'}} or a dataclass, found {recipe!r}")
+    return dict(recipe)
 
 
 def _is_adapter(source: str | Path) -> bool:

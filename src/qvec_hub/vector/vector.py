@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,24 +19,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..artifact import folder as storage
-from ..artifact import schema
-from ..artifact.config import CARD_FILE, FORMAT_VERSION, IMAGES_FILE, Donor, Encoding, Source, VectorConfig
+from ..artifact.config import CARD_FILE, IMAGES_FILE, Donor, Encoding, Source, VectorConfig
 from ..artifact.images import MAX_SHIPPED, as_images, interleaved, read_images, side_of
-from ..artifact.lineage import sketch
-from ..artifact.sizes import differing_sizes
-from ..backbone.checkpoint import known_origin
-from ..backbone.names import architecture, backbone_tensors
-from ..errors import ArtifactError, MisfitError, QVecError
+from ..errors import ArtifactError, MisfitError
 from ..grid.grid import Grid
 from ..hub.cards.vector_card import write_card
 from ..hub.publish.push import push_vector
-from ..hub.transfer.download import locate, way_out
-from ..hub.transfer.repo_path import RepoPath, is_local
-from ..util.scalars import number_in
-from ..util.untrusted import printable
-from ..version import __version__
-from .extraction import difference, open_plain, refuse_unlike, unwrapped
-from .shapes import refuse_other_shapes
+from ..hub.transfer.download import fetch_vector, way_out
+from ..hub.transfer.repo_path import RepoPath, find_source
+from .extraction import difference, scale_in
+from .misfits import refuse_other_origins, refuse_other_shapes
 
 __all__ = ["QuantizationVector"]
 
@@ -100,27 +91,7 @@ class QuantizationVector:
             MisfitError: when the models differ in architecture.
             QVecError: when a model is quantized or has adapters or parametrizations, or another argument is wrong.
         """
-        finetuned, qat, base = unwrapped(finetuned), unwrapped(qat), unwrapped(base)
-        models = {"finetuned": finetuned, "qat": qat, **({} if base is None else {"base": base})}
-        loaded = {role: open_plain(model, role) for role, model in models.items()}
-        refuse_unlike(loaded["finetuned"], loaded["qat"], loaded.get("base"))
-        config = VectorConfig(
-            format_version=FORMAT_VERSION,
-            qvec_hub_version=__version__,
-            model_type=loaded["qat"].config.model_type,
-            architecture=architecture(loaded["qat"].config),
-            base_model=known_origin(loaded.get("base")),
-            donor=_donor(donor, loaded["finetuned"], loaded["qat"]),
-            recipe=_recipe(recipe),
-            grid=Grid.parse(grid),
-            scale=_number(scale),
-            encoding=Encoding(),
-            tensors=None,
-            sources=[],
-        )
-        tensors = difference(loaded["qat"], loaded["finetuned"])
-        lineage = sketch(backbone_tensors(loaded["base"])) if base is not None else None
-        vector = cls(config, tensors, lineage)
+        vector = cls(*difference(finetuned, qat, base, donor=donor, recipe=recipe, grid=grid, scale=scale))
         return vector if images is None else vector.with_images(images)
 
     @classmethod
@@ -147,7 +118,11 @@ class QuantizationVector:
             ArtifactError: when there is no such vector, or its files break the format.
             HubError: when the Hub refuses or cannot be reached, and the vector is not in the cache.
         """
-        folder, origin = locate(source, revision, token, cache_dir, local_files_only, subfolder)
+        place = find_source(source, revision, subfolder)
+        if isinstance(place, Path):
+            folder, origin = place, None
+        else:
+            folder, origin = fetch_vector(place, token, cache_dir, local_files_only)
         try:
             config, tensors, lineage, has_images = storage.read(folder)
         except ArtifactError as error:
@@ -203,7 +178,7 @@ class QuantizationVector:
             QVecError: when the scale is not a finite number.
         """
         if "scale" in changes:
-            changes["scale"] = _number(changes["scale"])
+            changes["scale"] = scale_in(changes["scale"])
         return QuantizationVector(replace(self.config, **changes), self._tensors, self.lineage, images=self._images)
 
     def images(self, most: int = MAX_SHIPPED) -> Tensor | None:
@@ -286,7 +261,7 @@ class QuantizationVector:
         return self.combined([(1.0, self), (1.0, other)], lambda name: self[name] + other[name])
 
     def __mul__(self, factor: float) -> QuantizationVector:
-        number = _number(factor)
+        number = scale_in(factor)
         return self.combined([(number, self)], lambda name: self[name] * number)
 
     __rmul__ = __mul__
@@ -350,47 +325,4 @@ class QuantizationVector:
         for vector, name in ((self, "this vector"), (other, "other vector")):
             storage.refuse_contradictions(vector.config, vector.shapes(), name)
         refuse_other_shapes(other.shapes(), self.shapes(), "other vector", "this vector")
-        types = self.config.model_type, other.config.model_type
-        differing = differing_sizes(self.config.architecture, other.config.architecture)
-        if types[0] != types[1] or differing:
-            said = ", ".join([f"model_type {types[0]!r} ≠ {types[1]!r}"] * (types[0] != types[1]) + differing)
-            raise MisfitError(f"vectors of different architectures cannot be combined: {said}")
-        bases = self.config.base_model, other.config.base_model
-        if all(base.repo_id for base in bases) and bases[0] != bases[1]:
-            raise MisfitError(
-                f"vectors of different bases cannot be combined: {bases[0].repo_id} and {bases[1].repo_id}"
-            )
-
-
-def _donor(donor: Donor | Mapping[str, Any] | None, finetuned: object, qat: object) -> Donor:
-    known = Donor(finetuned=known_origin(finetuned), qat=known_origin(qat))
-    if donor is None or isinstance(donor, Donor):
-        return donor or known
-    if not isinstance(donor, Mapping):
-        raise QVecError(f"donor: expected a Donor or a mapping such as {{'task': 'EuroSAT'}}, found {donor!r}")
-    made: Donor = VectorConfig.part(Donor, {**schema.to_json(known), **donor}, "donor")
-    if made.dataset is not None and is_local(made.dataset):
-        warnings.warn(
-            f"donor: dataset {printable(made.dataset, 80)!r} is a path of this machine and means nothing elsewhere, so "
-            "it is left out; name its repository on the Hub, if it has one",
-            stacklevel=3,
-        )
-        made = replace(made, dataset=None)
-    return made
-
-
-def _recipe(recipe: Any) -> dict[str, Any]:
-    if recipe is None:
-        return {}
-    if is_dataclass(recipe) and not isinstance(recipe, type):
-        return asdict(recipe)
-    if not isinstance(recipe, Mapping):
-        raise QVecError(f"recipe: expected a mapping such as {{'name': 'ste'}} or a dataclass, found {recipe!r}")
-    return dict(recipe)
-
-
-def _number(value: Any) -> float:
-    number = number_in(value)
-    if number is None:
-        raise QVecError(f"scale: expected a finite number, found {printable(repr(value), 60)}")
-    return number
+        refuse_other_origins(self.config, other.config)

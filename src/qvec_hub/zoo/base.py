@@ -57,7 +57,11 @@ def base_path(name: str = "base-s") -> Path:
 
 
 def base_config(name: str, labels: int) -> ViTConfig:
-    """Architecture of a base, for 24×24 images."""
+    """Architecture of a base, for 24×24 images, with a head of `labels` outputs.
+
+    Raises:
+        DataError: no base of that name.
+    """
     scale = _scale(name)
     config = ViTConfig(
         hidden_size=scale.width,

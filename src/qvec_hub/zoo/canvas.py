@@ -16,11 +16,13 @@ __all__ = [
     "blur_noise",
     "chunks",
     "colour_pairs",
+    "coloured",
     "coordinates",
     "finish",
     "paint",
     "shrink",
     "warp",
+    "warp_fine",
 ]
 
 SIZE = 24  # pixels of a finished image, height and width
@@ -106,3 +108,24 @@ def finish(images: Array, rng: np.random.Generator, noise: float = 0.05, clutter
     if noise:
         images = images + noise * rng.standard_normal(images.shape, dtype=np.float32)
     return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def coloured(
+    masks: Floats, rng: np.random.Generator, noise: float, clutter: float = 0.0, contrast: float = 0.35
+) -> NDArray[np.uint8]:
+    """Masks ``(n, SIZE, SIZE)`` as images of two random colours each; see `colour_pairs` and `finish`."""
+    front, back = colour_pairs(rng, len(masks), contrast)
+    return finish(paint(masks, front, back), rng, noise, clutter)
+
+
+def warp_fine(masks: Floats, chosen: tuple[NDArray[np.int64], ...], angle: Array, scale: Array, shift: Array) -> Floats:
+    """The chosen ones of many masks, placed as by `warp` at `FINE` resolution, then shrunk: ``(n, SIZE, SIZE)``.
+
+    Args:
+        chosen: indices into the first dimensions of `masks`, ``(n,)`` each.
+    """
+    placed = np.empty((len(angle), SIZE, SIZE), dtype=np.float32)
+    for part in chunks(len(angle)):
+        own = masks[tuple(index[part] for index in chosen)]
+        placed[part] = shrink(warp(own, angle[part], scale[part], shift[part]))
+    return placed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from ..errors import DataError
 from .canvas import SIZE
 
-__all__ = ["CELL", "cells", "patches", "photograph"]
+__all__ = ["CELL", "cells", "patches", "patches_of", "photograph"]
 
 CELL = 64  # pixels; a photograph is cut into cells of that size, and a patch never leaves its cell
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}  # of a photograph's cells
@@ -93,3 +94,14 @@ def patches(
             patch = np.asarray(Image.fromarray(patch).resize((SIZE, SIZE), Image.Resampling.BOX))
         result[i] = patch
     return result.astype(np.float32) * np.float32(1 / 255)
+
+
+def patches_of(
+    files: Sequence[str], which: NDArray[np.int64], split: str, rng: np.random.Generator, spans: tuple[int, int]
+) -> NDArray[np.float32]:
+    """A patch of ``files[k]`` for each ``k`` in `which`, as `patches` draws them: ``(n, SIZE, SIZE, 3)`` in [0, 1]."""
+    images = np.empty((len(which), SIZE, SIZE, 3), dtype=np.float32)
+    for number, file in enumerate(files):
+        chosen = which == number
+        images[chosen] = patches(file, split, int(chosen.sum()), rng, spans)
+    return images

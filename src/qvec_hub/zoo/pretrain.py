@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Pretrain one base and print its accuracy; `arguments` are the command line's by default."""
     parser = argparse.ArgumentParser(prog="python -m qvec_hub.zoo.pretrain", description="Make a base ViT of the zoo.")
     parser.add_argument("--out", required=True, help="folder to write")
     parser.add_argument("--base", choices=list(BASES), default="base-s", help="which one (default: %(default)s)")

@@ -25,10 +25,12 @@ Draw = Callable[[str, int, np.random.Generator], Batch]  # (split, n, random str
 class Task:
     """An image classification task.
 
-    name: as passed to `load_task`.
-    classes: label names, in label order.
-    about: one line for people.
-    draw: draws up to ``n`` images of a split; fewer only where real samples run out.
+    Attributes:
+        name: as passed to `load_task`.
+        classes: label names, in label order.
+        about: one line for people.
+        draw: draws up to ``n`` images ``(m, SIZE, SIZE, 3)`` uint8 of a split and their labels ``(m,)``; fewer than
+            ``n`` only where real samples run out.
     """
 
     name: str
@@ -41,7 +43,11 @@ _TASKS: dict[str, Task] = {}
 
 
 def task(name: str, classes: tuple[str, ...], about: str) -> Callable[[Draw], Draw]:
-    """Register a drawing function as a task of the zoo."""
+    """Register the decorated function, which draws images and labels, as a task of the zoo; see `Task`.
+
+    Raises:
+        ValueError: when there is a task of that name; this is a programming error.
+    """
 
     def register(draw: Draw) -> Draw:
         if name in _TASKS:

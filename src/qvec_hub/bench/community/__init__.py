@@ -1,1 +1,1 @@
-"""Rows on the Hub: sending them to a results repository or to a vector's own card, and gathering everybody's."""
+"""Rows on the Hub: submitted to a results repository or to a vector's own card, and gathered from all of these."""

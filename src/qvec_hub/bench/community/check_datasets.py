@@ -1,7 +1,7 @@
-"""Whether a row's images are images anybody can look at, and as many as it says.
+"""Checks of a row's dataset: it is public, and its split has as many images as the row states.
 
-The zoo's are drawn here; a dataset of the Hub is asked for once per revision. None is downloaded, and nothing of it
-is executed: its card tells how many images a split has, where its author wrote it down.
+Datasets of the zoo are known here; the Hub is asked once for each dataset and revision. No dataset is downloaded, and
+nothing of it is executed: the number of images in a split is read from the dataset's card, if it is there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = ["Datasets"]
 
 ZOO = "zoo:"
 MAX_ASKED = 500  # datasets and revisions; untrusted rows can name any number
-MAX_FAILED = 3  # questions that the Hub left open, after which no more is asked
+MAX_FAILED = 3  # requests that failed, after which no more are sent
 _COMMIT = re.compile("[0-9a-f]{40}")
 _VERSION = re.compile(r"\d+(\.\w+){1,4}", re.ASCII)
 
 
 class _Known(NamedTuple):
-    """What the Hub tells of a dataset at a commit: images by split, of each of its configurations."""
+    """What the Hub tells about a dataset at a commit: numbers of images by split, of each of its configurations."""
 
     sizes: Mapping[str, set[int]]
     refusal: str | None = None
@@ -41,7 +41,11 @@ class _Known(NamedTuple):
 
 
 class Datasets:
-    """Checks rows against their datasets. What could not be checked is in `unchecked`: dataset and split -> why."""
+    """Checks rows against their datasets.
+
+    Attributes:
+        unchecked: dataset and split -> why it could not be checked.
+    """
 
     def __init__(self, token: str | bool | None = None) -> None:
         self.token = token
@@ -50,7 +54,7 @@ class Datasets:
         self._failed = 0
 
     def refusal(self, row: Row) -> str | None:
-        """Why a row cannot be right; None where nothing speaks against it."""
+        """Why a row must be wrong; None if nothing was found, or the dataset could not be checked."""
         if row.dataset.startswith(ZOO):
             return _refuse_zoo(row)
         if not hub_id(row.dataset):
@@ -114,7 +118,7 @@ def _refuse_zoo(row: Row) -> str | None:
 
 
 def _sizes(answer: Any) -> dict[str, set[int]]:
-    """The numbers of images in a card's ``dataset_info``, as far as they are of its form; a card may hold anything."""
+    """Split -> numbers of images in a card's ``dataset_info``; values of the wrong form are ignored."""
     card = answer.get("cardData") if isinstance(answer, Mapping) else None
     info = card.get("dataset_info") if isinstance(card, Mapping) else None
     found: dict[str, set[int]] = {}

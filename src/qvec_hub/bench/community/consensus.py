@@ -13,7 +13,7 @@ from .read_rows import Placed, Rejection
 
 __all__ = ["Said", "agreed_context", "agreed_rows"]
 
-# What was counted and its circumstances; all the rest says what was measured.
+# Counts and their circumstances; all other fields identify the measurement.
 COUNTED = {"n", "correct", "top1", "wall_s", "versions", "device", "created"}
 MEASURED = [field.name for field in dataclasses.fields(Row) if field.name not in COUNTED]
 _KINDS = [field.name for field in dataclasses.fields(Context)]
@@ -27,10 +27,10 @@ class Said(NamedTuple):
 
 
 def agreed_rows(rows: Iterable[Placed]) -> tuple[list[Placed], list[Rejection]]:
-    """Each measurement once, by the row that came first, and those that were counted differently.
+    """Keep the first row of each measurement, and reject all rows of one that was counted differently.
 
-    Device and versions do not make another measurement: statistics count one row of each, so the choice between two
-    must not fall unseen.
+    Rows that differ in nothing but device, versions and times are one measurement. Statistics use one row of each, so
+    a silent choice between two counts would be arbitrary.
     """
     groups: dict[tuple[Any, ...], list[Placed]] = {}
     for placed in rows:
@@ -61,7 +61,7 @@ def _contradiction(placed: Placed, other: Placed) -> str:
 
 
 def agreed_context(said: Sequence[Said]) -> tuple[Context, list[Rejection]]:
-    """Join all contexts; a name that two of them describe differently is left out, and both are reported."""
+    """Join contexts; a name that two of them describe differently is left out, and both are rejected."""
     merged: dict[str, dict[str, Any]] = {}
     rejected = []
     for kind in _KINDS:

@@ -1,6 +1,6 @@
-"""A results repository at one commit: the files of rows in it, fetched within bounds and taken as they are.
+"""Fetching the files of rows of a results repository at one commit, within bounds.
 
-Nothing in it is executed, and nothing outside the paths of `layout` is opened.
+Nothing in it is executed, and no file outside the paths of `paths` is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_BYTES = {ROWS: 32 << 20, CONTEXT: 4 << 20}  # of one file; a row has about 7
 
 
 class File(NamedTuple):
-    """A submission's file. `where` is for messages, up to its last slash it is the same for all of one submitter."""
+    """A submitted file. `where` is its place for messages; up to its last slash, all files of a submitter share it."""
 
     where: str
     stored: RowsPath
@@ -37,7 +37,7 @@ class File(NamedTuple):
 
 
 def find_repositories(api: HfApi) -> Iterator[RepoPath | Rejection]:
-    """The dataset repositories tagged `TAG`, each at its commit of now; a `Rejection` in place of those over a bound.
+    """Find dataset repositories tagged `TAG`, each at its current commit; a `Rejection` replaces those over the limit.
 
     Raises:
         HubError: when the Hub's listing cannot be read.
@@ -51,10 +51,10 @@ def find_repositories(api: HfApi) -> Iterator[RepoPath | Rejection]:
 
 
 def pinned(api: HfApi, place: RepoPath) -> RepoPath:
-    """A repository at the commit that its revision is now.
+    """Resolve a repository's revision to its current commit.
 
     Raises:
-        HubError: when there is none.
+        HubError: when the repository or its revision does not exist.
     """
     with hub_errors(place, "could not be looked up on the Hub"):
         info: Any = api.dataset_info(place.repo_id, revision=place.revision, expand=["sha"])
@@ -62,7 +62,7 @@ def pinned(api: HfApi, place: RepoPath) -> RepoPath:
 
 
 def read_files(api: HfApi, place: RepoPath, budget: int) -> Iterator[File | Rejection]:
-    """The files of rows and contexts, up to `budget` bytes; in place of one that cannot be taken a `Rejection`.
+    """Read the files of rows and contexts, up to `budget` bytes; a `Rejection` replaces a file that is left out.
 
     Raises:
         HubError: when the repository cannot be read.

@@ -1,11 +1,11 @@
 """Gather the rows of many results repositories into one checked list, and report what is left out.
 
-Trust: the owner of a results repository decides whose pull requests are merged, and so whose rows count and that a
-folder has its submitter's name; the Hub does not enforce that. Anybody can tag a repository of
-their own, so gathering by the tag trusts unverified statements. Checked are a row's form, its arithmetic, that its
-images exist in the stated number, and that no other row contradicts it. Not checked is whether somebody counted it; for
-that, measure it again. When two submitters' rows contradict each other, both are
-left out; name the repositories you trust to keep other submitters out.
+Trust: the owner of a results repository decides whose pull requests are merged, so whose rows count, and must see that
+a folder has its submitter's name, which the Hub does not enforce. Anybody can tag a repository of their own, so rows
+that are found by the tag are unverified. Gathering checks a row's form and arithmetic, that its images exist in the
+stated number, and that no other row contradicts it. It cannot check that a row was counted at all; to find out, count
+it again. If the rows of two submitters contradict each other, both are left out; to keep a submitter out, name the
+repositories you trust.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class GatheredRows:
     Attributes:
         rows: the accepted rows.
         context: their context.
-        rejected: what was left out, with its place (repository, commit, file, line) and the reason.
+        rejected: what was left out: where it is (repository, commit, file, line), and the reason.
         unchecked: datasets and splits that could not be checked, and why; their rows are accepted.
         sources: the repositories that were read.
     """
@@ -61,15 +61,16 @@ class GatheredRows:
 
 
 def gather(repo_ids: Collection[str] | None = None, *, token: str | bool | None = None) -> GatheredRows:
-    """Gather the rows on the Hub and their context.
+    """Gather the rows of results repositories on the Hub, and their context.
 
     Args:
-        repo_ids: dataset repositories, ``"org/name[@revision]"``; None takes every one tagged ``qvec-hub-results``.
+        repo_ids: dataset repositories, ``"org/name[@revision]"``; None takes all that are tagged ``qvec-hub-results``.
+        token: as for `huggingface_hub`.
 
     Raises:
-        HubError: when the Hub's listing, or a repository that was named, cannot be read; one that was found by its
-            tag is rejected instead.
-        ArtifactError: a name that is no repo id.
+        HubError: when the Hub's listing, or a repository in `repo_ids`, cannot be read; a repository that was found by
+            its tag is rejected instead.
+        ArtifactError: when a name in `repo_ids` is not a repo id.
     """
     api, datasets = hub_api(token), Datasets(token)
     named = None if repo_ids is None else [pinned(api, parse_place(name)) for name in dict.fromkeys(repo_ids)]
@@ -124,7 +125,7 @@ def _rows(files: Iterable[File], datasets: Datasets, rejected: list[Rejection]) 
 
 
 def _contexts(files: Iterable[File], rows: Iterable[Placed], rejected: list[Rejection]) -> list[Said]:
-    """What each submitter says of the names in rows of their own, and of no others."""
+    """Each submitter's context, reduced to the names in their own rows."""
     own: dict[str, list[Row]] = {}
     for placed in rows:
         own.setdefault(_folder(placed.where), []).append(placed.row)
@@ -142,5 +143,5 @@ def _contexts(files: Iterable[File], rows: Iterable[Placed], rejected: list[Reje
 
 
 def _folder(where: str) -> str:
-    """Repository, commit and submitter of a file, or of a line in it."""
+    """Repository, commit and submitter, from the place of a file or of a line in it."""
     return where.rpartition("/")[0]

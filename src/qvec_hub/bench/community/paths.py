@@ -27,22 +27,22 @@ _PATH = re.compile(rf"rows/({_WORD})/({_WORD})-([0-9a-f]{{{DIGITS}}})(\.jsonl?)"
 
 
 class RowsPath(NamedTuple):
-    """The submitter, digest and suffix in a file's path."""
+    """The submitter, digest (16 hex digits) and suffix in a file's path."""
 
     user: str
     digest: str
     suffix: str
 
     def holds(self, content: bytes) -> bool:
-        """Whether the content is the one that was submitted."""
+        """Whether the digest is that of the content, so that it is what was submitted."""
         return _digest(content) == self.digest
 
 
 def folder_of(user: str) -> str:
-    """The folder of a submitter.
+    """The folder of a submitter in a results repository.
 
     Raises:
-        HubError: when the name is none a path can hold.
+        HubError: when the name cannot be part of a path.
     """
     if not _USER.fullmatch(user) or ".." in user:
         raise HubError(f"user {printable(repr(user), 60)}: expected a user name of the Hub; check the token's owner")
@@ -50,13 +50,17 @@ def folder_of(user: str) -> str:
 
 
 def path_of(user: str, stem: str, content: bytes, suffix: str) -> str:
-    """The path for a content; `stem` is cut to what a path can hold."""
+    """The path of a submitted file, with a hash of `content`; characters of `stem` that no path may have are replaced.
+
+    Raises:
+        HubError: when `user` cannot be part of a path.
+    """
     plain = re.sub(r"[^\w.-]+|\.{2,}", "-", stem, flags=re.ASCII)[:64].strip("-.") or "rows"
     return f"{folder_of(user)}/{plain}-{_digest(content)}{suffix}"
 
 
 def read_path(path: str) -> RowsPath | None:
-    """Parse a path; None if it is not of the form above."""
+    """Parse a path in a results repository; None if it does not have the form above."""
     found = _PATH.fullmatch(path)
     return RowsPath(found[1], found[3], found[4]) if found and ".." not in path else None
 

@@ -1,4 +1,4 @@
-"""Sending rows to a results repository: a pull request that adds files and touches none."""
+"""Submitting rows to a results repository: a pull request that adds files and changes none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .read_rows import Placed, Rejection, read_lines
 __all__ = ["submit"]
 
 SHOWN = 5  # bad rows that a message names
-OPEN_REQUESTS = 20  # of the submitter that are looked into
+OPEN_REQUESTS = 20  # of the submitter's pull requests that are compared
 
 
 def submit(
@@ -39,23 +39,24 @@ def submit(
     create_pr: bool = True,
     commit_message: str | None = None,
 ) -> CommitInfo:
-    """Propose benchmark rows to a results repository, for `gather`: a file a suite, and what the names stand for.
+    """Submit benchmark rows to a results repository, for `gather`: a file for each suite, and their context.
 
-    The files lie below ``rows/<user>/`` and are named after their content; no other file is touched.
+    The files are below ``rows/<user>/`` and named after their content; no other file is changed.
 
     Args:
-        rows: a file of rows, or a folder of ``*.jsonl``; a ``context.json`` beside them goes along.
+        rows: a file of rows, or a folder of ``*.jsonl``; a ``context.json`` beside them is submitted too.
         repo_id: the dataset repository, which must exist. Its owner tags it ``qvec-hub-results``.
-        create_pr: open a pull request; off, commit to the repository, which its owner may do.
+        token: as for `huggingface_hub`; False is refused, because rows are submitted in a user's name.
+        create_pr: open a pull request; if False, commit to the repository, for which its owner has the right.
         commit_message: by default user, suites and number of rows.
 
     Returns:
         The commit's URL, a string with the attributes ``oid``, ``pr_url``, ….
 
     Raises:
-        DataError: there are no rows, or one that `gather` would reject; nothing was sent.
-        ArtifactError: the context holds control characters.
-        HubError: these rows are there or proposed already; the Hub refuses or the connection breaks.
+        DataError: when there are no rows, or `gather` would reject one; nothing was sent.
+        ArtifactError: when the context contains control characters.
+        HubError: when these rows were submitted already, the Hub refuses, or the connection breaks.
     """
     counted, context = _read(Path(rows))
     _refuse_bad(counted, Datasets(token))
@@ -86,7 +87,7 @@ def _read(path: Path) -> tuple[list[Placed], Context]:
 
 
 def _refuse_bad(rows: Iterable[Placed], datasets: Datasets) -> None:
-    """Raise DataError where `gather` would leave something out."""
+    """Raise DataError if `gather` would leave a row out."""
     rows = list(rows)
     bad = []
     for where, row in rows:
@@ -102,11 +103,11 @@ def _refuse_bad(rows: Iterable[Placed], datasets: Datasets) -> None:
 
 
 def _contents(user: str, rows: Iterable[Row], context: Context) -> dict[str, bytes]:
-    """Path in the repository -> content: each row once, written in one way, so that the same rows are the same file.
+    """Path in the repository -> content: each row once, in one form, so that the same rows give the same file.
 
     Raises:
-        DataError: a suite has more rows than a file may hold.
-        ArtifactError: the context holds what no file of ours may, such as control characters.
+        DataError: when a suite has more rows than fit a file.
+        ArtifactError: when the context contains what `gather` refuses, such as control characters.
     """
     lines: dict[str, dict[bytes, None]] = {}
     for row in rows:
@@ -140,10 +141,10 @@ def _written(contents: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
 
 
 def _new_files(there: Destination, files: Mapping[str, Path]) -> dict[str, Path]:
-    """Those that are not there yet.
+    """The files that the repository does not have yet.
 
     Raises:
-        HubError: there is none, or a path is taken by something else.
+        HubError: when it has all of them, or another file at one of their paths.
     """
     taken = [path for path in files if path in there.files and not same_content(files[path], there.files[path])]
     if taken:
@@ -175,7 +176,7 @@ def _refuse_proposed(api: HfApi, there: Destination, user: str, files: Mapping[s
 
 
 def _description(rows: list[Row]) -> str:
-    """For the person who merges: what was measured, in numbers."""
+    """A pull request's description: what was measured, in numbers."""
     receivers, tasks = {row.receiver for row in rows}, {row.dataset for row in rows}
     methods = ", ".join(sorted({row.method for row in rows}))
     return f"{len(rows)} rows on {len(receivers)} receivers and {len(tasks)} datasets, methods {methods}."

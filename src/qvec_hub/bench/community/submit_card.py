@@ -27,7 +27,7 @@ from ...results.row import Row
 __all__ = ["RESULTS_FILE", "entries", "submit_results"]
 
 RESULTS_FILE = f"{constants.EVAL_RESULTS_FOLDER}/qvec.yaml"
-MAX_PAIRS = 20  # that the notes of one entry spell out
+MAX_PAIRS = 20  # listed in the notes of one entry
 
 
 def submit_results(
@@ -39,19 +39,20 @@ def submit_results(
     create_pr: bool = False,
     commit_message: str | None = None,
 ) -> CommitInfo:
-    """Write what rows say of a published vector into its repository, in one commit, without its tensors.
+    """Write the results of a published vector into its repository, in one commit that leaves its tensors alone.
 
-    The card gets its table, and its metadata all pairs, as `push_vector` writes them, and
-    ``.eval_results/qvec.yaml`` an entry for each dataset that has a Hub id: see `entries`. Results that were there
-    are replaced; what the author wrote by hand stays.
+    Its card gets the table and metadata that `push_vector` writes, and ``.eval_results/qvec.yaml`` an entry for each
+    dataset that has a Hub id, see `entries`. Earlier results are replaced; what the author wrote by hand stays.
 
     Args:
-        vector_repo: ``"org/name[@branch]"``, the donors' name in the rows; with the vector at its root.
-        results_repo: the dataset repository the rows lie in, as the entries' source.
-        create_pr: open a pull request, which anybody may; who may commit is the Hub's to say.
+        vector_repo: ``"org/name[@branch]"``, the donor's name in the rows; its vector must be at the root.
+        results_repo: the dataset repository that has the rows, named as the entries' source.
+        token: as for `huggingface_hub`.
+        create_pr: open a pull request, for which no write access is needed.
+        commit_message: by default the number of receivers.
 
     Raises:
-        ArtifactError: no row measures this vector on another task than its own.
+        ArtifactError: when no row measures this vector on another task than its own.
         HubError: when there is no vector there, the Hub refuses, or the connection breaks.
     """
     place, api, rows = parse_place(vector_repo), hub_api(token), list(rows)
@@ -90,12 +91,12 @@ def submit_results(
 def entries(
     config: VectorConfig, repo_id: str, rows: Sequence[Row], source: str | None = None
 ) -> list[EvalResultEntry]:
-    """One entry for each dataset and revision on which receivers were measured, in the order of the rows.
+    """Make an entry for each dataset and revision on which receivers were measured, in the order of the rows.
 
-    The value is an accuracy, as everywhere in this format, not a gain: the share of images (0 to 1) that receivers
-    rounded to the vector's own grid predict right with this vector alone added, over all such receivers and seeds of
-    the dataset; its notes tell the counts of each, and those without the vector. Left out are the zoo's tasks and
-    local datasets, which have no Hub id, and other grids: those stand in the card alone.
+    Its value is an accuracy (0 to 1), as the format demands, not a gain: that of receivers rounded to the vector's own
+    grid with this vector alone added, over all such receivers and seeds of the dataset. Its notes list the counts of
+    each, with the vector and without. Results on the zoo's tasks and local datasets, which have no Hub id, and on
+    other grids have no entry; the card lists them.
     """
     groups: dict[tuple[str, str | None], list[Row]] = {}
     for row in rows:
@@ -129,7 +130,7 @@ def _entry(dataset: str, revision: str | None, pairs: Sequence[Pair], date: str,
 
 
 def _date(rows: Iterable[Row], repo_id: str) -> str:
-    """When the last of the rows with this vector was counted."""
+    """The time at which the last of the rows with this vector was counted, ISO 8601."""
     times = [row.created for row in rows if any(donor.repo == repo_id for donor in row.donors)]
     return max(times, key=lambda time: datetime.fromisoformat(time.replace("Z", "+00:00")))
 

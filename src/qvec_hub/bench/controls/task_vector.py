@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from ...backbone.checkpoint import load_classifier
 from ...backbone.names import backbone_tensors
 from ...errors import ArtifactError
-from ...vector.shapes import refuse_other_shapes
+from ...vector.misfits import refuse_other_shapes
 from ...vector.vector import QuantizationVector
 from .registry import DonorModels, control, control_vector
 

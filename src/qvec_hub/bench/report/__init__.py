@@ -1,1 +1,1 @@
-"""What rows say, for people: tables, figures and a page to look things up in."""
+"""Reports on benchmark rows: tables, figures and a leaderboard."""

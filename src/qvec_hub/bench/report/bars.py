@@ -1,10 +1,10 @@
-"""Accuracy of every method, those that need the receiver's data among them."""
+"""A bar chart of the accuracy of every method, those that need the receiver's data included."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..stats.summary import Summary
+from ..stats.bootstrap import Interval
 from .style import HATCHES, colour
 from .text import named, percent, sample
 from .treatments import Line, Measured
@@ -13,7 +13,7 @@ __all__ = ["draw_bars", "error_bars"]
 
 
 def draw_bars(found: Measured, base: str) -> Any:
-    """A matplotlib figure of one base, a panel for each grid."""
+    """Draw the mean accuracies of all methods on a base: a matplotlib figure, a panel for each grid."""
     from matplotlib import pyplot as plt
     from matplotlib.patches import Patch
 
@@ -45,7 +45,7 @@ def _panel(axis: Any, lines: list[Line], title: str) -> None:
         hatch=[HATCHES[line.needs] for line in lines],
     )  # fmt: skip
     for place, line in zip(places, lines, strict=True):
-        low, high = error_bars(line.summary)
+        low, high = error_bars(line.summary.accuracy, line.summary.accuracy_interval)
         for ink, width in (("white", 2.6), ("black", 1.0)):  # the white edge shows them on a dark bar
             axis.errorbar(
                 shares[place], place, xerr=[[low], [high]], color=ink, linewidth=width, capsize=2.5, capthick=width
@@ -62,9 +62,8 @@ def _panel(axis: Any, lines: list[Line], title: str) -> None:
     axis.tick_params(axis="y", length=0)
 
 
-def error_bars(summary: Summary) -> tuple[float, float]:
-    """How far an accuracy's interval reaches below and above it, in points; 0 where there is none."""
-    interval, mean = summary.accuracy_interval, summary.accuracy
+def error_bars(mean: float, interval: Interval | None) -> tuple[float, float]:
+    """How far the interval of a mean reaches below and above it, in percentage points; 0 without an interval."""
     if interval is None:
         return 0.0, 0.0
     return 100 * max(0.0, mean - interval.low), 100 * max(0.0, interval.high - mean)

@@ -1,4 +1,4 @@
-"""Gain against scale, and accuracy against bits."""
+"""Curves: gain against scale, and accuracy against bits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ MAX_TICKS = 6  # of scales, before matplotlib chooses some
 
 
 def draw_scales(found: Measured, base: str) -> Any:
-    """A matplotlib figure of mean gains in points with intervals, a panel for each grid; None without two scales."""
+    """Draw mean gains in percentage points against the scale, with intervals.
+
+    Returns:
+        A matplotlib figure, a panel for each grid; None if nothing was measured at two scales.
+    """
     from matplotlib import pyplot as plt
 
     curves = {grid: _by_treatment(found.of(base, grid)) for on, grid in found.settings if on == base}
@@ -40,16 +44,15 @@ def draw_scales(found: Measured, base: str) -> Any:
         axis.set_xlabel("scale λ, the factor of the vector")
         axis.grid(axis="y", alpha=0.25)
     axes[0][0].set_ylabel("mean gain over RTN, percentage points\n(bars: 95 % interval)")
-    handles = dict(pair for axis in axes[0] for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    _legend(figure, axes, columns=2)
     return figure
 
 
 def _by_treatment(lines: list[Line]) -> dict[str, Curve]:
-    """Curves of at least two scales set alike for all, and what there is of their controls."""
+    """Curves with at least two scales that were set alike for all receivers, and the controls of these."""
     curves: dict[str, Curve] = {}
     for line in lines:
-        if line.scale is not None and line.protocol is not None and line.kind in ("vector", "control"):
+        if line.scale is not None and line.kind in ("vector", "control"):
             curves.setdefault(line.protocol.label_without_scale, []).append((line.scale, line))
     whole = {_vector(curve) for curve in curves.values() if len(curve) > 1}
     return {
@@ -58,19 +61,18 @@ def _by_treatment(lines: list[Line]) -> dict[str, Curve]:
 
 
 def _vector(curve: Curve) -> tuple[Any, ...]:
-    """What was added to the receivers, or a control of it."""
+    """The treatment without its control, so that a vector and its controls share it."""
     return (curve[0][1].treatment or ())[:-1]
 
 
 def _styles(names: list[str], example: dict[str, Line]) -> dict[str, dict[str, Any]]:
-    """Controls are grey and dashed; single donors always have the same colour."""
+    """Keyword arguments for a curve, by name: controls are grey and dashed, single donors have one fixed colour."""
     merges, controls = iter(MERGES * len(names)), iter(CONTROLS * len(names))
     styles: dict[str, dict[str, Any]] = {}
     for name in names:
-        how = example[name].protocol
         if example[name].kind == "control":
             styles[name] = {"color": next(controls), "linestyle": "--", "marker": "s", "markersize": 3.5}
-        elif how is not None and how.donors == "one":
+        elif example[name].protocol.donors == "one":
             styles[name] = {"color": SINGLE, "marker": "D", "markersize": 4}
         else:
             styles[name] = {"color": next(merges), "marker": "o", "markersize": 4.5}
@@ -78,18 +80,18 @@ def _styles(names: list[str], example: dict[str, Line]) -> dict[str, dict[str, A
 
 
 def _errors(axis: Any, curve: Curve, label: str, style: dict[str, Any], nudge: float) -> None:
-    means = [100 * line.summary.mean for _, line in curve]
-    intervals = [line.summary.interval for _, line in curve]
-    low = [0.0 if i is None else max(0.0, m - 100 * i.low) for i, m in zip(intervals, means, strict=True)]
-    high = [0.0 if i is None else max(0.0, 100 * i.high - m) for i, m in zip(intervals, means, strict=True)]
-    at = [scale + nudge for scale, _ in curve]  # so that intervals at one scale stand beside each other
-    axis.errorbar(at, means, yerr=[low, high], label=label, linewidth=1.4, elinewidth=0.9, capsize=2, **style)
+    summaries = [line.summary for _, line in curve]
+    bars = zip(*(error_bars(each.mean, each.interval) for each in summaries), strict=True)
+    means = [100 * each.mean for each in summaries]
+    at = [scale + nudge for scale, _ in curve]  # keeps intervals at one scale apart
+    axis.errorbar(at, means, yerr=[*bars], label=label, linewidth=1.4, elinewidth=0.9, capsize=2, **style)
 
 
 def draw_bits(found: Measured) -> Any:
-    """A matplotlib figure of mean accuracies with intervals: a row for each base, a panel for each kind of grid.
+    """Draw mean accuracies in percent against the bits of a code, with intervals.
 
-    None where all grids are of one width.
+    Returns:
+        A matplotlib figure, a row for each base and a panel for each kind of grid; None if all grids have one width.
     """
     from matplotlib import pyplot as plt
 
@@ -116,13 +118,12 @@ def draw_bits(found: Measured) -> Any:
         axes[i][0].set_ylabel("mean top-1 accuracy, %\n(bars: 95 % interval)")
     for axis in axes[-1]:
         axis.set_xlabel("bits per weight")
-    handles = dict(pair for axis in axes.flat for pair in zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _legend(figure, axes, columns=3)
     return figure
 
 
 def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], title: str) -> None:
-    """Widths are names, not numbers: 8 bits stand beside 4. Methods stand side by side within one."""
+    """Widths are categories, so 8 bits stand beside 4; within a width, methods stand side by side."""
     widths = sorted({bits for curve in curves.values() for bits, _ in curve})
     order = list(markers)
     for name in (name for name in order if name in curves):
@@ -132,11 +133,12 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
             continue
         nudge = 0.5 * (order.index(name) - (len(order) - 1) / 2) / len(order)
         at = [widths.index(bits) + nudge for bits, _ in curve]
-        low, high = zip(*(error_bars(line.summary) for _, line in curve), strict=True)
-        shares = [100 * line.summary.accuracy for _, line in curve]
+        summaries = [line.summary for _, line in curve]
+        bars = zip(*(error_bars(each.accuracy, each.accuracy_interval) for each in summaries), strict=True)
+        shares = [100 * each.accuracy for each in summaries]
         needs_none = curve[0][1].needs == "none"
         axis.errorbar(
-            at, shares, yerr=[low, high], label=name, color=colour(curve[0][1]), linewidth=1.2, elinewidth=0.9,
+            at, shares, yerr=[*bars], label=name, color=colour(curve[0][1]), linewidth=1.2, elinewidth=0.9,
             capsize=2, marker=markers[name], markersize=5, linestyle="-" if needs_none else "--",
         )  # fmt: skip
     axis.set_xticks(range(len(widths)), [str(bits) for bits in widths])
@@ -146,8 +148,18 @@ def _bits_panel(axis: Any, curves: dict[str, Curve], markers: dict[str, str], ti
     axis.grid(axis="y", alpha=0.25)
 
 
+def _legend(figure: Any, axes: Any, columns: int) -> None:
+    """Draw one legend below all panels, with each curve once."""
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles.update(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
+
+
 def _title(axis: Any, title: str, curves: dict[str, Curve]) -> None:
-    """Above a panel its title, and in small what its curves were counted on."""
+    """Draw a panel's title, and below it in small what its curves were counted on."""
     axis.set_title(title, loc="left", fontsize=10, pad=18)
     transfers = [transfer for curve in curves.values() for _, line in curve for transfer in line.transfers]
     if transfers:

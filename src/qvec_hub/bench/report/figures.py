@@ -17,7 +17,7 @@ from .treatments import Measured
 __all__ = ["draw_figures"]
 
 DPI = 150
-# What a reader's SVG needs no font of ours for, and what keeps two runs on the same rows identical.
+# Text as paths, so that an SVG needs no font; a fixed salt, so that the same rows always give the same bytes.
 STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "qvec",
@@ -30,11 +30,14 @@ STYLE: Any = {
 
 
 def draw_figures(found: Measured, out: Path) -> dict[str, list[Path]]:
-    """Draw everything that there are rows for into a folder.
+    """Draw all figures that the rows allow into the folder `out`.
 
     Returns:
-        PNG files by what they show: ``"gains"`` (donor by receiver), ``"scales"``, ``"bits"`` and ``"methods"``. An
+        PNG files by what they show: ``"methods"``, ``"gains"`` (donor by receiver), ``"scales"`` and ``"bits"``. An
         SVG of the same name lies beside each.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     import matplotlib
 
@@ -49,7 +52,7 @@ def draw_figures(found: Measured, out: Path) -> dict[str, list[Path]]:
 
 
 def _wanted(found: Measured) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """Of each figure that there may be rows for: what it shows, its file's name, and what draws it."""
+    """For each possible figure: what it shows, the stem of its files, and the function that draws it."""
     for base, stem in file_names(sorted({base for base, _ in found.settings})).items():
         yield "methods", f"methods-{stem}", partial(draw_bars, found, base)
         for grid in [grid for on, grid in found.settings if on == base]:
@@ -59,7 +62,7 @@ def _wanted(found: Measured) -> Iterator[tuple[str, str, Callable[[], Any]]]:
 
 
 def _save(figure: Any, path: Path) -> list[Path]:
-    """Write a figure, if there is one, and forget it."""
+    """Write and close a figure, if there is one; returns the PNG."""
     if figure is None:
         return []
     from matplotlib import pyplot as plt

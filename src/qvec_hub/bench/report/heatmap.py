@@ -1,4 +1,4 @@
-"""Which donor helps which receiver: gains of single donors, tasks by tasks."""
+"""A heatmap of the gains of single donors: receivers' tasks by donors' tasks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from .treatments import Measured
 __all__ = ["draw_heatmap"]
 
 MAX_NAME = 24  # characters of a task's name on an axis
-IN_RANGE = 98  # percent of the cells that the colours tell apart; a few outliers would make all others pale
+IN_RANGE = 98  # percent of the cells within the colour range; a few outliers would make all others pale
 Cells = dict[tuple[str, str], list[float]]  # gains in points, of several seeds, by receiver's and donor's task
 
 
 def draw_heatmap(found: Measured, base: str, grid: str) -> Any:
-    """A matplotlib figure of mean gains in percentage points, donors in columns; None without single donors.
+    """Draw mean gains in percentage points, a row for each receiver's task and a column for each donor's.
 
-    The diagonal, hatched, is a task's own vector: a ceiling. It does not set the colours.
+    The hatched diagonal is a task's own vector, a ceiling; it does not influence the colours.
+
+    Returns:
+        A matplotlib figure; None if no single donors were measured.
     """
     line = found.single(base, grid)
-    if line is None or line.protocol is None:
+    if line is None:
         return None
     same = replace(line.protocol, own=True)
     own = [transfer for other in found.lines if other.protocol == same for transfer in other.transfers]
@@ -70,7 +73,7 @@ def _draw(cells: Cells, rows: list[str], columns: list[str], title: str) -> Any:
 
 
 def _limit(gains: Any) -> float:
-    """Where the colours end, the same for losses: a whole number of points, from 5 on a multiple of 5."""
+    """The end of the colour range, in points, for gains and losses alike; whole, and a multiple of 5 above 5."""
     import numpy as np
 
     reached = float(np.percentile(np.abs(gains), IN_RANGE)) if len(gains) else 1.0
@@ -79,7 +82,7 @@ def _limit(gains: Any) -> float:
 
 
 def _cell(axis: Any, i: int, j: int, value: float, background: Any) -> None:
-    """A number; on a hatched box where it has no background colour."""
+    """Write a number into a cell; on a hatched box if the cell has no background colour."""
     from matplotlib.patches import Rectangle
 
     text = axis.text(j, i, _number(value), ha="center", va="center", fontsize=8, zorder=3)
@@ -93,7 +96,7 @@ def _cell(axis: Any, i: int, j: int, value: float, background: Any) -> None:
 
 def _number(value: float) -> str:
     """A whole number with its sign, such as ``"+4"``, ``"−12"`` or ``"0"``."""
-    whole = floor(abs(value) + 0.5)  # halves go away from zero, on both sides alike
+    whole = floor(abs(value) + 0.5)  # rounds halves away from zero, for both signs
     return "0" if whole == 0 else f"{'−' if value < 0 else '+'}{whole}"
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard: one HTML file that holds its data, its style and its script, and asks for nothing else."""
+"""The leaderboard: one HTML file with its data, style and scripts inside, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ TERMS = {
     "that is at least 2 points.",
     "Worst": "the lowest gain of a single row.",
     "Receiver data": "what of the receiver's task a deployer must have. A zero-shot method needs none.",
-    "λ": "what the vector was multiplied by. λ = 1 needs no choice; whoever picks another one from this table has "
-    "picked it on test images, so that its number is too good.",
+    "λ": "what the vector was multiplied by. λ = 1 needs no choice; another one that is picked from this table is "
+    "picked on test images, so that its number is too good.",
     "Control": "what a vector must be better than: a random one of its norms, its own values shuffled, or what plain "
     "fine-tuning changed. The switch above the table shows them.",
     "Own donor": "a vector of the receiver's own task: a ceiling, never a transfer. The second switch shows ceilings, "
@@ -38,11 +38,13 @@ TERMS = {
 
 
 def leaderboard(found: Measured, donors: Sequence[Line], title: str, lead: Sequence[str], footer: str) -> str:
-    """The page. Names are untrusted: every text in it is data, and only the page's own scripts may run.
+    """Write the page as HTML. Names are untrusted: every text is data, and only the page's own scripts may run.
 
     Args:
+        found: all lines of the report.
         donors: a line for each single donor.
         lead: sentences under the title.
+        footer: the last line.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     style, script = _read("leaderboard.css"), "\n".join(map(_read, SCRIPTS))
@@ -64,11 +66,11 @@ def _read(name: str) -> str:
 
 
 def _json(values: Any) -> str:
-    """JSON that no text in it can end: the page's parser looks for ``</script>`` and ``<!--``."""
+    """JSON free of ``</script>`` and ``<!--``, which would end the element it stands in."""
     text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _hash(text: str) -> str:
-    """What a content security policy knows an inline script or style by."""
+    """The hash by which a content security policy admits an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

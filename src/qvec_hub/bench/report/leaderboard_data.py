@@ -1,6 +1,6 @@
-"""Rows as the leaderboard carries them: a column an array, each text once.
+"""Rows in the form the leaderboard embeds: an array for each column, and each text once.
 
-13,000 rows of names and versions take tens of megabytes as objects and under one like this.
+13,000 rows take tens of megabytes as JSON objects, and less than one in this form.
 """
 
 from __future__ import annotations
@@ -33,21 +33,12 @@ TEXTS = (
 )
 
 
-class _Numbered(list[Any]):
-    """Values and their numbers; the same value keeps its number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._number: dict[Any, int] = {}
+class _Numbered(dict[Any, int]):
+    """Different values in the order of their first use, each with its number."""
 
     def number(self, value: Any) -> int:
-        """Of a value, new or old; −1 of None."""
-        if value is None:
-            return -1
-        if value not in self._number:
-            self._number[value] = len(self)
-            self.append(value)
-        return self._number[value]
+        """The number of a value, which is added if it is new; −1 for None."""
+        return -1 if value is None else self.setdefault(value, len(self))
 
 
 class _Words(_Numbered):
@@ -56,16 +47,17 @@ class _Words(_Numbered):
 
 
 def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
-    """What ``leaderboard.js`` reads, ready for JSON.
+    """Convert lines and their rows to the JSON values that ``leaderboard.js`` reads.
 
     Args:
-        donors: lines of single donors, shown apart from those of `found`.
+        donors: lines of single donors, which the page shows in a view of their own.
 
     Returns:
-        words: every text; elsewhere stands its number, or −1 for none. rows: arrays by column. lines: the numbers of
-        their rows, of plain rounding beside each, and of what own training had right; interval in shares;
-        extra: ceilings, and scales set by hand of what has another scale; the page shows them on demand.
-        donor_sets, versions: as in rows, each once.
+        ``words``: every text once; elsewhere stands its index, or −1 for none. ``rows``: arrays by column, all of one
+        length. ``lines``: of each line the indices of its rows (``rows``) and of plain rounding beside each
+        (``rtn``), the counts of own training (``own``), and the interval in shares; ``extra`` marks ceilings, and
+        scales set by hand of treatments that have a chosen scale too, which the page shows on demand.
+        ``donor_sets``, ``versions``: each combination once.
     """
     words, donor_sets, versions = _Words(), _Numbered(), _Numbered()
     rows: dict[int, Row] = {}
@@ -73,7 +65,7 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
     lines = [line for line in found.lines if not line.other_grid]
     for line in (*lines, *donors):
         for transfer in line.transfers:
-            for row in (transfer.row, found.beside(transfer, line.grid)):
+            for row in (transfer.row, transfer.ptq):
                 rows[id(row)], tasks[id(row)] = row, transfer.task
     main = {id(line) for base, grid in found.settings for line in found.main(base, grid)}
     place = {each: number for number, each in enumerate(rows)}
@@ -85,8 +77,8 @@ def compact(found: Measured, donors: Sequence[Line]) -> dict[str, Any]:
             "extra": not is_donor and id(line) not in main,
             "plain": line.is_rtn,
             "rows": [place[id(transfer.row)] for transfer in line.transfers],
-            "rtn": [place[id(found.beside(transfer, line.grid))] for transfer in line.transfers],
-            "own": [-1 if transfer.own_qat is None else transfer.own_qat for transfer in line.transfers],
+            "rtn": [place[id(transfer.ptq)] for transfer in line.transfers],
+            "own": [-1 if transfer.own_qat is None else transfer.own_qat.correct for transfer in line.transfers],
             "interval": _interval(line),
         }
 

@@ -1,4 +1,4 @@
-"""``report.md``: what was run, and for each base and grid prose, tables and failures."""
+"""``report.md``: what was run, and for each base and grid sentences, tables and failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...results.row import Row
 from ..context import Context
 from .sentences import findings, in_short
 from .tables import ceilings_table, donors_table, failures_table, methods_table, scales_table, similarity_table
-from .text import code
+from .text import code, span
 from .treatments import Line, Measured
 
 __all__ = ["FIGURES", "dates", "document"]
@@ -33,11 +33,11 @@ def document(
     title: str,
     figures: Mapping[str, Sequence[Path]],
 ) -> str:
-    """The whole report in Markdown.
+    """Write the whole report in Markdown.
 
     Args:
-        found, donors: `measured` from the rows, and its lines of single donors.
-        figures: by what they show, a key of `CAPTIONS`; they lie in `FIGURES`.
+        found, donors: what `measured` and `donor_lines` make of the rows.
+        figures: paths by what they show, a key of `CAPTIONS`; the files are in the folder `FIGURES`.
     """
     parts = [f"# {code(title)[1:-1]}", *in_short(found)]
     parts += ["## What was run", _run(rows, context, found)]
@@ -68,12 +68,12 @@ def _setting(context: Context, found: Measured, donors: Sequence[Line], base: st
 
 
 def _warned(scales: str) -> str:
-    warning = "The best scale of a row of these was seen on the test images: picking it here is no zero-shot result."
+    warning = "A scale picked from this table is picked on test images, so its result is not zero-shot."
     return f"{warning}\n\n{scales}" if scales else ""
 
 
 def _run(rows: Sequence[Row], context: Context, found: Measured) -> str:
-    """Suites, counts, dates and libraries."""
+    """A table of suites, counts, dates and libraries."""
     bases = sorted({context.receiver(row).base for row in rows})
     libraries: dict[str, set[str]] = {}
     for row in rows:
@@ -81,7 +81,7 @@ def _run(rows: Sequence[Row], context: Context, found: Measured) -> str:
             libraries.setdefault(name, set()).add(version)
     facts = [
         ["suites", _listed({f"{row.suite} {row.suite_version}" for row in rows})],
-        ["rows", f"{len(rows):,}, of which {found.unused:,} stand in no table (see below)"],
+        ["rows", f"{len(rows):,}, of which {found.unused:,} are in no table (see below)"],
         ["bases", ", ".join(_base(base, context) for base in bases)],
         ["receivers", f"{len({row.receiver for row in rows}):,}"],
         ["donors", f"{len({donor.repo for row in rows for donor in row.donors}):,}"],
@@ -94,8 +94,8 @@ def _run(rows: Sequence[Row], context: Context, found: Measured) -> str:
         *([code(name), _listed(versions)] for name, versions in sorted(libraries.items())),
     ]
     return table(["", ""], facts) + (
-        "\n\nIn no table stand rows that repeat a measurement (the last one counts), rows without plain rounding of "
-        "the same receiver, grid, images and seed, and vectors that contain or imitate one of the receiver's own task."
+        "\n\nRows in no table repeat a measurement (the last one counts), lack plain rounding of the same receiver, "
+        "grid, images and seed, or use a vector that contains or imitates one of the receiver's own task."
     )
 
 
@@ -105,15 +105,12 @@ def _base(base: str, context: Context) -> str:
 
 
 def _images(rows: Sequence[Row]) -> str:
-    counts = sorted({row.n for row in rows})
-    number = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return f"{number} of each task's split {_listed({row.split for row in rows})}"
+    return f"{span([row.n for row in rows], '{:,}')} of each task's split {_listed({row.split for row in rows})}"
 
 
 def dates(rows: Sequence[Row]) -> str:
-    """The day, or the first and last one, on which rows were counted."""
-    days = sorted({row.created[:10] for row in rows})
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    """The day on which rows were counted, or the first and the last one."""
+    return span([row.created[:10] for row in rows])
 
 
 def _listed(values: set[str]) -> str:

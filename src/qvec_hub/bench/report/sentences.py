@@ -1,22 +1,21 @@
-"""What the numbers say, in sentences made from them, the unwelcome ones included."""
+"""Sentences made from the numbers, the unwelcome ones included."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...hub.cards.markdown import points
+from ...errors import DataError
+from ...hub.cards.markdown import counted, points
 from ..stats.bootstrap import Interval
 from ..stats.compare import Comparison, compare
-from ..stats.measurement import setting
-from ..stats.transfer import Transfer
-from .text import between, code, counted, percent
+from .text import between, code, percent
 from .treatments import Line, Measured
 
 __all__ = ["findings", "in_short"]
 
 
 def in_short(found: Measured) -> list[str]:
-    """A few sentences about all bases and grids together, without Markdown."""
+    """Write a few sentences about all bases and grids together, without Markdown."""
     sentences = [
         "Gains are counted from plain rounding to nearest (RTN) of the same receiver to the same grid. Vectors of the "
         "receiver's own task are ceilings and no part of any transfer."
@@ -32,9 +31,9 @@ def in_short(found: Measured) -> list[str]:
         ahead, behind = (verdicts.count(word) for word in ("ahead of", "behind"))
         unclear = len(verdicts) - ahead - behind
         sentences.append(
-            f"Of {counted(len(verdicts), 'comparison')} of a calibrated method, which needs images of the receiver's "
-            f"task, with the zero-shot vector that did best on these very images, on the same base and grid, the "
-            f"calibrated method is ahead in {ahead}, behind in {behind}, and neither clearly in {unclear}."
+            f"Calibrated methods need images of the receiver's task. In {counted(len(verdicts), 'comparison')} with "
+            f"the zero-shot vector that did best on these very images, on the same base and grid, they are ahead in "
+            f"{ahead}, behind in {behind}, and neither clearly in {unclear}."
         )
     elif found.lines:
         sentences.append(
@@ -45,7 +44,7 @@ def in_short(found: Measured) -> list[str]:
 
 
 def findings(found: Measured, base: str, grid: str) -> list[str]:
-    """Sentences about one base and grid, in Markdown."""
+    """Write sentences about one base and grid, in Markdown."""
     lines = found.main(base, grid)
     best = _best_vector(lines)
     return [
@@ -98,17 +97,17 @@ def _failures(line: Line) -> str:
 
 
 def _controls(lines: Sequence[Line]) -> Iterable[str]:
-    """Whether the controls are at zero, and whether vectors are above theirs."""
+    """Whether controls have gains of about zero, and whether vectors gain more than their controls."""
     controls = [line for line in lines if line.kind == "control"]
     if not controls:
         if any(line.kind == "vector" for line in lines):
-            yield "No control was run: these gains could belong to any change of the weights of that size."
+            yield "No control was run: any change of the weights of that size could cause these gains."
         return
     for line in controls:
         mean, interval = line.summary.mean, line.summary.interval
         told = f"{line.method}: {points(mean)} points ({_interval(interval)})"
         if _direction(interval) == "ahead of":
-            yield f"A control is **above zero**: {told}. What it imitates must be read against it."
+            yield f"A control is **above zero**: {told}. Compare what it imitates with it, not with plain rounding."
         if _direction(interval) == "behind":
             yield f"A control is below zero: {told}. A change of that size does harm by itself."
     quiet = [line for line in controls if _direction(line.summary.interval) == "not clearly ahead of or behind"]
@@ -135,7 +134,7 @@ def _against_controls(line: Line, controls: Sequence[Line]) -> Iterable[str]:
 
 def _imitates(control: Line, line: Line) -> bool:
     a, b = control.protocol, line.protocol
-    return a is not None and b is not None and (a.donors, a.merge, control.scale) == (b.donors, b.merge, line.scale)
+    return (a.donors, a.merge, control.scale) == (b.donors, b.merge, line.scale)
 
 
 def _calibrated(line: Line, best: Line | None) -> str:
@@ -154,7 +153,7 @@ def _calibrated(line: Line, best: Line | None) -> str:
 
 
 def _other_grids(lines: Sequence[Line], best: Line | None) -> Iterable[str]:
-    """Whether a better grid alone would do as much as a vector."""
+    """Whether plain rounding to another grid reaches more than every vector."""
     for line in lines:
         if best is not None and line.other_grid and line.summary.accuracy > best.summary.accuracy:
             yield (
@@ -169,14 +168,11 @@ def _best_vector(lines: Sequence[Line]) -> Line | None:
 
 
 def _compared(a: Line, b: Line) -> Comparison | None:
-    """On the receivers they have in common; None without any."""
-    if not _settings(a.transfers) & _settings(b.transfers):
+    """Compare two lines on the receivers they have in common; None without any."""
+    try:
+        return compare(a.transfers, b.transfers)
+    except DataError:
         return None
-    return compare(a.transfers, b.transfers)
-
-
-def _settings(transfers: Iterable[Transfer]) -> set[tuple[object, ...]]:
-    return {setting(transfer.row) for transfer in transfers}
 
 
 def _direction(interval: Interval | None) -> str:

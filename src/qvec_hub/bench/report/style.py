@@ -1,4 +1,4 @@
-"""Colours and hatches: Okabe and Ito's palette, which the colour-blind can tell apart."""
+"""Colours and hatches: Okabe and Ito's palette, which people with a colour vision deficiency can tell apart."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ HATCHES = {"none": "", "validation images": "....", "images": "////", "training 
 
 
 def colour(line: Line) -> str:
-    """Of a line's kind; a single donor's differs from a merged vector's."""
-    is_single = line.kind == "vector" and line.protocol is not None and line.protocol.donors == "one"
+    """The colour of a line's kind, as ``#rrggbb``; single donors and merged vectors differ."""
+    is_single = line.kind == "vector" and line.protocol.donors == "one"
     return SINGLE if is_single else KIND_COLOURS[line.kind]
 
 
 def diverging() -> Any:
-    """A matplotlib colour map from red over near-white to blue, even to the eye: straight lines in Oklab.
+    """Make a matplotlib colour map from red over near-white to blue, perceptually even: straight lines in Oklab.
 
-    Both ends are equally dark and equally far from the middle; colours of values out of range are darker still.
+    Both ends are equally dark and equally far from the middle; values out of range are darker still.
     """
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
@@ -49,14 +49,20 @@ def diverging() -> Any:
 
 
 def on_background(rgba: Any) -> str:
-    """Black or white, whichever has the greater contrast (by WCAG) to a background of sRGB values 0 to 1."""
+    """``"black"`` or ``"white"``, whichever has the greater contrast to a background.
+
+    Contrast is that of WCAG 2 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio).
+
+    Args:
+        rgba: sRGB values from 0 to 1; only the first three count.
+    """
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in rgba[:3]]
     luminance = sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     return "white" if luminance < 0.179 else "black"
 
 
 def _srgb(oklab: Any) -> tuple[float, float, float]:
-    """sRGB values 0 to 1 of an Oklab colour (https://bottosson.github.io/posts/oklab/)."""
+    """Convert an Oklab colour, (3,), to sRGB values from 0 to 1 (https://bottosson.github.io/posts/oklab/)."""
     import numpy as np
 
     to_cones = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728],

@@ -1,16 +1,16 @@
-"""The tables of a report, in Markdown. What is in a name cannot leave its cell."""
+"""The tables of a report, in Markdown. Names are untrusted; none can leave its cell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hub.cards.markdown import points, table
+from ...hub.cards.markdown import counted, points, table
 from ..context import Context
 from ..stats.permutation import gain_by_similarity
-from ..stats.splits import by_similarity
+from ..stats.similarity import by_similarity
 from ..stats.summary import Summary
 from ..stats.transfer import Transfer
-from .text import between, code, counted, maybe, percent
+from .text import between, code, percent
 from .treatments import Line, Measured
 
 __all__ = ["ceilings_table", "donors_table", "failures_table", "methods_table", "scales_table", "similarity_table"]
@@ -20,19 +20,19 @@ MAX_FAILURES = 20  # of one method; the leaderboard has all of them
 
 
 def methods_table(found: Measured, base: str, grid: str) -> str:
-    """Every method on a base and grid; gains are in points over plain rounding to this grid."""
+    """Tabulate every method on a base and grid; gains are percentage points over plain rounding to this grid."""
     header = ["method", "receiver data", "accuracy, %", *GAINS]
     return table(header, [_method(line) for line in found.main(base, grid)])
 
 
 def ceilings_table(found: Measured, base: str, grid: str) -> str:
-    """Own training and own tasks' vectors, or nothing."""
+    """Tabulate own training and vectors of the receivers' own tasks; empty without any."""
     own = [line for line in found.of(base, grid) if line.kind == "own training"]
     return table(["ceiling", "receiver data", "accuracy, %", *GAINS], [_method(line) for line in own]) if own else ""
 
 
 def scales_table(found: Measured, base: str, grid: str) -> str:
-    """Gains at every scale that was set by hand or is 1, or nothing."""
+    """Tabulate gains at every scale that was set by hand or is 1; empty if no scale was set by hand."""
     lines = [line for line in found.of(base, grid) if line.scale is not None and line.kind in ("vector", "control")]
     if not any(line.by_hand for line in lines):
         return ""
@@ -40,7 +40,7 @@ def scales_table(found: Measured, base: str, grid: str) -> str:
 
 
 def donors_table(donors: Sequence[Line], context: Context) -> str:
-    """One line a donor, the best first, or nothing."""
+    """Tabulate single donors, the best first; empty without any."""
     best = sorted(donors, key=lambda line: -line.summary.mean)
     rows = [
         [code(line.method), code(task) if (task := context.donor_task(line.method)) else "–", *_gains(line.summary)]
@@ -50,7 +50,7 @@ def donors_table(donors: Sequence[Line], context: Context) -> str:
 
 
 def similarity_table(line: Line, context: Context) -> str:
-    """Near and far tasks apart, and whether similarity matters at all; nothing where it is not recorded."""
+    """Tabulate near and far tasks, and say whether similarity matters; empty if similarities are not recorded."""
     parts = by_similarity(line.transfers, context)
     if len(parts) < 2:
         return ""
@@ -67,7 +67,7 @@ def similarity_table(line: Line, context: Context) -> str:
 
 
 def failures_table(lines: Sequence[Line]) -> str:
-    """Receivers that a vector harmed, the worst of each method first, or a sentence that there are none."""
+    """Tabulate receivers that a vector harmed, the worst of each method first; a sentence if there are none."""
     parts = [(line, line.summary.failures) for line in lines if line.kind in ("vector", "vector, chosen scale")]
     rows = [_failure(line, transfer) for line, failures in parts for transfer in failures[:MAX_FAILURES]]
     if not rows:
@@ -80,7 +80,7 @@ def failures_table(lines: Sequence[Line]) -> str:
 def _failure(line: Line, transfer: Transfer) -> list[str]:
     row = transfer.row
     donors = code(transfer.donor) if transfer.donor else counted(len(row.donors), "donor")
-    counts = [f"{count} of {row.n}" for count in (transfer.correct, transfer.ptq)]
+    counts = [f"{count} of {row.n}" for count in (transfer.correct, transfer.ptq.correct)]
     return [line.method, code(row.receiver), donors, points(transfer.gain), *counts, str(row.seed)]
 
 
@@ -99,7 +99,7 @@ def _gains(summary: Summary) -> list[str]:
         between(summary.interval),
         points(summary.median),
         percent(summary.win_rate),
-        maybe(summary.recovery),
+        percent(summary.recovery),
         points(summary.worst.gain),
         str(summary.n_pairs),
     ]

@@ -1,4 +1,4 @@
-"""A report on benchmark rows: tables and prose, figures, and a page to look things up in."""
+"""Writing a report on benchmark rows: tables and sentences, figures, and the leaderboard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ArtifactError, DataError
+from ...hub.cards.markdown import counted
 from ...results.row import Row
 from ...util.atomic import new_folder, write_text
 from ...util.scratch import check_writable
@@ -18,7 +19,7 @@ from .figures import draw_figures
 from .leaderboard import leaderboard
 from .markdown_report import FIGURES, dates, document
 from .sentences import in_short
-from .text import counted, named
+from .text import named
 from .treatments import donor_lines, measured
 
 __all__ = ["WrittenReport", "write_report"]
@@ -32,7 +33,7 @@ MAX_SUITES = 12  # named in the leaderboard's last line
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """The files of a report. Beside each of `figures`, PNG, lies an SVG of the same name."""
+    """The files of a report. `figures` are PNG files; an SVG of the same name lies beside each."""
 
     markdown: Path
     leaderboard: Path
@@ -40,9 +41,13 @@ class WrittenReport:
 
 
 def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: str | None = None) -> WrittenReport:
-    """Write ``report.md``, ``leaderboard.html`` and ``figures/`` into a folder, in place of an earlier report's.
+    """Write ``report.md``, ``leaderboard.html`` and ``figures/`` into a folder; replaces an earlier report there.
 
-    Rows of different suites are told apart only where they do not meet: gains are counted within a suite.
+    Gains are counted within a suite, but tables do not separate suites: rows of several suites on one base and grid
+    share a line.
+
+    Args:
+        title: of the report and the leaderboard.
 
     Raises:
         DataError: no row has plain rounding beside it, or the folder cannot be written to.
@@ -71,12 +76,12 @@ def write_report(rows: Sequence[Row], context: Context, out: str | Path, title: 
 
 
 def _figures(folder: Path) -> list[str]:
-    """Files that have the name of a report's figure."""
+    """Names of files that are named like a report's figure."""
     return [path.name for path in folder.glob("*") if _FIGURE.fullmatch(path.name)]
 
 
 def _earlier_figures(folder: Path) -> list[str]:
-    """Those that an earlier report shows, or that can be nothing else."""
+    """Names of figures that an earlier report shows, or whose name no other file would have."""
     report = folder.parent / REPORT_FILE
     shown = report.read_text(encoding="utf-8", errors="replace") if report.is_file() else ""
     names = _figures(folder)

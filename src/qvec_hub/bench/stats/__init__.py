@@ -1,1 +1,1 @@
-"""What rows say, with its uncertainty."""
+"""Statistics of benchmark rows: transfers, their means with intervals, comparisons and permutation tests."""

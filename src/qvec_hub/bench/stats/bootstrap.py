@@ -1,11 +1,11 @@
 """Intervals of a mean over pairs that share receivers and donors.
 
 Pairs of one receiver resemble each other, and so do pairs of one donor: a formula for independent samples would give
-intervals far too narrow. Here receivers and donors are drawn with replacement, independently of each other, and a
-pair counts as often as its receiver was drawn times as often as its donor was (Owen, *The pigeonhole bootstrap*,
-Annals of Applied Statistics 1(2), 2007). Where pairs differ by noise alone, and not by receiver and donor, it is too
-wide: such noise counts three times. Where tasks that gain much as receivers also give much as donors, it is too
-narrow: the two are drawn independently of each other.
+intervals far too narrow. The crossed bootstrap draws receivers and donors with replacement, independently of each
+other, and weights a pair by the number of times its receiver was drawn times that of its donor (Owen, *The pigeonhole
+bootstrap*, Annals of Applied Statistics 1(2), 2007). Its intervals are too wide if pairs differ by noise alone, which
+counts three times, and too narrow if tasks that gain much as receivers also give much as donors, because the two are
+drawn independently.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ...errors import DataError
 
 __all__ = ["Interval", "bootstrap_means", "mean_interval"]
 
-# Receivers or donors. Of simulated 95 % intervals of normal values, 52 % held the truth with two, 80 % with three and
-# 90 % with four.
+# Receivers or donors. Of simulated 95 % intervals of normal values, 52 % contained the true mean with two, 80 % with
+# three and 90 % with four.
 MIN_DRAWN = 4
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """From `low` to `high`, both in shares of right predictions."""
+    """An interval from `low` to `high`, in the unit of the values; `level` is its nominal coverage, from 0 to 1."""
 
     low: float
     high: float
@@ -44,22 +44,24 @@ def mean_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval | None:
-    """An interval of the mean of `values`, one of which belongs to each receiver (and donor) of the same place.
+    """Estimate a confidence interval of the mean of `values`.
 
-    The bootstrap's percentiles, taken further out where receivers or donors are few: by as much as Student's interval
-    is wider than the percentiles of a sample of that size (Hesterberg, *What Teachers Should Know About the
-    Bootstrap*, The American Statistician 69(4), 2015: the expanded percentile interval).
+    It is the expanded percentile interval: percentiles of the bootstrap, taken further out by as much as Student's
+    interval is wider than the percentiles of a sample of that size (Hesterberg, *What Teachers Should Know About the
+    Bootstrap*, The American Statistician 69(4), 2015).
 
     Args:
-        donors: None to resample receivers alone.
+        values: one for each pair, in any unit.
+        receivers: name of the receiver of each value.
+        donors: name of the donor of each value; None resamples receivers alone.
         seed: of the resampling; the same values in any order give the same interval.
 
     Returns:
-        None with two or three receivers or donors: too few to say how others would differ. A single one is held
-        fixed and the interval speaks of it alone; None where both are single.
+        The interval, or None with two or three receivers or donors, too few to say how others would differ. A single
+        receiver or donor is held fixed, so that the interval describes it alone; None if both are single.
 
     Raises:
-        DataError: no values, or not one receiver (and donor) for each.
+        DataError: `values` is empty, or the lists differ in length.
     """
     means = bootstrap_means(values, receivers, donors, resamples, seed)
     counts = [len(set(names)) for names in (receivers, donors or ()) if len(set(names)) > 1]
@@ -78,12 +80,15 @@ def bootstrap_means(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Floats:
-    """Means of resampled values, at most `resamples` of them: a resample without a single pair is left out.
+    """Compute means of resampled values; arguments as in `mean_interval`.
 
-    Several values of one receiver and donor (seeds) stay together, so their common part is not taken for chance.
+    Several values of one receiver and donor (seeds) stay together, so that what they share is not taken for chance.
+
+    Returns:
+        At most `resamples` means, (resamples,): resamples without any pair are left out.
 
     Raises:
-        DataError: no values, or not one receiver (and donor) for each.
+        DataError: `values` is empty, or the lists differ in length.
     """
     donors = [""] * len(receivers) if donors is None else donors
     if not values or len({len(values), len(receivers), len(donors)}) > 1:
@@ -101,7 +106,7 @@ def bootstrap_means(
 
 
 def _cells(values: Floats, receivers: Sequence[str], donors: Sequence[str]) -> tuple[Floats, Floats]:
-    """Sums and numbers of values, (receivers, donors) in the order of their names."""
+    """Sums and numbers of values, each (receivers, donors) in the order of their names."""
     receiver_names, row = np.unique(receivers, return_inverse=True)
     donor_names, column = np.unique(donors, return_inverse=True)
     sums = np.zeros((len(receiver_names), len(donor_names)))

@@ -1,4 +1,4 @@
-"""Two ways to treat the same receivers, side by side."""
+"""Two treatments of the same receivers, compared in pairs."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from statistics import fmean
-from typing import Any
 
 from ...errors import DataError
-from ...results.evidence import SETTING
-from ...results.row import Row
+from ...results.pairing import Setting, setting
 from .bootstrap import Interval, mean_interval
-from .measurement import measurement, setting
+from .measurement import measurement
 from .permutation import sign_flip
 from .transfer import Transfer
 
 __all__ = ["Comparison", "compare"]
 
-Shares = dict[tuple[Any, ...], dict[str | None, list[Fraction]]]  # setting -> donor -> shares of right predictions
-RECEIVER = SETTING.index("receiver")
+Accuracies = dict[Setting, dict[str | None, list[Fraction]]]  # setting -> donor -> accuracies
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences in the share of right predictions, the first less the second, over `n_pairs` pairs.
+    """Differences in accuracy, the first minus the second, from -1 to 1, over `n_pairs` pairs.
 
-    interval: by `mean_interval`; p: two-sided, by `sign_flip` of whole receivers; each None where there are too few
-    of them. wins, losses, ties: pairs above, below and at 0.
+    Attributes:
+        interval: of the mean, by `mean_interval`; None if receivers or donors are too few.
+        p: two-sided p-value, by `sign_flip` of whole receivers; None if there is only one.
+        wins, losses, ties: numbers of pairs above, below and at 0.
     """
 
     n_pairs: int
@@ -47,20 +46,16 @@ class _Difference:
     value: Fraction
 
 
-def compare(
-    a: Iterable[Row | Transfer], b: Iterable[Row | Transfer], resamples: int = 2000, seed: int = 0
-) -> Comparison:
-    """`a` less `b`, paired on suite, receiver, seed and images; on any grids.
+def compare(a: Iterable[Transfer], b: Iterable[Transfer], resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Compare accuracies of `a` with those of `b`, paired by suite, receiver, seed and images; on any grids.
 
-    Where both have single donors in common they are paired on the donor too, by its task if that is recorded
-    (transfers know it), else by its name. Otherwise shares are averaged over donors first. Methods without vectors
-    compare as rows; compare vectors as transfers, among which none is of the receiver's own task. Of rows that repeat
-    a measurement the last one counts.
+    If both have single donors in common, pairs share the donor too: its task if that is recorded, else its name.
+    Otherwise accuracies are averaged over donors first. Of transfers that repeat a measurement the last one counts.
 
     Raises:
         DataError: nothing in `a` has a counterpart in `b`.
     """
-    differences = _differences(_shares(a), _shares(b))
+    differences = _differences(_accuracies(a), _accuracies(b))
     if not differences:
         raise DataError(
             "compare: expected two groups with a receiver, seed and images in common, found none; choose groups of "
@@ -83,40 +78,30 @@ def compare(
     )
 
 
-def _shares(group: Iterable[Row | Transfer]) -> Shares:
-    items = {measurement(_row(item)): item for item in group}
-    shares: Shares = {}
-    for item in items.values():
-        row = _row(item)
-        shares.setdefault(setting(row), {}).setdefault(_donor(item), []).append(Fraction(row.correct, row.n))
-    return shares
+def _accuracies(group: Iterable[Transfer]) -> Accuracies:
+    found: Accuracies = {}
+    for transfer in {measurement(transfer.row): transfer for transfer in group}.values():
+        by_donor = found.setdefault(setting(transfer.row), {})
+        accuracy = Fraction(transfer.correct, transfer.n)
+        by_donor.setdefault(transfer.donor_task or transfer.donor, []).append(accuracy)
+    return found
 
 
-def _row(item: Row | Transfer) -> Row:
-    return item.row if isinstance(item, Transfer) else item
-
-
-def _donor(item: Row | Transfer) -> str | None:
-    if isinstance(item, Transfer):
-        return item.donor_task or item.donor
-    return item.donors[0].repo if len(item.donors) == 1 else None
-
-
-def _differences(a: Shares, b: Shares) -> list[_Difference]:
+def _differences(a: Accuracies, b: Accuracies) -> list[_Difference]:
     """One for each setting and donor in both; without a common donor, one for each setting."""
     common = [where for where in a if where in b]
     pairs = [(where, donor) for where in common for donor in a[where] if donor in b[where] and donor is not None]
     if pairs:
         return [
-            _Difference(where[RECEIVER], donor, _mean(a[where][donor]) - _mean(b[where][donor]))
+            _Difference(where.receiver, donor, _mean(a[where][donor]) - _mean(b[where][donor]))
             for where, donor in pairs
         ]
     return [
-        _Difference(where[RECEIVER], None, _mean(chain(*a[where].values())) - _mean(chain(*b[where].values())))
+        _Difference(where.receiver, None, _mean(chain(*a[where].values())) - _mean(chain(*b[where].values())))
         for where in common
     ]
 
 
-def _mean(shares: Iterable[Fraction]) -> Fraction:
-    shares = list(shares)
-    return sum(shares, Fraction(0)) / len(shares)
+def _mean(values: Iterable[Fraction]) -> Fraction:
+    values = list(values)
+    return sum(values, Fraction(0)) / len(values)

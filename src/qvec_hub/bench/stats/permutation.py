@@ -1,4 +1,4 @@
-"""Permutation tests: how often chance alone would look like what was measured."""
+"""Permutation tests: p-values of an association, and of paired differences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUNDING = 1e-12  # between correlations that are equal but for the order of the
 
 @dataclass(frozen=True)
 class Association:
-    """Spearman's `rho` over `n_pairs` pairs of `n_tasks` tasks, and the two-sided `p` of its permutation test."""
+    """Spearman's `rho` over `n_pairs` pairs of `n_tasks` tasks, and the two-sided p-value of its permutation test."""
 
     rho: float
     p: float
@@ -36,22 +36,23 @@ class Association:
 def gain_by_similarity(
     transfers: Sequence[Transfer], context: Context, permutations: int = 10_000, seed: int = 0
 ) -> Association | None:
-    """Whether donors of similar tasks gain more: the Mantel test of Spearman's rank correlation.
+    """Test whether donors of similar tasks gain more: the Mantel test of Spearman's rank correlation.
 
-    H0: what a donor's task gains at a receiver's has nothing to do with how similar the two tasks look. Permuted are
-    the task labels of the similarities, jointly over rows and columns: a permutation π puts s(π(i), π(j)) in the place
-    of s(i, j), so that rows and columns stay whole and pairs that share a task stay dependent. All permutations
-    where they are no more than `permutations`, else as many random ones, the measured order counted as one of them.
+    The null hypothesis is that gains do not depend on how similar the donor's and the receiver's tasks are. The test
+    permutes the task labels of the similarities, jointly over rows and columns: a permutation π replaces s(i, j) by
+    s(π(i), π(j)), so that pairs that share a task stay dependent (Mantel, *The Detection of Disease Clustering and a
+    Generalized Regression Approach*, Cancer Research 27(2), 1967). It takes all permutations if there are at most
+    `permutations`, else that many random ones, and counts the measured order as one more.
 
     Args:
-        transfers: of single donors, of one base; several of one pair of tasks (seeds) are averaged first. Tasks
-            whose similarity to any other is not recorded are left out, and so are pairs of a task with itself.
+        transfers: of single donors and one base; those of one pair of tasks (seeds) are averaged first. Tasks whose
+            similarity to any other is not recorded are left out, and so are pairs of a task with itself.
 
     Returns:
-        None with fewer than three tasks, or where all gains or all similarities are alike.
+        The association; None with fewer than three tasks, or if all gains or all similarities are equal.
 
     Raises:
-        DataError: transfers of several bases.
+        DataError: the transfers are of several bases.
     """
     bases = {transfer.base for transfer in transfers}
     if len(bases) > 1:
@@ -82,15 +83,18 @@ def sign_flip(
     flips: int = 10_000,
     seed: int = 0,
 ) -> float | None:
-    """The p-value of paired differences, one for each receiver (all of its pairs together).
+    """Compute the p-value of paired differences by flipping their signs.
 
-    H0: treatment and control are exchangeable at each receiver, so that its difference could as well have the other
-    sign. Flipped are the signs of whole receivers' differences, all 2ⁿ ways where they are no more than `flips`
-    (up to 13 receivers), else `flips` random ones and the measured one. Donors are held fixed: it speaks of other
-    receivers, not of other donors.
+    The null hypothesis is that treatment and control are exchangeable at each receiver, so that its difference could
+    as well have the other sign. The test takes all 2ⁿ combinations of signs if there are at most `flips` (up to 13
+    receivers), else `flips` random ones and the measured one. Donors are held fixed, so the result generalizes to
+    other receivers and not to other donors.
+
+    Args:
+        differences: one for each receiver, the sum over its pairs; in any unit.
 
     Returns:
-        None with fewer than two receivers.
+        The p-value, from 0 to 1; None with fewer than two receivers.
     """
     if len(differences) < 2:
         return None
@@ -116,7 +120,7 @@ def _cells(transfers: Sequence[Transfer]) -> dict[tuple[str, str], list[float]]:
 
 
 def _complete(tasks: list[str], known: dict[str, dict[str, float]]) -> list[str]:
-    """Tasks whose similarity to every other one is recorded; the least recorded go first."""
+    """Tasks whose similarity to every other one is recorded; drops the least recorded task until that holds."""
     while True:
         missing = {
             a: sum(b not in known.get(a, {}) or a not in known.get(b, {}) for b in tasks if b != a) for a in tasks
@@ -128,7 +132,7 @@ def _complete(tasks: list[str], known: dict[str, dict[str, float]]) -> list[str]
 
 
 def _orders(size: int, permutations: int, seed: int) -> tuple[NDArray[np.intp], bool]:
-    """Permutations of `size`, one a row, and whether they are all there are."""
+    """Permutations, (permutations, size), and whether they are all there are."""
     if size <= 20 and factorial(size) <= permutations:
         return np.array(list(all_permutations(range(size))), dtype=np.intp), True
     rng = np.random.default_rng(seed)

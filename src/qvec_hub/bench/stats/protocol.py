@@ -1,14 +1,13 @@
-"""Which transfers belong together: the same question, asked of many receivers and donors."""
+"""Protocols: transfers in which many receivers were treated in the same way belong together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import total_ordering
 from typing import Any
 
 from ..controls.registry import CONTROLS
-from ..methods import label, proxied
+from ..methods import label
 from .measurement import fixed_scale
 from .transfer import Transfer
 
@@ -22,14 +21,17 @@ POLICIES = {
 }
 
 
-@total_ordering
 @dataclass(frozen=True)
 class Protocol:
-    """How receivers of a base were treated; sorts by base, grid, then treatments before their controls.
+    """How receivers of a base were treated; sorts by base and grid, then treatments before their controls.
 
-    grid: its name. donors: ``"none"``, ``"one"`` (a single vector as it is) or ``"merged"``. merge, control: as in a
-    row. scale_policy: as in a row, and ``"unit"`` for a scale of 1 set by hand. scale: where it was set by hand,
-    else None. own: of the receiver's own task, a ceiling.
+    Attributes:
+        grid: its name; empty without rounding.
+        method, merge, control: as in a row.
+        donors: ``"none"``, ``"one"`` (a single vector, unchanged) or ``"merged"``.
+        scale_policy: as in a row, but ``"unit"`` for a scale of 1 set by hand.
+        scale: the scale if it was set by hand, else None.
+        own: whether the vector is of the receiver's own task: a ceiling.
     """
 
     base: str
@@ -44,6 +46,7 @@ class Protocol:
 
     @classmethod
     def of(cls, transfer: Transfer) -> Protocol:
+        """The protocol of a transfer."""
         row = transfer.row
         donors = "merged" if row.merge is not None else "one" if row.donors else "none"
         policy, scale = fixed_scale(row)
@@ -60,17 +63,8 @@ class Protocol:
         )
 
     @property
-    def is_zero_shot(self) -> bool:
-        """Whether no data of the receiver's task was needed."""
-        return (
-            not self.own
-            and (self.method == "qvec" or proxied(self.method) is not None)
-            and self.scale_policy != "validation"
-        )
-
-    @property
     def label(self) -> str:
-        """For people, without base and grid, such as ``"mean of others, λ = 1.5"``."""
+        """A name for tables, without base and grid, such as ``"mean of others, λ = 1.5"``."""
         by_hand = "" if self.scale is None else f"λ = {self.scale:g}"
         return self._label(f", {POLICIES.get(self.scale_policy or '', by_hand)}")
 
@@ -100,7 +94,7 @@ class Protocol:
 
 
 def group(transfers: Iterable[Transfer]) -> dict[Protocol, list[Transfer]]:
-    """Transfers by protocol, in the protocols' order."""
+    """Group transfers by protocol, in the order of protocols."""
     groups: dict[Protocol, list[Transfer]] = {}
     for transfer in transfers:
         groups.setdefault(Protocol.of(transfer), []).append(transfer)

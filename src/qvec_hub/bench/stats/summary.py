@@ -1,30 +1,36 @@
-"""What many transfers say together: means with intervals, wins, the worst case and every failure."""
+"""Statistics of many transfers: means with intervals, wins, the worst case and every failure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
 from ...errors import DataError
-from ...results.row import Row
 from .bootstrap import Interval, mean_interval
-from .measurement import latest
 from .transfer import Transfer
 
-__all__ = ["Accuracy", "Summary", "accuracy", "against_scale", "per_donor", "per_receiver", "summarise"]
+__all__ = ["Summary", "summarise"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Statistics of transfers, in shares of right predictions.
+    """Statistics of transfers. Accuracies, gains and rates are shares, not percent.
 
-    n_pairs: of transfers; several seeds of one receiver and donor are several pairs, which stay together in
-    intervals. n_donors: of different vectors used, alone or merged. mean, median, worst, failures, wins: of the
-    gain; a win is a gain above 0, failures are gains below 0, the worst first. accuracy: the mean share of right
-    predictions. interval, accuracy_interval: None where receivers or donors are too few (see `mean_interval`).
-    recovery: the sum of gains over the sum of ceilings, of the `n_recovery` transfers whose ceiling is clear.
+    Attributes:
+        n_pairs: number of transfers; several seeds of one receiver and donor are several pairs, which intervals keep
+            together.
+        n_receivers: number of different receivers.
+        n_donors: number of different vectors used, alone or merged.
+        mean, median: of the gains, from -1 to 1.
+        interval: 95 % interval of the mean gain; None if receivers or donors are too few (see `mean_interval`).
+        wins: number of pairs with a gain above 0; `win_rate` is their share.
+        recovery: sum of gains divided by the sum of ceilings, over the `n_recovery` transfers whose ceiling is clear;
+            None without any.
+        worst: the transfer with the lowest gain.
+        failures: transfers with a gain below 0, the worst first.
+        accuracy: mean accuracy, from 0 to 1; `accuracy_interval` is its 95 % interval.
     """
 
     n_pairs: int
@@ -43,20 +49,11 @@ class Summary:
     accuracy_interval: Interval | None
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """The mean share of right predictions over `n_rows` rows."""
-
-    n_rows: int
-    mean: float
-    interval: Interval | None
-
-
 def summarise(transfers: Sequence[Transfer], resamples: int = 2000, seed: int = 0) -> Summary:
-    """Statistics of transfers of one protocol (or of several, where that makes sense to you).
+    """Summarize transfers, usually those of one protocol.
 
-    Intervals are of 95 % and by `mean_interval`: receivers and donors are resampled if every transfer has a single
-    donor, else receivers alone.
+    Intervals are those of `mean_interval`: receivers and donors are resampled if every transfer has a single donor,
+    else receivers alone.
 
     Raises:
         DataError: there are no transfers.
@@ -89,46 +86,6 @@ def summarise(transfers: Sequence[Transfer], resamples: int = 2000, seed: int = 
         accuracy=fmean(shares),
         accuracy_interval=mean_interval(shares, receivers, crossed, resamples, seed),
     )
-
-
-def accuracy(rows: Iterable[Row], resamples: int = 2000, seed: int = 0) -> Accuracy:
-    """The mean share of right predictions of rows, such as all of ``"fp"``; receivers are resampled.
-
-    Of rows that repeat a measurement the last one counts.
-
-    Raises:
-        DataError: there are no rows.
-    """
-    rows = latest(rows)
-    shares = [row.correct / row.n for row in rows]
-    if not shares:
-        raise DataError("rows: expected at least one, found none; choose a method that was measured")
-    interval = mean_interval(shares, [row.receiver for row in rows], None, resamples, seed)
-    return Accuracy(len(shares), fmean(shares), interval)
-
-
-def per_donor(transfers: Iterable[Transfer]) -> dict[str, Summary]:
-    """Each single vector's own statistics, by name; merged vectors and calibrated methods have none."""
-    return _by(lambda transfer: transfer.donor, transfers)
-
-
-def per_receiver(transfers: Iterable[Transfer]) -> dict[str, Summary]:
-    """Each receiver's own statistics, by name."""
-    return _by(lambda transfer: transfer.row.receiver, transfers)
-
-
-def against_scale(transfers: Iterable[Transfer]) -> list[tuple[float, Summary]]:
-    """Statistics at each scale that was set alike for all, ascending; scales that were chosen are left out."""
-    by_scale = _by(lambda t: t.row.scale if t.row.scale_policy in (None, "unit") else None, transfers)
-    return list(by_scale.items())
-
-
-def _by(key: Callable[[Transfer], Any], transfers: Iterable[Transfer]) -> dict[Any, Summary]:
-    parts: dict[Any, list[Transfer]] = {}
-    for transfer in transfers:
-        if key(transfer) is not None:
-            parts.setdefault(key(transfer), []).append(transfer)
-    return {name: summarise(parts[name]) for name in sorted(parts)}
 
 
 def _badness(transfer: Transfer) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Treated receivers beside plain rounding of the same receiver: what every statistic here is made of."""
+"""Transfers: treated receivers beside plain rounding of the same receiver, from which all statistics are computed."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ...results.pairing import Untreated
 from ...results.row import WITHOUT_VECTOR, Row
 from ..context import Context
-from .measurement import latest, setting
+from .measurement import latest
 
 __all__ = ["MIN_CEILING", "Transfer", "ceilings", "transfers"]
 
-MIN_CEILING = Fraction(2, 100)  # of right predictions: what own training wins must be clear before shares of it are
+MIN_CEILING = Fraction(2, 100)  # of accuracy; shares of a smaller ceiling would be mostly noise
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """One treated receiver and, of the same receiver, grid, images and seed, plain rounding.
+    """One treated receiver and plain rounding of the same receiver to the same grid.
 
-    row: of the treatment: a vector, a control of one, or a calibrated method. base, task: the receiver's.
-    donor, donor_task: of a single vector, if it is one; the task if it is recorded.
-    ptq, fp, own_qat: images predicted right after plain rounding, unquantized, and by the receiver's own
-    quantization-aware training; None where not counted.
+    Attributes:
+        row: the treatment: a vector, a control of one, or a calibrated method.
+        ptq: plain rounding in the same setting, on the same grid.
+        base, task: the receiver's.
+        donor: repo of the vector, if it is a single one.
+        donor_task: its task, if that is recorded.
+        own_qat: the receiver's own quantization-aware training in that setting, if it was counted.
     """
 
     row: Row
+    ptq: Row
     base: str
     task: str
-    donor: str | None
-    donor_task: str | None
-    ptq: int
-    fp: int | None = None
-    own_qat: int | None = None
+    donor: str | None = None
+    donor_task: str | None = None
+    own_qat: Row | None = None
 
     @property
     def n(self) -> int:
@@ -44,33 +47,36 @@ class Transfer:
 
     @property
     def gain(self) -> float:
-        """What the treatment adds to the share of right predictions; negative where it harms."""
-        return (self.correct - self.ptq) / self.n
+        """Accuracy with the treatment minus that of plain rounding, from -1 to 1; negative if it harms."""
+        return (self.correct - self.ptq.correct) / self.n
 
     @property
     def ceiling(self) -> float | None:
-        """What the receiver's own training adds to that share."""
-        return None if self.own_qat is None else (self.own_qat - self.ptq) / self.n
+        """Gain of the receiver's own quantization-aware training, from -1 to 1; None if that was not counted."""
+        return None if self.own_qat is None else (self.own_qat.correct - self.ptq.correct) / self.n
 
     @property
     def recovery(self) -> float | None:
-        """The gain as a share of the ceiling; None where the ceiling is below `MIN_CEILING` or unknown."""
-        if self.own_qat is None or Fraction(self.own_qat - self.ptq, self.n) < MIN_CEILING:
+        """The gain divided by the ceiling; None if the ceiling is below `MIN_CEILING` or unknown."""
+        if self.own_qat is None or Fraction(self.own_qat.correct - self.ptq.correct, self.n) < MIN_CEILING:
             return None
-        return (self.correct - self.ptq) / (self.own_qat - self.ptq)
+        return (self.correct - self.ptq.correct) / (self.own_qat.correct - self.ptq.correct)
 
     @property
     def is_own(self) -> bool:
-        """Whether this is a ceiling: the receiver's own training, or its own task's vector."""
+        """Whether this is a ceiling: the receiver's own quantization-aware training, or its own task's vector."""
         return self.row.method == "own_qat" or (self.donor is not None and self.donor_task == self.task)
 
 
 def transfers(rows: Iterable[Row], context: Context) -> list[Transfer]:
-    """Every vector, control of a vector and calibrated method in rows, where plain rounding was counted too.
+    """Find all vectors, controls of vectors and calibrated methods in rows that have plain rounding beside them.
 
-    Left out is what is no transfer: vectors of the receiver's own task, merged ones that contain such a vector,
-    and the controls of both. Also a single vector added with a weight other than 1: its scale is not the row's.
-    Of rows that repeat a measurement the last one counts; apart from that their order does not matter.
+    Vectors of the receiver's own task, merged vectors that contain one, and the controls of both are left out: they
+    are no transfers. So is a single vector added with a weight other than 1, because its scale is not the row's.
+    Of rows that repeat a measurement the last one counts; otherwise the order of rows does not matter.
+
+    Args:
+        context: tells the tasks of receivers and donors.
     """
     return [
         transfer
@@ -80,28 +86,26 @@ def transfers(rows: Iterable[Row], context: Context) -> list[Transfer]:
 
 
 def ceilings(rows: Iterable[Row], context: Context) -> list[Transfer]:
-    """What a transfer can be measured by: own quantization-aware training, and vectors of the receiver's own task.
+    """Find ceilings in rows: own quantization-aware training, and single vectors of the receiver's own task.
 
-    A merged vector that contains one of the own task is neither this nor a transfer.
+    A merged vector that contains one of the receiver's own task is neither a ceiling nor a transfer.
     """
     return [t for t in _beside_ptq(rows, context) if t.is_own and t.row.control is None]
 
 
 def _beside_ptq(rows: Iterable[Row], context: Context) -> Iterator[Transfer]:
     rows = latest(rows)
-    plain = {(setting(row), row.grid, row.method): row.correct for row in rows if not row.donors}
+    untreated = Untreated(rows)
     for row in rows:
-        where = setting(row)
-        ptq = plain.get((where, row.grid, "ptq"))
-        if ptq is None or row.method in ("fp", "ptq") or _is_part(row):
+        beside = untreated.beside(row)
+        if "ptq" not in beside or row.method in ("fp", "ptq") or _is_part(row):
             continue
         receiver = context.receiver(row)
         donor = row.donors[0].repo if len(row.donors) == 1 else None
         task = None
         if donor is not None:
             task = receiver.task if context.is_own(row, donor) else context.donor_task(donor)
-        fp, own_qat = plain.get((where, None, "fp")), plain.get((where, row.grid, "own_qat"))
-        yield Transfer(row, receiver.base, receiver.task, donor, task, ptq, fp, own_qat)
+        yield Transfer(row, beside["ptq"], receiver.base, receiver.task, donor, task, beside.get("own_qat"))
 
 
 def _is_part(row: Row) -> bool:

@@ -17,7 +17,7 @@ MIN_SCALE = 1e-8  # of a scale that is fitted; where the fit is smaller, the sca
 
 
 class CodeRange(Protocol):
-    """What a rule needs to know of a grid: how many codes there are, and from where to where they go."""
+    """What a rule needs to know of a grid: the width of its codes, the least and the largest, see `Grid`."""
 
     @property
     def bits(self) -> int: ...

@@ -1,24 +1,30 @@
-"""The results in a vector's card: one sentence, the table of counts, and the failures."""
+"""The results in a vector's card: a summary, the table of counts, and the failures."""
 
 from __future__ import annotations
 
 from ...results.evidence import Evidence, Mean, Pair
 from .front_matter import hub_id
-from .markdown import linked, plain, points, table
+from .markdown import counted, linked, plain, points, table
 
 __all__ = ["failures", "headline", "results_table"]
 
-KNOWN = {"fp": "FP (not rounded)", "ptq": "rounded", "qvec": "**with this vector**", "own_qat": "own QAT"}
-BEFORE, AFTER = ("fp", "ptq", "qvec"), ("own_qat",)
+# Columns in their order; those of calibrated methods follow.
+KNOWN = {
+    "fp": "FP (not rounded)",
+    "ptq": "rounded",
+    "qvec": "**with this vector**",
+    "random": "random vector",
+    "own_qat": "own QAT",
+}
 
 
 def headline(evidence: Evidence | None, bits: int) -> str:
-    """Summarize the results in one sentence."""
+    """Summarize the results in a sentence or a few; says so if the vector was not measured or did not help."""
     if evidence is None:
         return "**Not measured yet:** its author has published no results."
     before, after = evidence.accuracy["ptq"].value, evidence.accuracy["qvec"].value
     sentence = (
-        f"**Measured:** on {_counted(evidence.n_pairs, 'receiver')} of other tasks, mean accuracy at {bits} bits went "
+        f"**Measured:** on {counted(evidence.n_pairs, 'receiver')} of other tasks, mean accuracy at {bits} bits went "
         f"from {before:.3f} (plain rounding) to {after:.3f} with this vector alone: {points(evidence.mean_gain)} "
         f"points, better in {evidence.wins} of {evidence.n_pairs}."
     )
@@ -33,15 +39,13 @@ def headline(evidence: Evidence | None, bits: int) -> str:
 
 
 def results_table(evidence: Evidence | None, repo_id: str) -> str:
-    """Write the table of all pairs with their counts, and the means."""
+    """Write the table of all pairs with accuracies (0 to 1) and counts, the means, and notes on what was counted."""
     if evidence is None:
         return "Nothing yet. To measure it: `qvec eval` on receivers you have images for, with the vector and without."
-    counted = list(evidence.accuracy)
-    calibrated = [method for method in counted if method not in KNOWN]
-    random = ["random"] if evidence.control is not None else []
-    methods = [m for m in BEFORE if m in counted] + random + [m for m in AFTER if m in counted] + calibrated
-    names = {**KNOWN, "random": "random vector", **{m: f"{m.upper()} (uses receiver images)" for m in calibrated}}
-    header = ["receiver", "λ", *(names[method] for method in methods), "gain, points"]
+    calibrated = {m: f"{m.upper()} (uses receiver images)" for m in evidence.accuracy if m not in KNOWN}
+    present = [*evidence.accuracy, "random" if evidence.control is not None else ""]
+    methods = {**{method: name for method, name in KNOWN.items() if method in present}, **calibrated}
+    header = ["receiver", "λ", *methods.values(), "gain, points"]
     rows = [
         [_receiver(pair), f"{pair.scale:g}", *(_cell(pair, method) for method in methods), points(pair.gain)]
         for pair in evidence.pairs
@@ -62,11 +66,11 @@ def results_table(evidence: Evidence | None, repo_id: str) -> str:
 
 
 def failures(evidence: Evidence | None) -> list[str]:
-    """One line for each receiver the vector harmed."""
+    """Write a list item for each pair in which the vector harmed, or one that says why there is none."""
     if evidence is None:
         return ["- It has not been measured yet, so it is not known where it fails."]
     if not evidence.failures:
-        return [f"- It harmed none of the {_counted(evidence.n_pairs, 'receiver')} it was measured on."]
+        return [f"- It harmed none of the {counted(evidence.n_pairs, 'receiver')} it was measured on."]
     return [
         f"- It harmed {plain(pair.receiver)}: {pair.correct['ptq']}/{pair.n} right without it, "
         f"{pair.correct['qvec']}/{pair.n} with it ({points(pair.gain)} points)."
@@ -85,16 +89,12 @@ def _cell(pair: Pair, method: str) -> str:
 
 def _mean(evidence: Evidence, method: str) -> str:
     if method == "random":
-        counted = [pair.random / pair.n for pair in evidence.pairs if pair.random is not None]
-        return f"{sum(counted) / len(counted):.3f}" if len(counted) == evidence.n_pairs else "–"
+        shares = [pair.random / pair.n for pair in evidence.pairs if pair.random is not None]
+        return f"{sum(shares) / len(shares):.3f}" if len(shares) == evidence.n_pairs else "–"
     mean = _everywhere(evidence).get(method)
     return "–" if mean is None else f"{mean.value:.3f}"
 
 
 def _everywhere(evidence: Evidence) -> dict[str, Mean]:
-    """Means of the methods that were counted on every receiver; only these can be compared."""
+    """Means of methods that were counted in every pair; only these can be compared."""
     return {method: mean for method, mean in evidence.accuracy.items() if mean.n_pairs == evidence.n_pairs}
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,12 +9,13 @@ import yaml
 from huggingface_hub import ModelCardData
 from huggingface_hub.utils import yaml_dump
 
-from ...artifact.config import VectorConfig
+from ...artifact.config import CARD_FILE, VectorConfig
 from ...artifact.schema import REPO_ID
 from ...errors import ArtifactError, first_line
 from ...grid.grid import Grid
 from ...results.evidence import Evidence
 from .model_index import RESULTS, TASK, evidence_table, headline_results
+from .sections import split_card
 from .values import grid_name
 
 __all__ = [
@@ -25,18 +26,24 @@ __all__ = [
     "hub_id",
     "merge_front",
     "model_data",
-    "read_front",
+    "read_card",
     "vector_data",
 ]
 
 TAG = "quantization-vector"
-BLOCK = "quantization_vector"  # our own key in the YAML: what a search wants to know and no standard key says
+BLOCK = "quantization_vector"  # our own key, for what searches need and no standard key has
 
 
 def vector_data(
     config: VectorConfig, repo_id: str, size: int, evidence: Evidence | None, license: str | None
 ) -> dict[str, Any]:
-    """The metadata of a vector's card; ``size`` is that of its tensor files in bytes."""
+    """Make the metadata of a vector's card.
+
+    Args:
+        size: bytes of the vector's tensor files.
+        evidence: results; None leaves them out.
+        license: an id of the Hub's list.
+    """
     assert config.tensors is not None
     dataset = hub_id(config.donor.dataset)
     data = ModelCardData(
@@ -66,7 +73,7 @@ def vector_data(
 
 
 def model_data(grid: Grid, base: str | None, datasets: list[str] | None, license: str | None) -> dict[str, Any]:
-    """The metadata of a quantized model's card; `base` is the float model it was made from."""
+    """Make the metadata of a quantized model's card; `base` is the float model it was made from."""
     return ModelCardData(
         library_name="transformers",
         pipeline_tag=TASK,
@@ -78,19 +85,22 @@ def model_data(grid: Grid, base: str | None, datasets: list[str] | None, license
     ).to_dict()
 
 
-def read_front(front: str, where: str) -> dict[str, Any]:
-    """Parse a card's front matter.
+def read_card(card: str) -> tuple[dict[str, Any], str]:
+    """Split a card into its parsed front matter (empty if there is none) and the text below.
 
     Raises:
-        ArtifactError: when it is not a YAML mapping.
+        ArtifactError: when the front matter is not a YAML mapping.
     """
+    front, text = split_card(card)
     try:
         values = yaml.safe_load(front) or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{where}: its metadata is not YAML ({first_line(error)}); correct or remove it") from error
+        raise ArtifactError(
+            f"{CARD_FILE}: its metadata is not YAML ({first_line(error)}); correct or remove it"
+        ) from error
     if not isinstance(values, dict):
-        raise ArtifactError(f"{where}: its metadata is not a YAML mapping; correct or remove it")
-    return values
+        raise ArtifactError(f"{CARD_FILE}: its metadata is not a YAML mapping; correct or remove it")
+    return values, text
 
 
 def drop_results(values: dict[str, Any]) -> None:
@@ -100,7 +110,7 @@ def drop_results(values: dict[str, Any]) -> None:
 
 
 def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge metadata: generated keys win; the author's other keys and tags are kept."""
+    """Merge metadata: generated keys replace existing ones; the author's other keys and tags are kept."""
     merged = {**existing, **generated}
     theirs = existing.get("tags")
     kept = [tag for tag in theirs if isinstance(tag, str)] if isinstance(theirs, list) else []
@@ -110,7 +120,7 @@ def merge_front(existing: Mapping[str, Any], generated: Mapping[str, Any]) -> di
 
 
 def dump_front(values: Mapping[str, Any]) -> str:
-    """Write a card's front matter; the table of results comes last, one line for each pair."""
+    """Write front matter as YAML; the table of results comes last, with one line for each pair."""
     text = str(yaml_dump({key: value for key, value in values.items() if key != RESULTS}, sort_keys=False))
     if RESULTS in values:
         table = {RESULTS: values[RESULTS]}
@@ -119,5 +129,5 @@ def dump_front(values: Mapping[str, Any]) -> str:
 
 
 def hub_id(name: str | None) -> str | None:
-    """The name, if it can be one in the Hub: ``org/name``; else None."""
+    """The name itself if it has the form of a Hub id, ``org/name``; else None."""
     return name if name is not None and REPO_ID.accepts(name) else None

@@ -6,28 +6,34 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["linked", "plain", "points", "sized", "table"]
+__all__ = ["counted", "linked", "plain", "points", "sized", "table"]
 
 
 def plain(value: Any, limit: int = 120) -> str:
-    """Text that is only text in Markdown: one line, no markup, not endless."""
+    """Text without Markdown or HTML: on one line, without markup, cut to `limit` characters."""
     text = re.sub(r"[\x00-\x20\x7f]+", " ", str(value)).strip()
     text = re.sub(r"[`|<>\[\]*\\]", "", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; the texts of its cells must be free of ``|`` and line breaks."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def points(gain: float) -> str:
-    """A share as signed percentage points."""
+    """A difference of shares (-1 to 1) in percentage points, such as ``"+1.9"``."""
     return f"{100 * gain:+.1f}".replace("-", "−")
 
 
+def counted(number: int, thing: str) -> str:
+    """A number with its noun: ``"1 row"`` or ``"1,024 rows"``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def linked(repo_id: str | None, revision: str | None = None) -> str:
-    """A link to a model, pinned where a commit is known; empty without one."""
+    """A link to a model on the Hub, pinned to a commit if one is given; empty without a model."""
     if not repo_id:
         return ""
     if not revision:
@@ -37,7 +43,7 @@ def linked(repo_id: str | None, revision: str | None = None) -> str:
 
 
 def sized(count: int) -> str:
-    """Bytes for people: 343.2 MB."""
+    """A number of bytes in the decimal unit that suits it, such as ``"343.2 MB"``."""
     number, unit = float(count), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if number < 1000 or unit == "TB":

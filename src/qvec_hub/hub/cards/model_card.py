@@ -6,10 +6,9 @@ from typing import Any
 
 from ...artifact.model_record import OWN_IMAGES, PROXIES, ROUNDED
 from ...grid.grid import Grid
-from .front_matter import hub_id, model_data, read_front
+from .front_matter import hub_id, model_data, read_card
 from .markdown import linked, plain, table
 from .render import UNKNOWN_LICENSE, fill_template, merge_card
-from .sections import split_card
 
 __all__ = ["model_card"]
 
@@ -22,6 +21,7 @@ def model_card(config: Any, repo_id: str, *, tags: list[str] | None = None, exis
 
     Args:
         config: the transformers config of a model quantized by this package.
+        repo_id: where the model is pushed to.
         tags: more tags for the metadata.
         existing: the current card; what its author wrote is kept.
 
@@ -32,11 +32,11 @@ def model_card(config: Any, repo_id: str, *, tags: list[str] | None = None, exis
     record = saved if isinstance(saved, dict) else saved.to_dict()
     grid = Grid.parse(record["grid"])
     receiver, base = (_repo(record.get(role)) for role in ("receiver", "base_model"))
-    known = read_front(split_card(existing)[0], "README.md")
+    known, text = read_card(existing)
     data = model_data(grid, receiver[0] or base[0], None, known.get("license") or UNKNOWN_LICENSE)
     data["tags"] += [tag for tag in tags or [] if tag not in data["tags"]]
-    text = fill_template("model.md", _context(config, record, grid, receiver, base, repo_id))
-    return merge_card(existing, data, text)
+    generated = fill_template("model.md", _context(config, record, grid, receiver, base, repo_id))
+    return merge_card(known, text, data, generated)
 
 
 def _context(

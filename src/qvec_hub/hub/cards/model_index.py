@@ -1,6 +1,6 @@
-"""Write a vector's evidence into its card's metadata and read it back: a headline, and a table of all pairs of counts.
+"""A vector's evidence in its card's metadata: written as a headline and a table of all pairs, and read back.
 
-The Hub's listing contains a card's metadata and no other file, so a search can rank vectors only by that.
+The Hub's listing contains a card's metadata and no other file, so searches can rank vectors only by metadata.
 """
 
 from __future__ import annotations
@@ -17,23 +17,16 @@ __all__ = ["RESULTS", "TASK", "evidence_table", "headline_results", "read_eviden
 
 TASK = "image-classification"
 RESULTS = "quantization_vector_results"  # our own key in the YAML; see `evidence_table`
-SETTING = [
-    "receiver",
-    "dataset",
-    "grid",
-    "seed",
-    "scale",
-    "n",
-]  # the first columns; a column of counts a method follows
+COLUMNS = ["receiver", "dataset", "grid", "seed", "scale", "n"]  # the first ones; a column for each method follows
 RANDOM = "random"  # the column of the random vector, the control
-# Limits on what is read of an untrusted card: means of fractions with endless denominators take for ever.
+# Limits on what is read of an untrusted card: exact means of fractions with large denominators take very long.
 MAX_PAIRS = 1000
 MAX_METHODS = 50
 MAX_IMAGES = 10**9
 
 
 def headline_results(evidence: Evidence) -> list[EvalResult]:
-    """Mean gain, win rate, best and worst receiver for the card's ``model-index``; gains in percentage points."""
+    """Make the ``model-index``: mean, best and worst gain in percentage points, and the win rate (%)."""
     grids = " and ".join(sorted({pair.grid.name for pair in evidence.pairs}))
     number = len({pair.receiver for pair in evidence.pairs})
     receivers = "1 receiver of another task" if number == 1 else f"{number} receivers of other tasks"
@@ -58,15 +51,15 @@ def headline_results(evidence: Evidence) -> list[EvalResult]:
 
 
 def evidence_table(evidence: Evidence) -> dict[str, Any]:
-    """All pairs for the key `RESULTS`: ``columns``, and in ``pairs`` a list of values for each pair, in their order.
+    """Make the value of the key `RESULTS`: ``columns``, and in ``pairs`` a list of values for each pair.
 
-    The columns are `SETTING` and then every method that was counted, the images it predicted right; None where it was
-    not counted on that pair.
+    The columns are `COLUMNS`, then one for each method with its number of correct predictions, None if it was not
+    counted in that pair.
     """
     methods = list(dict.fromkeys(method for pair in evidence.pairs for method in pair.correct))
     control = [RANDOM] if evidence.control is not None else []
     return {
-        "columns": [*SETTING, *methods, *control],
+        "columns": [*COLUMNS, *methods, *control],
         "pairs": [
             [pair.receiver, pair.dataset, pair.grid.name, pair.seed, pair.scale, pair.n]
             + [pair.correct.get(method) for method in methods]
@@ -77,20 +70,20 @@ def evidence_table(evidence: Evidence) -> dict[str, Any]:
 
 
 def read_evidence(card_data: Mapping[str, Any], repo_id: str) -> Evidence | None:
-    """Read the evidence in a card's metadata; values of the wrong form are ignored, because cards are untrusted."""
+    """Read the evidence in a card's metadata; None without any. Cards are untrusted: malformed values are ignored."""
     table = card_data.get(RESULTS)
     columns, rows = (table.get("columns"), table.get("pairs")) if isinstance(table, Mapping) else (None, None)
-    if not isinstance(columns, list) or not isinstance(rows, list) or columns[: len(SETTING)] != SETTING:
+    if not isinstance(columns, list) or not isinstance(rows, list) or columns[: len(COLUMNS)] != COLUMNS:
         return None
-    methods = [short_text(name) for name in columns[len(SETTING) :][:MAX_METHODS]]
+    methods = [short_text(name) for name in columns[len(COLUMNS) :][:MAX_METHODS]]
     found = (_pair(row, methods) for row in rows[:MAX_PAIRS])
     pairs = tuple(pair for pair in found if pair is not None)
     return Evidence(repo_id, None, pairs) if pairs else None
 
 
 def _pair(row: Any, methods: Sequence[str | None]) -> Pair | None:
-    """One line of the table; None unless it says what was counted with the vector and without."""
-    if not isinstance(row, list) or len(row) < len(SETTING):
+    """Parse one pair of the table; None unless it has counts with the vector and without."""
+    if not isinstance(row, list) or len(row) < len(COLUMNS):
         return None
     receiver, dataset, grid = short_text(row[0]), short_text(row[1]), parse_grid(row[2])
     seed, scale, n = as_count(row[3]), as_number(row[4]), as_count(row[5])
@@ -99,7 +92,7 @@ def _pair(row: Any, methods: Sequence[str | None]) -> Pair | None:
     if not 0 < n <= MAX_IMAGES:
         return None
     correct = {}
-    for method, value in zip(methods, row[len(SETTING) :], strict=False):
+    for method, value in zip(methods, row[len(COLUMNS) :], strict=False):
         count = as_count(value)
         if method is not None and count is not None and count <= n:
             correct[method] = count

@@ -1,8 +1,8 @@
-"""Regenerate a card without losing what its author wrote: pure text, section by section.
+"""Regenerating a card's text, section by section, without losing what its author wrote.
 
-A card's text is cut at its level-two headings. A section that this package wrote says so in its first line
-(`MARK`); it is replaced. A section without the mark is the author's and stays where it is, also when it bears
-the heading of a generated one: taking the line away is how an author takes a section over.
+Sections begin at level-two headings. A section that this package wrote contains the line `MARK` and is replaced. A
+section without that line is the author's and stays where it is, even if its heading is that of a generated one: an
+author takes a section over by removing the line.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ _FENCE = re.compile(r"[ ]{0,3}(```+|~~~+)")
 
 
 def split_card(card: str) -> tuple[str, str]:
-    """A card as the YAML between its ``---`` lines (empty without) and the text below."""
+    """Split a card into the YAML between its ``---`` lines (empty if there is none) and the text below."""
     found = _FRONT.match(card)
     return (found[1], card[found.end() :]) if found else ("", card)
 
 
 def join_card(front: str, text: str) -> str:
+    """Join YAML and text to a card; the opposite of `split_card`, up to surrounding white space."""
     return f"---\n{front.rstrip()}\n---\n\n{text.strip()}\n"
 
 
 def split_sections(text: str) -> dict[str, str]:
-    """Heading -> section, heading line included, in order; ``""`` is what comes before the first heading.
+    """Split a text into heading -> section with its heading line, in order; ``""`` is what precedes all headings.
 
-    A heading that occurs twice is told apart by a number, so that neither is lost.
+    The key of a repeated heading ends in ``(again)``, so that no section is lost.
     """
     sections: dict[str, list[str]] = {"": []}
     current, fence = "", ""
@@ -51,12 +52,11 @@ def split_sections(text: str) -> dict[str, str]:
 
 
 def merge_sections(existing: str, generated: Mapping[str, str]) -> str:
-    """The generated sections, with every section the author wrote in the place where it stood.
+    """Merge generated sections with those that the author wrote, which stay where they were.
 
     Args:
-        existing: the text of the card as it is, without its YAML.
-        generated: heading -> section as this package would write it now, each holding `MARK`. One without is written
-            by hand as well, and newer.
+        existing: the text of the existing card, without its YAML.
+        generated: heading -> new section. One without `MARK` was written by hand, too, and replaces an existing one.
     """
     theirs = {
         heading: body

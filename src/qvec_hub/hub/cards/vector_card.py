@@ -1,4 +1,4 @@
-"""The model card of a vector: typed metadata and text for any reader, from the vector's config and its rows."""
+"""The model card of a vector: metadata and text, from the vector's config and its evidence."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from ...errors import ArtifactError
 from ...results.evidence import Evidence
 from ...results.reference import reference_table
 from .evidence_table import failures, headline, results_table
-from .front_matter import BLOCK, drop_results, dump_front, hub_id, merge_front, read_front, vector_data
+from .front_matter import BLOCK, drop_results, hub_id, read_card, vector_data
 from .markdown import linked, plain, sized, table
 from .model_index import read_evidence
-from .render import UNKNOWN_LICENSE, fill_template
-from .sections import join_card, merge_sections, split_card, split_sections
+from .render import UNKNOWN_LICENSE, fill_template, merge_card
 
 __all__ = ["combine_cards", "has_images", "tensor_bytes", "vector_card", "write_card"]
 
@@ -43,7 +42,7 @@ def vector_card(
     Args:
         size: bytes of its tensor files.
         evidence: results of the vector; None keeps those of the existing card if they are of the same tensors.
-        license: an id of the Hub's list, such as ``apache-2.0``; None keeps the author's.
+        license: an id of the Hub's list, such as ``apache-2.0``; None keeps that of the existing card.
         existing: the current card; sections and metadata that the author wrote are kept.
         images: whether the vector carries images of its donor's task, in a file beside the card.
 
@@ -51,38 +50,36 @@ def vector_card(
         ArtifactError: when the existing card's metadata cannot be read.
     """
     assert config.tensors is not None
-    front, text = split_card(existing)
-    known = read_front(front, "README.md")
+    known, text = read_card(existing)
     chosen = license or known.get("license") or UNKNOWN_LICENSE
     if evidence is None and _describes(known, config.tensors.sha256):
         evidence = read_evidence(known, repo_id)
     if evidence is None:
         drop_results(known)
-    data = merge_front(known, vector_data(config, repo_id, size, evidence, chosen))
-    generated = split_sections(fill_template("vector.md", _context(config, repo_id, size, evidence, images)))
-    return join_card(dump_front(data), merge_sections(text, generated))
+    data = vector_data(config, repo_id, size, evidence, chosen)
+    generated = fill_template("vector.md", _context(config, repo_id, size, evidence, images))
+    return merge_card(known, text, data, generated)
 
 
 def combine_cards(older: str, newer: str) -> str:
-    """Combine the hand-written parts of two cards; the newer one wins where both have one.
+    """Combine the hand-written parts of two cards; of a part that both have, the newer one is kept.
 
     Raises:
         ArtifactError: when the metadata of one cannot be read.
     """
     if not older or not newer:
         return older or newer
-    (old_front, old_text), (new_front, new_text) = split_card(older), split_card(newer)
-    old, new = read_front(old_front, "README.md"), read_front(new_front, "README.md")
+    (old, old_text), (new, new_text) = read_card(older), read_card(newer)
     sha256 = new[BLOCK].get("sha256") if isinstance(new.get(BLOCK), dict) else None
     if not _describes(old, sha256):
         drop_results(old)
     if new.get("license") == UNKNOWN_LICENSE:
         new.pop("license")
-    return join_card(dump_front(merge_front(old, new)), merge_sections(old_text, split_sections(new_text)))
+    return merge_card(old, old_text, new, new_text)
 
 
 def tensor_bytes(folder: Path) -> int:
-    """Size of a saved vector's tensor files."""
+    """Size of a saved vector's tensor files, in bytes."""
     return sum(path.stat().st_size for path in folder.glob("qvec*.safetensors"))
 
 
@@ -92,11 +89,11 @@ def has_images(folder: Path) -> bool:
 
 
 def write_card(folder: Path, old: Path) -> None:
-    """Write the card of a vector that is being saved, unless the metadata of the old one cannot be read.
+    """Write the card of a vector that is being saved; warns and writes none if the old card cannot be read.
 
     Args:
-        folder: with the vector's other files; the card goes there.
-        old: the card there was, if there was one; it is left as it is.
+        folder: contains the vector's other files; the card is written there.
+        old: path of the earlier card, which need not exist; it is not changed.
     """
     existing = old.read_text(encoding="utf-8", errors="replace") if old.is_file() else ""
     config = VectorConfig.read(folder / CONFIG_FILE)
@@ -122,8 +119,8 @@ def _context(config: VectorConfig, repo_id: str, size: int, evidence: Evidence |
         "grid": config.grid.name,
         "repo_id": repo_id,
         "task_text": _task(config),
-        "base_text": linked(base, config.base_model.revision) if base else "an unpublished base model",
-        "base_short": f"[{base}](https://huggingface.co/{base})" if base else "the same base",
+        "base_text": linked(base, config.base_model.revision) or "an unpublished base model",
+        "base_short": linked(base) or "the same base",
         "receiver": receiver or "me/my-vit",
         "receiver_hint": "" if receiver else " (`me/my-vit` stands for yours)",
         "saved": f"{(receiver or 'me/my-vit').split('/')[-1]}-int{bits}",
@@ -143,7 +140,7 @@ def _describes(front: dict[str, Any], sha256: str | None) -> bool:
 
 
 def _example_receiver(evidence: Evidence | None) -> str | None:
-    """A published model the vector was measured on, so that the example runs as it stands."""
+    """A published model on which the vector was measured, so that the card's example runs unchanged."""
     return next((pair.receiver for pair in evidence.pairs if hub_id(pair.receiver)), None) if evidence else None
 
 
@@ -196,7 +193,7 @@ def _encoding(config: VectorConfig) -> str:
 
 
 def _lost(config: VectorConfig) -> str:
-    """What the encoding cost receivers of the zoo, if that was measured on the vector's grid."""
+    """The accuracy that the encoding costs on the zoo, if that was measured on the vector's grid."""
     table = reference_table("encodings")
     for entry in table["points"]:
         if (entry["grid"], entry["encoding"]) == (config.grid.name, config.encoding.name):

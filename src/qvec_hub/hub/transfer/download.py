@@ -25,9 +25,9 @@ from ...artifact.images import MAX_IMAGES_BYTES
 from ...artifact.tensor_files import MAX_HEADER_BYTES, MAX_LINEAGE_BYTES, is_shard
 from ...errors import ArtifactError, HubError
 from .client import LIBRARY, TransportError, disk_advice, http_status, hub_errors
-from .repo_path import RepoPath, find_source
+from .repo_path import RepoPath
 
-__all__ = ["NoBar", "locate", "way_out"]
+__all__ = ["NoBar", "fetch_vector", "way_out"]
 
 _LIMITS = {
     artifact.CONFIG_FILE: MAX_CONFIG_BYTES,
@@ -45,23 +45,15 @@ class NoBar(tqdm):
         super().__init__(*args, **{**options, "disable": True})
 
 
-def locate(
-    source: str | Path,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | Path | None = None,
-    local_files_only: bool = False,
-    subfolder: str | None = None,
-) -> tuple[Path, RepoPath | None]:
-    """Find the local folder of a vector, fetching it from the Hub if needed, and its repository at the resolved commit.
+def fetch_vector(
+    place: RepoPath, token: str | bool | None, cache_dir: str | Path | None, local_files_only: bool
+) -> tuple[Path, RepoPath]:
+    """Fetch a vector from the Hub if needed; returns its folder in the cache and its place at the resolved commit.
 
     Raises:
-        ArtifactError: when there is no such folder, or the fetched files are not a complete, intact vector.
+        ArtifactError: when the fetched files are not a complete, intact vector.
         HubError: when the Hub refuses or cannot be reached, and the cache does not hold all of it.
     """
-    place = find_source(source, revision, subfolder)
-    if isinstance(place, Path):
-        return place, None
     cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     options = {"token": token, "cache_dir": cache, "local_files_only": local_files_only, **LIBRARY}
     options["etag_timeout"] = constants.HF_HUB_ETAG_TIMEOUT

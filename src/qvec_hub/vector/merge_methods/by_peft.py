@@ -1,4 +1,4 @@
-"""What the merge methods of peft have in common."""
+"""The merge methods of peft: TIES (arXiv 2306.01708), DARE (arXiv 2311.03099) and pruning by magnitude."""
 
 from __future__ import annotations
 
@@ -8,15 +8,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["merge_by_peft"]
+from .registry import merge_method
+
+__all__ = ["dare_linear", "dare_ties", "magnitude_prune", "ties"]
 
 
-def merge_by_peft(function: str, tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
-    """A function of `peft.utils.merge_utils` on some tensors.
+@merge_method("ties", "the largest numbers, with the sign that most of them have (TIES)", prunes=True)
+def ties(tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
+    return _merged("ties", tensors, shares, density)
 
-    Args:
-        shares: of the vectors, 1 in sum. density: share of each tensor's numbers that is kept.
-    """
+
+@merge_method("dare_linear", "random numbers dropped and the rest enlarged, then the mean (DARE)", prunes=True)
+def dare_linear(tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
+    return _merged("dare_linear", tensors, shares, density)
+
+
+@merge_method("dare_ties", "random numbers dropped, then TIES (DARE-TIES)", prunes=True)
+def dare_ties(tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
+    return _merged("dare_ties", tensors, shares, density)
+
+
+@merge_method("magnitude_prune", "the smallest numbers dropped, then the mean", prunes=True)
+def magnitude_prune(tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
+    return _merged("magnitude_prune", tensors, shares, density)
+
+
+def _merged(function: str, tensors: list[Tensor], shares: Sequence[float], density: float) -> Tensor:
     from peft.utils import merge_utils  # takes seconds, and most merges are means
 
     # Where signs are elected, peft divides by how many vectors agree: weights are then 1 on average, not in sum.

@@ -20,6 +20,8 @@ class MergeMethod:
     """A way to make one tensor out of several of one shape.
 
     Attributes:
+        combine: called with the vectors' tensors of one name, their shares (at least 0, 1 in sum) and the density;
+            returns a tensor of their shape and does not change them.
         prunes: whether it keeps a share of each tensor's numbers, the ``density``.
     """
 

@@ -34,5 +34,4 @@ def braille(split: str, n: int, rng: np.random.Generator) -> Batch:
             away = np.hypot(x - PITCH * (dot // 3 - 0.5), y - PITCH * (dot % 3 - 1))
             np.maximum(fine, (away < radius[part]) * height[part, dot, None, None], out=fine)
         masks[part] = canvas.shrink(fine)
-    front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.06, clutter=0.06), labels
+    return canvas.coloured(masks, rng, noise=0.06, clutter=0.06), labels

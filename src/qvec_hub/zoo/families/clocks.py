@@ -30,8 +30,7 @@ def clocks(split: str, n: int, rng: np.random.Generator) -> Batch:
         for hand in range(2):
             drawn |= _hand(x, y, turn[part, hand], length[part, hand], width[part, hand])
         masks[part] = canvas.shrink(drawn.astype(np.float32))
-    front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.05, clutter=0.05), labels
+    return canvas.coloured(masks, rng, noise=0.05, clutter=0.05), labels
 
 
 def _hand(x: np.ndarray, y: np.ndarray, turn: np.ndarray, length: np.ndarray, width: np.ndarray) -> np.ndarray:

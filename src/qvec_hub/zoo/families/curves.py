@@ -78,8 +78,7 @@ def curves(split: str, n: int, rng: np.random.Generator) -> Batch:
     masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
     for part in canvas.chunks(n, 128):
         masks[part] = canvas.shrink(_line(points[part], width[part]))
-    front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.06, clutter=0.05), labels
+    return canvas.coloured(masks, rng, noise=0.06, clutter=0.05), labels
 
 
 def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -44,5 +44,4 @@ def digits(split: str, n: int, rng: np.random.Generator) -> Batch:
         scale = rng.uniform(0.7, 0.9, m)
         shift = rng.uniform(-0.12, 0.12, (m, 2))
     masks = canvas.warp(images[chosen], angle, scale, shift, canvas.SIZE)
-    front, back = canvas.colour_pairs(rng, m)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.1, clutter=0.1), targets[chosen]
+    return canvas.coloured(masks, rng, noise=0.1, clutter=0.1), targets[chosen]

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from .. import canvas
-from ..photos import patches
+from ..photos import patches_of
 from ..registry import Batch, task
 
 __all__ = ["KINDS", "PHOTOGRAPHS", "distortions"]
@@ -61,10 +61,7 @@ KINDS = {
 def distortions(split: str, n: int, rng: np.random.Generator) -> Batch:
     labels = canvas.balanced(n, len(KINDS), rng)
     source = canvas.balanced(n, len(PHOTOGRAPHS), rng)
-    images = np.empty((n, canvas.SIZE, canvas.SIZE, 3), dtype=np.float32)
-    for number, file in enumerate(PHOTOGRAPHS):
-        chosen = source == number
-        images[chosen] = patches(file, split, int(chosen.sum()), rng, spans=(24, 56))
+    images = patches_of(PHOTOGRAPHS, source, split, rng, spans=(24, 56))
     for label, spoil in enumerate(KINDS.values()):
         chosen = labels == label
         images[chosen] = spoil(images[chosen], rng)

@@ -27,12 +27,8 @@ def draw_glyphs(
     angle = rng.uniform(-0.25, 0.25, n)
     scale = rng.uniform(0.85, 1.2, n)
     shift = rng.uniform(-0.12, 0.12, (n, 2))
-    masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    for part in canvas.chunks(n):
-        fine = canvas.warp(letters[labels[part], face[part]], angle[part], scale[part], shift[part])
-        masks[part] = canvas.shrink(fine)
-    front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.05, clutter=0.05)
+    masks = canvas.warp_fine(letters, (labels, face), angle, scale, shift)
+    return canvas.coloured(masks, rng, noise=0.05, clutter=0.05)
 
 
 def _alphabet(script: str) -> Draw:

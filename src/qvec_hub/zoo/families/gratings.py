@@ -25,6 +25,4 @@ def gratings(split: str, n: int, rng: np.random.Generator) -> Batch:
     phase = rng.uniform(0, 2 * np.pi, n)
     x, _ = canvas.coordinates(angle, np.ones(n), np.zeros((n, 2)), canvas.SIZE)
     masks = 0.5 + 0.5 * np.sin(np.pi * cycles[:, None, None] * x + phase[:, None, None])
-    front, back = canvas.colour_pairs(rng, n, contrast=0.15)
-    images = canvas.paint(masks.astype(np.float32), front, back)
-    return canvas.finish(images, rng, noise=0.12, clutter=0.08), labels
+    return canvas.coloured(masks.astype(np.float32), rng, noise=0.12, clutter=0.08, contrast=0.15), labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import canvas
-from ..photos import patches
+from ..photos import patches_of
 from ..registry import Batch, task
 
 __all__ = ["PLACES", "intruders"]
@@ -30,17 +30,9 @@ def intruders(split: str, n: int, rng: np.random.Generator) -> Batch:
     labels = canvas.balanced(n, len(PLACES), rng)
     source = canvas.balanced(n, len(PHOTOGRAPHS), rng)
     other = (source + rng.integers(1, len(PHOTOGRAPHS), size=n)) % len(PHOTOGRAPHS)
-    images, strange = _patches(source, split, rng), _patches(other, split, rng)
+    images, strange = (patches_of(PHOTOGRAPHS, each, split, rng, spans=(32, 60)) for each in (source, other))
     for label in range(len(PLACES)):
         chosen = np.flatnonzero(labels == label)
         rows, columns = (slice(TILE * k, TILE * k + TILE) for k in divmod(label, 3))
         images[chosen, rows, columns] = strange[chosen, rows, columns]
     return canvas.finish(images, rng, noise=0.03), labels
-
-
-def _patches(source: np.ndarray, split: str, rng: np.random.Generator) -> np.ndarray:
-    images = np.empty((len(source), canvas.SIZE, canvas.SIZE, 3), dtype=np.float32)
-    for number, file in enumerate(PHOTOGRAPHS):
-        chosen = source == number
-        images[chosen] = patches(file, split, int(chosen.sum()), rng, spans=(32, 60))
-    return images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import canvas
-from ..photos import patches
+from ..photos import patches_of
 from ..registry import Batch, task
 
 __all__ = ["MOTIFS", "photographs"]
@@ -27,10 +27,7 @@ MOTIFS = {
 def photographs(split: str, n: int, rng: np.random.Generator) -> Batch:
     """The strength of every colour channel varies, so that no single shade gives a photograph away."""
     labels = canvas.balanced(n, len(MOTIFS), rng)
-    images = np.empty((n, canvas.SIZE, canvas.SIZE, 3), dtype=np.float32)
-    for label, file in enumerate(MOTIFS.values()):
-        chosen = labels == label
-        images[chosen] = patches(file, split, int(chosen.sum()), rng, spans=(48, 64))
+    images = patches_of(tuple(MOTIFS.values()), labels, split, rng, spans=(48, 64))
     images *= rng.uniform(0.85, 1.1, (n, 1, 1, 3))
     flip = rng.random(n) < 0.5
     images[flip] = images[flip, :, ::-1]

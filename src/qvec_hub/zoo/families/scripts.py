@@ -45,5 +45,4 @@ def scripts(split: str, n: int, rng: np.random.Generator) -> Batch:
             letters = alphabet[letter[place, part], face[part]]
             fine[:, rows, columns] = canvas.warp(letters, angle[part], scale[place, part], shift[place, part], tile)
         masks[part] = canvas.shrink(fine)
-    front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.04, clutter=0.04), labels
+    return canvas.coloured(masks, rng, noise=0.04, clutter=0.04), labels

@@ -79,5 +79,4 @@ def shapes(split: str, n: int, rng: np.random.Generator) -> Batch:
         level = figure(*canvas.coordinates(angle[chosen], scale[chosen], shift[chosen]))
         ring = hollow[chosen, None, None] & (level < 0.68)
         masks[chosen] = canvas.shrink(((level < 1) & ~ring).astype(np.float32))
-    front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.06, clutter=0.05), labels
+    return canvas.coloured(masks, rng, noise=0.06, clutter=0.05), labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import canvas
-from ..photos import patches
+from ..photos import patches_of
 from ..registry import Batch, task
 
 __all__ = ["MATERIALS", "textures"]
@@ -27,10 +27,7 @@ MATERIALS = {
 def textures(split: str, n: int, rng: np.random.Generator) -> Batch:
     """Brightness and contrast vary by as much as they differ between classes, so the structure has to tell."""
     labels = canvas.balanced(n, len(MATERIALS), rng)
-    grey = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    for label, file in enumerate(MATERIALS.values()):
-        chosen = labels == label
-        grey[chosen] = patches(file, split, int(chosen.sum()), rng, spans=(36, 60)).mean(axis=-1)
+    grey = patches_of(tuple(MATERIALS.values()), labels, split, rng, spans=(36, 60)).mean(axis=-1)
     levels = (grey - 0.5) * rng.uniform(0.6, 1.2, (n, 1, 1)) + rng.uniform(0.4, 0.6, (n, 1, 1))
     flip = rng.random(n) < 0.5
     levels[flip] = levels[flip, :, ::-1]

@@ -88,5 +88,4 @@ def tilings(split: str, n: int, rng: np.random.Generator) -> Batch:
         masks[chosen] = canvas.shrink(pattern(x, y).astype(np.float32))
     flip = rng.random(n) < 0.5
     masks[flip] = 1 - masks[flip]
-    front, back = canvas.colour_pairs(rng, n)
-    return canvas.finish(canvas.paint(masks, front, back), rng, noise=0.08, clutter=0.06), labels
+    return canvas.coloured(masks, rng, noise=0.08, clutter=0.06), labels

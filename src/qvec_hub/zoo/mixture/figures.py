@@ -28,8 +28,7 @@ def _placed(n: int, rng: np.random.Generator, turn: float) -> tuple[np.ndarray, 
 
 
 def _drawn(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    ink = canvas.shrink(mask.astype(np.float32))
-    return canvas.finish(canvas.paint(ink, *canvas.colour_pairs(rng, len(mask))), rng, noise=0.07, clutter=0.06)
+    return canvas.coloured(canvas.shrink(mask.astype(np.float32)), rng, noise=0.07, clutter=0.06)
 
 
 def lobes(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

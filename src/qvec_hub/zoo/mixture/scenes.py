@@ -19,8 +19,7 @@ def strokes(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         x, y = canvas.coordinates(rng.uniform(0, np.pi, n), np.ones(n), rng.uniform(-0.6, 0.6, (n, 2)))
         length, width = rng.uniform(0.25, 0.7, (n, 1, 1)), rng.uniform(0.06, 0.12, (n, 1, 1))
         mask = np.where((abs(x) < length) & (abs(y) < width) & (k <= labels)[:, None, None], np.float32(1), mask)
-    images = canvas.paint(canvas.shrink(mask), *canvas.colour_pairs(rng, n))
-    return canvas.finish(images, rng, noise=0.06, clutter=0.05)
+    return canvas.coloured(canvas.shrink(mask), rng, noise=0.06, clutter=0.05)
 
 
 def pairs(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

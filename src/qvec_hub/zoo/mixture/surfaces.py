@@ -84,5 +84,4 @@ def mosaics(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _drawn(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    pairs = canvas.colour_pairs(rng, len(mask))
-    return canvas.finish(canvas.paint(mask.astype(np.float32), *pairs), rng, noise=0.04)
+    return canvas.coloured(mask.astype(np.float32), rng, noise=0.04)

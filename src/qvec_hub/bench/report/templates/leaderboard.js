@@ -1,5 +1,5 @@
 // The table, its filters and its order. Their state is the address after the #, so a view can be linked to.
-// Text of rows is set as text only, never as markup: names come from strangers.
+// Text of rows is set as text only, never as markup: names in rows are untrusted.
 
 const START = { view: "methods", base: "", grid: "", task: "", kind: "", controls: "", extras: "", sort: "accuracy", dir: "desc", open: "" };
 const FILTERS = ["base", "grid", "task", "kind"];

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from transformers.training_args import OptimizerNames
 
-from ..errors import QVecError
+from ...errors import QVecError
+from ...util.scalars import number_in
+from .registry import RECIPES
 
-__all__ = ["TrainingRecipe"]
+__all__ = ["TrainingRecipe", "read_recipe"]
 
-RECIPES = ("ste",)
 HEADS = ("random", "probe")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -33,10 +34,11 @@ class TrainingRecipe:
         precision: "fp32", or "bf16" and "fp16" for autocast over float32 weights.
         optimizer: a name that `transformers.TrainingArguments` accepts.
         head: start of the new head: "random", or "probe" for a logistic regression on the base's features.
-        name: how the second model is made robust to quantization; "ste" is straight-through QAT.
+        name: how the second model is trained for its grid: a registered recipe. "ste" is straight-through QAT; a recipe
+            with more hyper-parameters has a subclass of its own.
 
     Raises:
-        QVecError: when a value is unknown or out of range.
+        QVecError: when a value is unknown or out of range, or the recipe of that name has other hyper-parameters.
     """
 
     epochs: float = 10
@@ -53,7 +55,13 @@ class TrainingRecipe:
     name: str = "ste"
 
     def __post_init__(self) -> None:
-        _one_of("name", self.name, RECIPES)
+        _one_of("name", self.name, RECIPES.names())
+        own = RECIPES.get(self.name).parameters
+        if type(self) is not own:
+            raise QVecError(
+                f"recipe: expected the hyper-parameters of {self.name!r}, found a {type(self).__name__}; "
+                f"pass a {own.__name__}"
+            )
         _one_of("head", self.head, HEADS)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("optimizer", self.optimizer, [optimizer.value for optimizer in OptimizerNames])
@@ -71,14 +79,28 @@ class TrainingRecipe:
         return {"name": self.name, **asdict(self)}
 
 
+def read_recipe(values: Mapping[str, Any]) -> TrainingRecipe:
+    """Make a recipe of its values by name, as `TrainingRecipe.to_dict` gives them; those left out take the defaults.
+
+    Raises:
+        QVecError: when there is no recipe of that name, it has no such hyper-parameter, or a value is out of range.
+    """
+    name = values.get("name", TrainingRecipe.name)
+    kind = RECIPES.get(name).parameters if name in RECIPES else TrainingRecipe  # which refuses the name
+    try:
+        made: TrainingRecipe = kind(**values)
+    except TypeError as error:
+        raise QVecError(f"recipe: {error}") from error
+    return made
+
+
 def _one_of(field: str, value: object, choices: Any) -> None:
     if value not in choices:
         raise QVecError(f"recipe: {field} must be one of {', '.join(map(repr, choices))}, found {value!r}")
 
 
 def _at_least(field: str, value: Any, least: int, kinds: tuple[type, ...], above: bool = False) -> None:
-    number = type(value) in kinds and math.isfinite(value)
-    if not number or value < least or (above and value == least):
+    if type(value) not in kinds or number_in(value) is None or value < least or (above and value == least):
         kind = "a number" if float in kinds else "an integer"
         bound = f"above {least}" if above else f"of at least {least}"
         raise QVecError(f"recipe: {field} must be {kind} {bound}, found {value!r}")

@@ -1,0 +1,90 @@
+"""Read a dataset from the Hub, or from the cache where the Hub does not answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import datasets
+from datasets import Dataset, DatasetDict
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from ..errors import DataError
+
+__all__ = ["dataset_revision", "open_hub"]
+
+# HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
+NETWORK_ERRORS: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
+
+
+def dataset_revision(dataset: Dataset) -> str | None:
+    """The commit a dataset from the Hub was read at; None for any other."""
+    # The datasets library names the folder of its cached copy after the commit.
+    folders = {Path(file["filename"]).parent.name for file in dataset.cache_files}
+    commits = {folder for folder in folders if re.fullmatch("[0-9a-f]{40}", folder)}
+    return commits.pop() if len(commits) == 1 else None
+
+
+def open_hub(
+    name: str, config: str | None, revision: str | None, token: str | bool | None, cache_dir: str | Path | None
+) -> DatasetDict:
+    """Read all splits of a Hub dataset; arguments as for ``datasets.load_dataset``.
+
+    Raises:
+        DataError: when the Hub refuses, or does not answer and the cache holds no copy of this revision.
+    """
+    arguments = {
+        "name": config,
+        "revision": revision,
+        "token": token,
+        "cache_dir": str(cache_dir) if cache_dir else None,
+    }
+    if _reachable(name, revision, token):
+        return datasets.load_dataset(name, **arguments)
+    # The library itself retries for half a minute before it looks in its cache; told to be offline it looks at once.
+    with _offline():
+        try:
+            loaded = datasets.load_dataset(name, **arguments)
+        except ConnectionError as error:
+            raise DataError(
+                f"dataset {name!r}: expected the Hub to answer or a cached copy, found no connection and nothing in "
+                "the cache; go online once (unset HF_HUB_OFFLINE), or pass a local folder or parquet file"
+            ) from error
+    if revision is not None and any(dataset_revision(split) != revision for split in loaded.values()):
+        raise DataError(
+            f"dataset {name!r}: expected revision {revision!r}, found no connection and a cached copy of "
+            f"{dataset_revision(next(iter(loaded.values())))}; go online once, or pass that commit or no revision"
+        )
+    return loaded
+
+
+def _reachable(name: str, revision: str | None, token: str | bool | None) -> bool:
+    """One short question, no retries. A definite answer (no such dataset, not allowed) is raised, not returned."""
+    try:
+        HfApi(token=token).dataset_info(name, revision=revision, timeout=10)
+    except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code < 500:
+            raise DataError(
+                f"dataset {name!r}"
+                + (f" at revision {revision!r}" if revision else "")
+                + ": expected a dataset on the "
+                f"Hub, found status {error.response.status_code}: it does not exist, or is private or gated; "
+                "check the id and the revision, and pass a token"
+            ) from error
+        return False
+    except NETWORK_ERRORS:
+        return False
+    return True
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before

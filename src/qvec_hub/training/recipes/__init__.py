@@ -1,0 +1,3 @@
+"""Donor recipes, one file a recipe: how a model is trained for a grid. Importing this package registers them."""
+
+from . import ste  # noqa: F401
