@@ -245,7 +245,7 @@ def test_the_second_trial_has_other_images(receiver, vector, monkeypatch) -> Non
     )
     trials = []
     for again in (False, True):
-        with divergence_measure(receiver, vector, GRID, "fitted", None, True, again=again) as divergence:
+        with divergence_measure(receiver, vector, GRID, "fitted", None, None, again=again) as divergence:
             trials.append(divergence(dict.fromkeys(vector, 1.0)))
     assert not torch.equal(seen[0], seen[1])
     assert trials[0] != trials[1]  # compared on other images, too

@@ -37,7 +37,7 @@ def published(hub, base, finetuned, qat, receiver, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_from_two_checkpoints_to_a_published_model(published: Path, qvec, pixels) -> None:
+def test_from_two_checkpoints_to_a_published_model(hub, published: Path, qvec, pixels) -> None:
     made = qvec("extract", "fp", "qat", "--base", "lab/base", "--task", "toys", "--out", "v")
     assert made.returncode == 0, made.stderr
     use = DonorUse("alice/toys")
@@ -71,10 +71,19 @@ def test_from_two_checkpoints_to_a_published_model(published: Path, qvec, pixels
     assert (card.data.base_model, card.data.base_model_relation) == ("lab/receiver", "quantized")
     assert "by hand" in card.content
     assert 'from_pretrained("alice/small")' in card.content
-    assert "preprocessor_config.json" in HfApi().list_repo_files("alice/small")
+    processor = (published / "small" / "preprocessor_config.json").read_bytes()
+    assert hub.files("alice/small")["preprocessor_config.json"] == processor
     here, there = qv.from_pretrained(published / "small"), qv.from_pretrained("alice/small")
     with torch.inference_mode():
         assert torch.equal(here(pixels).logits, there(pixels).logits)
+
+
+def test_a_processor_that_does_not_load_here_is_pushed_too(hub, published: Path, qvec) -> None:
+    qv.from_pretrained(published / "receiver", weights="int3").save_pretrained(published / "small")
+    (published / "small" / "preprocessor_config.json").write_text('{"image_processor_type": "OfSomebodyElse"}')
+    pushed = qvec("push", "small", "alice/small")
+    assert pushed.returncode == 0, pushed.stderr
+    assert hub.files("alice/small")["preprocessor_config.json"] == b'{"image_processor_type": "OfSomebodyElse"}'
 
 
 def test_a_pull_request_by_command(published: Path, qvec, vector) -> None:

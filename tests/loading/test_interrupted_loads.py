@@ -161,13 +161,13 @@ def by_plugin(folder: Path, **how):
 
 # Where a load can be ended: whose method, and the call of it that fails.
 MOMENTS = {
-    "streaming: a weight arrives": ("qvec_hub.loading.streaming.WeightStream.put", 3, {}),
+    "streaming: a weight arrives": ("qvec_hub.loading.streaming.WeightStream.receive", 3, {}),
     "streaming: a worker packs": ("qvec_hub.loading.streaming.pack_weight", 3, {}),
     "streaming: a layer is filled": ("qvec_hub.layers.packed_linear.PackedLinear.hold", 2, {}),
     "streaming: the end": ("qvec_hub.loading.streaming.WeightStream.finish", 1, {}),
     "transformers: a tensor is set": ("transformers.core_model_loading.set_param_for_module", 6, {}),
     "transformers: after the weights": ("transformers.PreTrainedModel.mark_tied_weights_as_initialized", 1, {}),
-    "deferred: a weight arrives": ("qvec_hub.loading.deferred.DeferredLoad.take", 3, {"rounding": "gptq"}),
+    "deferred: a weight arrives": ("qvec_hub.loading.deferred.DeferredLoad.receive", 3, {"rounding": "gptq"}),
     "deferred: rounding": ("qvec_hub.rounding.methods.gptq.round_matrix", 2, {"rounding": "gptq"}),
     "deferred: packing": ("qvec_hub.loading.deferred.pack", 2, {"rounding": "gptq"}),
 }

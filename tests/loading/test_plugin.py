@@ -224,7 +224,7 @@ def test_the_float_model_is_never_whole_in_memory(vector, receiver_folder: Path)
     """After the load nothing but packed weights and small tensors is alive."""
     model = qv.from_pretrained(receiver_folder, vector=vector, weights="int3")
     quantizer = model.hf_quantizer
-    assert quantizer.stream is None
+    assert quantizer.load is None
     assert not quantizer.layers
     copy.deepcopy(model)
 
@@ -253,3 +253,28 @@ def test_code_of_a_receiver_is_never_run(receiver_folder, tmp_path) -> None:
     with pytest.raises(qv.ArtifactError):
         qv.from_pretrained(receiver_folder, weights="int3")
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_config_of_a_record_is_that_of_the_load(vector_folder: Path, receiver_folder: Path) -> None:
+    model = qv.from_pretrained(receiver_folder, vector=vector_folder, weights="int3", scale=0.5)
+    record = model.config.quantization_config.to_dict()
+    again = qv.QVecConfig.from_dict(json.loads(json.dumps(record)))
+    assert again.to_dict() == record
+    assert (again.base_model, again.watched) == (record["base_model"], None)
+    by_name = qv.QVecConfig.from_dict({"quant_method": "qvec", "vector": "org/name", "weights": "int2"})
+    assert (by_name.vector, by_name.grid, by_name.grid_is_open) == ("org/name", qv.Grid(2), True)
+
+
+@pytest.mark.parametrize("key", ["colour", "watched", "base_model", "grid"])
+def test_what_only_a_record_says_is_no_argument(key: str) -> None:
+    with pytest.raises(qv.QVecError, match=f"QVecConfig: unknown arguments {key}"):
+        qv.QVecConfig(**{key: None})
+
+
+def test_a_record_with_an_unknown_key(receiver_folder: Path, tmp_path: Path) -> None:
+    qv.from_pretrained(receiver_folder, weights="int3").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"]["colour"] = "blue"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(qv.QVecError, match="QVecConfig: unknown arguments colour"):
+        qv.from_pretrained(tmp_path)

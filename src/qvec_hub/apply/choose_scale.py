@@ -34,7 +34,17 @@ from .criterion import distance, problem_of
 from .own_images import images_for
 from .patch import add_scaled, refuse_unsuitable
 
-__all__ = ["ScaleChoice", "best_scale", "choose_scale", "divergence_measure", "follow", "rank_donors"]
+__all__ = [
+    "ScaleChoice",
+    "best_among",
+    "best_scale",
+    "choose_scale",
+    "divergence_measure",
+    "follow",
+    "rank_donors",
+    "scales_to_try",
+    "shipped_images",
+]
 
 TRIAL = 4  # one in so many images is used to round the model for a trial
 FIT_SEED, COMPARE_SEED = 0, 1  # proxy images to fit codes on, and to compare scales on
@@ -107,20 +117,59 @@ def choose_scale(
         QVecError: when a scale is not finite, the seed is negative, the rounding is unknown, or the model refuses the
             images or gives every image the same answer.
     """
-    tried = _tried(ROUNDINGS.get(rounding).scales if scales is None else scales)
-    with divergence_measure(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
-        curve = follow(divergence, vector, tried, progress)
+    tried, grid = scales_to_try(rounding, scales), Grid.parse(grid)
+    refuse_unsuitable(vector, model, check_lineage)
+    shipped = shipped_images(vector, model, images)
+    return best_among(tried, model, vector, grid, rounding, progress, images=images, shipped=shipped, seed=seed)
+
+
+def best_among(
+    scales: Sequence[float],
+    model: PreTrainedModel,
+    vector: QuantizationVector,
+    grid: Grid,
+    rounding: str,
+    progress: Stages | None,
+    **shown: Any,
+) -> ScaleChoice:
+    """Choose among scales as `choose_scale` does, for a vector that was found suitable.
+
+    Args:
+        scales: from `scales_to_try`.
+        shown: images, shipped and seed, as for `divergence_measure`.
+
+    Raises:
+        QVecError: as `choose_scale`.
+    """
+    with divergence_measure(model, vector, grid, rounding, **shown) as divergence:
+        curve = follow(divergence, vector, scales, progress)
     best = best_scale(curve, rounding)
     if best and ROUNDINGS.get(rounding).needs_images:
-        with divergence_measure(
-            model, vector, grid, rounding, images, check_lineage, again=True, seed=seed
-        ) as divergence:
+        with divergence_measure(model, vector, grid, rounding, **shown, again=True) as divergence:
             best = best_scale(follow(divergence, vector, (0.0, best), progress), rounding)
-    return ScaleChoice(best, curve, Grid.parse(grid), rounding)
+    return ScaleChoice(best, curve, grid, rounding)
 
 
-def _tried(scales: Any) -> list[float]:
-    """The scales to try in ascending order, with 0 among them."""
+@usual_settings()
+def shipped_images(vector: QuantizationVector, model: PreTrainedModel, images: Tensor | None) -> Tensor | None:
+    """As many of the images that come with a vector as a model is shown: uint8 ``(n, size, size, 3)``.
+
+    None when it comes without, or the caller has `images`. They are decoded here, so call it once for all that is done
+    with a model.
+
+    Raises:
+        ArtifactError: when the vector's contact sheet is damaged.
+    """
+    return None if images is not None else vector.images(enough_images(model))
+
+
+def scales_to_try(rounding: str, scales: Any = None) -> list[float]:
+    """The scales to try in ascending order, with 0 among them; by default those of the rounding.
+
+    Raises:
+        QVecError: when the rounding is unknown, or a scale is not finite.
+    """
+    scales = ROUNDINGS.get(rounding).scales if scales is None else scales
     try:
         numbers = [number_in(scale) for scale in scales]
     except TypeError:
@@ -155,24 +204,28 @@ def rank_donors(
 def divergence_measure(
     model: PreTrainedModel,
     vector: QuantizationVector,
-    grid: Grid | str,
+    grid: Grid,
     rounding: str,
     images: Tensor | None,
-    check_lineage: bool,
+    shipped: Tensor | None,
     again: bool = False,
     seed: int = 0,
 ) -> Iterator[Callable[[Mapping[str, float]], float]]:
     """Yield a function that takes a scale for each tensor's name and returns the divergence, see `choose_scale`.
 
     Args:
+        vector: found suitable for the model, see `refuse_unsuitable`.
+        shipped: from `shipped_images`.
         again: use other images than the first time.
         seed: seed of the proxy images.
+
+    Raises:
+        QVecError: when the model refuses the images, or its outputs are not finite.
     """
-    grid, tried = Grid.parse(grid), ROUNDINGS.get(rounding)
-    refuse_unsuitable(vector, model, check_lineage)
+    tried = ROUNDINGS.get(rounding)
     trained = backbone_tensors(model)
     with usual_settings(), on_copies(model), evaluating(model):
-        compared, fitting = _images_to_use(model, vector, images, again, seed)
+        compared, fitting = _images_to_use(model, images, shipped, again, seed)
         problem, expected = problem_of(model.config), _logits(model, compared)
         if not bool(torch.isfinite(expected).all()):
             raise QVecError(
@@ -186,7 +239,7 @@ def divergence_measure(
                 tensor.copy_(add_scaled(trained[name], vector[name], scale) if scale else trained[name])
             if not tried.needs_images:
                 weights = {name: layer.weight for name, layer in backbone_linears(model)}
-                for name, rounded in fake_quantize_all(weights, grid).items():
+                for name, rounded in fake_quantize_all(weights, grid):
                     weights[name].copy_(rounded)
             else:
                 round_linears_(model, grid, tried.trial or rounding, fitting, batch_size=BATCH)
@@ -217,7 +270,7 @@ def best_scale(curve: Sequence[tuple[float, float]], rounding: str) -> float:
 
 
 def _images_to_use(
-    model: PreTrainedModel, vector: QuantizationVector, images: Tensor | None, again: bool, seed: int
+    model: PreTrainedModel, images: Tensor | None, shipped: Tensor | None, again: bool, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Images to compare outputs on, and other images to round with; `again` swaps the two halves.
 
@@ -230,7 +283,6 @@ def _images_to_use(
         middle = max(1, len(images) // 2)
         return images, images[-middle:] if again else images[:middle]
     enough = enough_images(model)
-    shipped = vector.images(enough)
     even, odd = (None, None) if shipped is None or len(shipped) < 2 else (shipped[::2], shipped[1::2])
     fit, compare = (SEEDS * seed + FIT_SEED, even), (SEEDS * seed + COMPARE_SEED, odd)
     if again:

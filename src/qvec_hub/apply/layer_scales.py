@@ -16,7 +16,8 @@ from ..rounding.registry import ROUNDINGS
 from ..util.progress import Stages
 from ..util.scalars import integer_in
 from ..vector.vector import QuantizationVector
-from .choose_scale import best_scale, divergence_measure, follow
+from .choose_scale import best_scale, divergence_measure, follow, shipped_images
+from .patch import refuse_unsuitable
 
 __all__ = ["scale_layers"]
 
@@ -60,7 +61,10 @@ def scale_layers(
         raise QVecError(f"groups: expected 1 to {layers}, as many as there are layers, found {groups!r}")
     groups = number_of_groups
     group = {name: _group(name, number, layers, groups) for name, number in numbers.items()}
-    with divergence_measure(model, vector, grid, rounding, images, check_lineage, seed=seed) as divergence:
+    grid = Grid.parse(grid)
+    refuse_unsuitable(vector, model, check_lineage)
+    shipped = shipped_images(vector, model, images)
+    with divergence_measure(model, vector, grid, rounding, images, shipped, seed=seed) as divergence:
         curve = follow(divergence, vector, ROUNDINGS.get(rounding).scales, progress)
         scale = best_scale(curve, rounding)
         scales, least = [scale] * groups, dict(curve)[scale]

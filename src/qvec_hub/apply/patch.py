@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from ..artifact.folder import refuse_contradictions
 from ..artifact.lineage import MIN_SIMILARITY, probe, similarity
 from ..artifact.sizes import differing_sizes
-from ..backbone.names import PATCH_RECORD, architecture, backbone_linears, backbone_tensors
+from ..backbone.names import architecture, backbone_linears, backbone_tensors
+from ..backbone.provenance import set_provenance_
 from ..errors import LineageError, MisfitError, QVecError
 from ..util.scalars import number_in
 from ..util.untrusted import printable
@@ -21,6 +22,7 @@ from ..vector.vector import QuantizationVector
 
 __all__ = [
     "add_scaled",
+    "add_vector_",
     "checked_scale",
     "patch_",
     "refuse_misfit",
@@ -30,7 +32,6 @@ __all__ = [
 ]
 
 
-@torch.inference_mode()  # in which any tensor can be changed in place, also one that was made in it
 def patch_(
     model: PreTrainedModel,
     vector: QuantizationVector,
@@ -59,11 +60,17 @@ def patch_(
     """
     number = resolve_scale(scale, vector)
     refuse_unsuitable(vector, model, check_lineage)
-    for name, tensor in backbone_tensors(model).items():
-        tensor.copy_(add_scaled(tensor, vector[name], number))
-    base = vector.config.base_model.to_dict()
-    setattr(model, PATCH_RECORD, {"vector": vector.provenance(), "scale": number, "base_model": base})
+    add_vector_(model, vector, number)
     return model
+
+
+@torch.inference_mode()  # in which any tensor can be changed in place, also one that was made in it
+def add_vector_(model: PreTrainedModel, vector: QuantizationVector, scale: float) -> None:
+    """Add ``scale * vector`` to a float model, and record it: `patch_` for a vector that was found suitable."""
+    for name, tensor in backbone_tensors(model).items():
+        tensor.copy_(add_scaled(tensor, vector[name], scale))
+    base = vector.config.base_model.to_dict()
+    set_provenance_(model, patch={"vector": vector.provenance(), "scale": scale, "base_model": base})
 
 
 def refuse_unsuitable(vector: QuantizationVector, model: PreTrainedModel, check_lineage: bool = True) -> float | None:

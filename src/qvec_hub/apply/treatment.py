@@ -15,14 +15,14 @@ from ..backbone.conditions import on_copies, usual_settings
 from ..backbone.names import backbone_linears
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, quantize
-from ..proxies.model_inputs import enough_images, proxy_pixels
+from ..proxies.model_inputs import proxy_pixels
 from ..rounding.registry import ROUNDINGS
 from ..rounding.round_model import amount_of_work, round_linears_
 from ..util.progress import Stages, stages
 from ..vector.vector import QuantizationVector
-from .choose_scale import ScaleChoice, choose_scale
+from .choose_scale import ScaleChoice, best_among, scales_to_try, shipped_images
 from .own_images import checked_images, images_for
-from .patch import patch_, resolve_scale
+from .patch import add_vector_, refuse_unsuitable, resolve_scale
 
 __all__ = ["Treatment", "codes_of", "prepare_"]
 
@@ -81,10 +81,13 @@ def prepare_(
     check_lineage: bool = True,
     progress: Stages | None = None,
 ) -> tuple[dict[str, Quantized], ScaleChoice | None, float]:
-    """Patch a float receiver in place and find its codes.
+    """Patch a float receiver in place and find its codes; its linear weights hold anything afterwards.
 
     Args:
+        model: its tensors lie in memory of their own, see `settle_`.
         treatment: from `Treatment.resolved`.
+        check_lineage: refuse a receiver that does not descend from the vector's base.
+        progress: see `QVecConfig`.
 
     Returns:
         Codes by the names of linear layers; the `ScaleChoice`, None if the scale was given; the scale.
@@ -92,25 +95,20 @@ def prepare_(
     Raises:
         QVecError: as `patch_`, `choose_scale` and `round_linears_`; the model may be changed by then.
     """
-    scale, choice = treatment.scale, None
-    assert treatment.rounding is not None
-    if vector is not None and scale == "auto":
-        with _shown(progress) as show:
-            choice = choose_scale(
-                model,
-                vector,
-                grid,
-                rounding=treatment.rounding,
-                images=treatment.images,
-                check_lineage=check_lineage,
-                progress=show,
-            )
-        scale = choice.scale
+    scale, rounding, images = treatment.scale, treatment.rounding, treatment.images
     assert scale is not None
+    assert rounding is not None
+    choice = shipped = None
     if vector is not None:
-        patch_(model, vector, scale, check_lineage=check_lineage)
-    shipped = None if vector is None else vector.images(enough_images(model))
-    codes = codes_of(model, grid, treatment.rounding, treatment.images, progress, shipped=shipped)
+        refuse_unsuitable(vector, model, check_lineage)
+        shipped = shipped_images(vector, model, images)
+        if scale == "auto":
+            tried, shown = scales_to_try(rounding), {"images": images, "shipped": shipped}
+            with _shown(progress) as show:
+                choice = best_among(tried, model, vector, grid, rounding, show, **shown)
+            scale = choice.scale
+        add_vector_(model, vector, float(scale))
+    codes = codes_of(model, grid, rounding, images, progress, shipped=shipped, keep_weights=False)
     return codes, choice, float(scale)
 
 
@@ -123,12 +121,20 @@ def codes_of(
     progress: Stages | None = None,
     *,
     shipped: Tensor | None = None,
+    keep_weights: bool = True,
 ) -> dict[str, Quantized]:
     """Find codes and scales of a float model's linear layers; the model is unchanged afterwards.
 
     Args:
-        images: pixel values of the caller; None takes proxy images.
+        rounding: a registered method, see `round_linears_`.
+        images: pixel values of the caller ``(n, channels, height, width)``; None takes proxy images.
         shipped: images that come with vectors, see `proxy_pixels`.
+        progress: see `QVecConfig`.
+        keep_weights: if False, the linear weights hold anything afterwards, and no copy of them is made; they must be
+            as `settle_` makes them.
+
+    Returns:
+        Codes and scales by the layers' names.
 
     Raises:
         GridError, QVecError: as `round_linears_`.
@@ -136,7 +142,8 @@ def codes_of(
     if not ROUNDINGS.get(rounding).needs_images:
         return {name: quantize(layer.weight.detach(), grid) for name, layer in backbone_linears(model)}
     pixels = proxy_pixels(model, shipped=shipped) if images is None else images_for(model, images)
-    with on_copies(model), _shown(progress) as show:
+    dropped = [] if keep_weights else [layer.weight for _, layer in backbone_linears(model)]
+    with on_copies(model, dropped), _shown(progress) as show:
         done, total = 0, amount_of_work(model, rounding)
 
         def step(more: int) -> None:

@@ -7,28 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 
-from ..artifact.config import Revision
-from ..artifact.schema import REPO_ID
 from ..errors import ArtifactError, MisfitError, QVecError, first_line
-from ..hub.transfer.repo_path import is_folder
 from ..util.foreign import foreign_errors
-from .checkpoint_files import HUB_KEYS, Checkpoint, commit_in, find_checkpoint, read_config
+from .checkpoint_files import HUB_KEYS, Checkpoint, find_checkpoint, read_config
 from .conditions import off_meta
 from .config_values import refuse_impossible
 from .leftovers import refuse_leftovers
-from .names import ORIGIN_RECORD, canonical_names
+from .names import canonical_names
+from .provenance import remember_origin_
 
 __all__ = [
-    "commit_in",
     "config_of",
-    "find_checkpoint",
-    "is_folder",
-    "keep_folder_",
-    "known_origin",
     "load_classifier",
     "load_complete",
     "load_config",
@@ -37,29 +29,6 @@ __all__ = [
 
 # Weights that may be missing from the checkpoint, as those of a head, and that a file may hold for each of its bytes.
 _NEW_WEIGHTS, _WEIGHTS_A_BYTE = 50_000_000, 8
-
-
-def known_origin(model: object) -> Revision:
-    """The repository that a model certainly came from; all None for a path of this machine.
-
-    A name that looks like a repo id may be a relative path from another working directory. It counts as a repo id when
-    the model knows its commit, as models loaded by this package do, or when the cache holds such a repository.
-    """
-    if not isinstance(model, PreTrainedModel):
-        return Revision()
-    name, commit = str(model.config._name_or_path or ""), getattr(model.config, "_commit_hash", None)
-    if not REPO_ID.accepts(name) or name == f"snapshots/{commit}":
-        return Revision()
-    if commit is None and (Path(name).is_dir() or not isinstance(try_to_load_from_cache(name, "config.json"), str)):
-        return Revision()
-    return Revision(name, commit, getattr(model, ORIGIN_RECORD, {}).get("subfolder"))
-
-
-def keep_folder_(model: PreTrainedModel) -> None:
-    """Record the absolute path of the folder that a model was loaded from: the working directory may change."""
-    name = str(model.config._name_or_path or "")
-    if name and getattr(model.config, "_commit_hash", None) is None and Path(name).is_dir():
-        model.config._name_or_path = str(Path(name).absolute())
 
 
 def load_config(source: str | Path, **hub: Any) -> Any:
@@ -163,10 +132,8 @@ def load_reported(
                 f"{said}: model.safetensors is missing or unreadable ({first_line(error)}); only intact safetensors "
                 "files are read"
             ) from error
-    model.config._name_or_path, model.config._commit_hash = checkpoint.name, checkpoint.commit
     subfolder = checkpoint.place.subfolder if checkpoint.place else None
-    if subfolder:
-        setattr(model, ORIGIN_RECORD, {"subfolder": subfolder})
+    remember_origin_(model, checkpoint.name, checkpoint.commit, subfolder)
     return model, info
 
 
@@ -198,7 +165,15 @@ TELL_ALL: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_size
 
 
 def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any], head_required: bool) -> None:
-    """Raise when a load left weights at their random initial values."""
+    """Raise when a load left weights at their random initial values.
+
+    Args:
+        info: transformers' report, see `load_reported`.
+        head_required: also those of a head.
+
+    Raises:
+        ArtifactError: naming some of the weights.
+    """
     refuse_mismatched(source, info["mismatched_keys"])
     missing = sorted(info["missing_keys"])
     try:
@@ -212,7 +187,11 @@ def refuse_missing(source: object, model: PreTrainedModel, info: dict[str, Any],
 
 
 def refuse_mismatched(source: object, mismatched: Collection[tuple[str, Any, Any]]) -> None:
-    """Raise when the list is not empty; its items are (name, shape in the checkpoint, shape in the model)."""
+    """Raise when the list is not empty; its items are (name, shape in the checkpoint, shape in the model).
+
+    Raises:
+        ArtifactError: naming the first and its shapes.
+    """
     if mismatched:
         name, found, expected = min(mismatched)
         raise ArtifactError(
@@ -222,7 +201,11 @@ def refuse_mismatched(source: object, mismatched: Collection[tuple[str, Any, Any
 
 
 def refuse_absent(source: object, model: PreTrainedModel, missing: Sequence[str]) -> None:
-    """Raise unless the list of weights that a checkpoint lacks is empty."""
+    """Raise unless the list of weights that a checkpoint lacks is empty.
+
+    Raises:
+        ArtifactError: naming some of them.
+    """
     if missing:
         raise ArtifactError(
             f"{source}: {len(missing)} weights of {type(model).__name__} are not in the checkpoint "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,14 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from ..errors import ArtifactError, HubError, first_line
 from ..hub.transfer.client import LIBRARY, hub_errors
 from ..hub.transfer.repo_path import RepoPath, find_source
-from ..util.untrusted import printable
+from ..util.untrusted import printable, size_of
 
-__all__ = ["HUB_KEYS", "Checkpoint", "commit_in", "find_checkpoint", "place_in_cache", "read_config"]
+__all__ = ["HUB_KEYS", "Checkpoint", "find_checkpoint", "place_in_cache", "read_config"]
 
 HUB_KEYS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download")
 MAX_CONFIG_BYTES = 64 << 20  # with the names of very many classes
 MAX_SHARDS = 10_000
+AGAIN = "fetch or save the checkpoint again"
 EXPECTED = "expected a folder or a Hub repo id with config.json and model.safetensors"
 
 
@@ -54,6 +54,7 @@ class Checkpoint:
 
     @property
     def commit(self) -> str | None:
+        """The commit of the repository; None for a local folder."""
         return self.place.revision if self.place else None
 
     def weights(self, variant: str | None = None) -> list[Path]:
@@ -126,12 +127,6 @@ def place_in_cache(path: object) -> RepoPath | None:
     if found is None:
         return None
     return RepoPath(found[1].replace("--", "/"), found[2], found[3].replace("\\", "/") if found[3] else None)
-
-
-def commit_in(path: object) -> str | None:
-    """The commit that a file in the Hub's cache belongs to; None for any other file."""
-    place = place_in_cache(path)
-    return place.revision if place else None
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -210,15 +205,7 @@ def _is_known_absent(place: RepoPath, name: str, options: dict[str, Any]) -> boo
 
 def _regular(path: Path) -> Path:
     """The file itself, if it is one that can be opened safely and holds something."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); fetch or save the checkpoint again") from error
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise ArtifactError(f"{path}: is {kind}, expected a regular file; fetch or save the checkpoint again")
-    if status.st_size == 0:
-        raise ArtifactError(f"{path}: is empty, so truncated; fetch or save the checkpoint again")
+    size_of(path, advice=AGAIN)
     return path
 
 
@@ -229,7 +216,6 @@ def _shards(index: Path) -> list[str]:
             raise ValueError(f"names {len(names)} files, expected file names of this folder, at most {MAX_SHARDS}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(
-            f"{index}: not an index of safetensors files ({printable(first_line(error))}); fetch or save the "
-            "checkpoint again"
+            f"{index}: not an index of safetensors files ({printable(first_line(error))}); {AGAIN}"
         ) from error
     return names

@@ -7,7 +7,7 @@ the same codes, whether the model was mapped from a file or built in memory; the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -45,14 +45,18 @@ def off_meta() -> AbstractContextManager[object]:
 
 
 @contextmanager
-def on_copies(model: nn.Module) -> Iterator[None]:
+def on_copies(model: nn.Module, dropped: Collection[Tensor] = ()) -> Iterator[None]:
     """The model computes with copies of its tensors, which may be changed; it has its own again when this ends.
 
     The copies are contiguous, in memory of their own (which PyTorch aligns), and want no gradients. A tensor that
     several modules share stays shared.
+
+    Args:
+        dropped: tensors of the model whose values nobody needs afterwards, and which are like such copies already
+            (see `settle_`): of these none are made.
     """
     own = [(module, dict(module._parameters), dict(module._buffers)) for module in model.modules()]
-    copies: dict[int, Tensor] = {}
+    copies = {id(tensor): tensor for tensor in dropped}
 
     def copy(tensor: Tensor) -> Any:
         if id(tensor) not in copies:

@@ -19,10 +19,7 @@ from transformers.core_model_loading import PrefixChange, WeightRenaming, apply_
 
 from ..errors import MisfitError
 
-__all__ = ["ORIGIN_RECORD", "PATCH_RECORD", "architecture", "backbone_linears", "backbone_tensors", "canonical_names"]
-
-ORIGIN_RECORD = "qvec_origin"  # attribute of a model: where in its repository it lay, if not at the root
-PATCH_RECORD = "qvec_patch"  # attribute of a patched model: provenance that its config.json will carry
+__all__ = ["architecture", "backbone_linears", "backbone_tensors", "canonical_names"]
 
 # A classifier reads the class token, not this layer: checkpoints may carry it, a vector never does.
 _UNUSED = ("pooler.dense.",)
@@ -72,13 +69,21 @@ def canonical_names(model: PreTrainedModel) -> dict[str, str]:
 
 
 def backbone_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Canonical name -> the model's own tensor (no copy), in the model's order."""
+    """Canonical name -> the model's own tensor (no copy), in the model's order.
+
+    Raises:
+        MisfitError: as `canonical_names`.
+    """
     state = model.state_dict()
     return {canonical: state[name] for name, canonical in canonical_names(model).items()}
 
 
 def backbone_linears(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
-    """Run-time name and module of every linear layer that gets quantized: the backbone's, never the head's."""
+    """Run-time name and module of every linear layer that gets quantized: the backbone's, never the head's.
+
+    Raises:
+        MisfitError: as `canonical_names`.
+    """
     prefix = _backbone_prefix(model)
     for name, module in model.named_modules():
         inside = name.startswith(prefix) and not f"{name.removeprefix(prefix)}.".startswith(_UNUSED)

@@ -10,19 +10,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 from torch import nn
 from transformers import AutoImageProcessor, BaseImageProcessor, ViTImageProcessorPil
 
 from ..artifact.schema import REPO_ID
 from ..errors import HubError, QVecError
-from ..hub.transfer.client import LIBRARY, TransportError, hub_errors
+from ..hub.transfer.ask import hub_status
+from ..hub.transfer.client import LIBRARY, hub_errors
 from ..hub.transfer.repo_path import RepoPath, is_folder, parse_place
 from ..util.foreign import foreign_errors
-from .checkpoint import known_origin
-from .checkpoint_files import commit_in
+from .checkpoint_files import place_in_cache
+from .provenance import known_origin, provenance_of, set_provenance_
 
 __all__ = [
     "ADVICE",
@@ -38,10 +39,7 @@ __all__ = [
 
 # In transformers' order of precedence; the last one names the model's type, by which an untyped processor is known.
 FILES = ("processor_config.json", "preprocessor_config.json", "config.json")
-KEPT_FILES = "_qvec_image_processor_files"  # attribute of a model: the files it was read from, as bytes by name
-KEPT = "_qvec_image_processor"  # attribute of a model: its processor, or the text that says why there is none
 ADVICE = "; pass processor="  # the end of every message that says that there is none
-PATIENCE_S = 10.0  # for one question whether the Hub is there: its client would retry for half a minute
 
 
 def load_processor(source: str | Path, **hub: Any) -> Any:
@@ -114,46 +112,46 @@ def remember_processor_(model: nn.Module, source: str | Path, **hub: Any) -> Non
     Args:
         hub: as for `load_processor`; nothing of it stays with the model.
     """
+    files: dict[str, bytes] = {}
     try:
         said, folder = _find(source, **hub)
-        setattr(model, KEPT_FILES, {name: path.read_bytes() for name in FILES[:2] if (path := folder / name).is_file()})
+        files = {name: path.read_bytes() for name in FILES[:2] if (path := folder / name).is_file()}
         found = _load(said, folder)
     except (QVecError, OSError) as error:
         found = str(error)
-    setattr(model, KEPT, found)
+    set_provenance_(model, processor=found, processor_files=files)
 
 
 def kept_files(model: Any) -> dict[str, bytes]:
-    """The files that a model's processor was read from, as bytes by name; empty if there are none."""
-    found = _kept(model)  # looks for them, if nobody has
-    return {} if isinstance(found, str) else dict(getattr(model, KEPT_FILES, {}))
+    """The files of a model's processor, as bytes by name, also if it does not load here; empty if there are none."""
+    _kept(model)  # looks for them, if nobody has
+    return dict(provenance_of(model).processor_files)
 
 
 def remember_processor_beside_(model: Any, weights: str | Path, **hub: Any) -> None:
     """As `remember_processor_`, of a model whose weights were read from this file, in a folder or in a Hub's cache."""
-    name, folder, commit = str(model.config.name_or_path), Path(weights).parent, commit_in(weights)
-    if commit is None or not name or Path(name).is_dir():
+    name, folder, place = str(model.config.name_or_path), Path(weights).parent, place_in_cache(weights)
+    if place is None or not name or Path(name).is_dir():
         remember_processor_(model, folder)
         return
-    snapshot = next(each for each in (folder, *folder.parents) if each.name == commit)
-    where = {"cache_dir": snapshot.parents[2], "subfolder": folder.relative_to(snapshot).as_posix().strip(".")}
-    remember_processor_(model, name, revision=commit, **{**hub, **where})
+    snapshot = next(each for each in (folder, *folder.parents) if each.name == place.revision)
+    where = {"revision": place.revision, "subfolder": place.subfolder or "", "cache_dir": snapshot.parents[2]}
+    remember_processor_(model, name, **{**hub, **where})
 
 
 def knows_processor(model: nn.Module) -> bool:
     """Whether a model's processor was looked for already."""
-    return hasattr(model, KEPT)
+    return provenance_of(model).processor is not None
 
 
 def keep_processor_(model: nn.Module, processor: Any) -> None:
     """Keep a processor with a model, for `processor_of`."""
-    setattr(model, KEPT_FILES, {})
-    setattr(model, KEPT, processor)
+    set_provenance_(model, processor=processor, processor_files={})
 
 
 def _kept(model: Any) -> Any:
     """The processor, or the text that says why there is none."""
-    found = getattr(model, KEPT, None)
+    found = provenance_of(model).processor
     if found is not None:
         return found
     name, origin = str(getattr(getattr(model, "config", None), "_name_or_path", "") or ""), known_origin(model)
@@ -171,7 +169,7 @@ def _kept(model: Any) -> Any:
             f"model {name!r}: expected an image processor where it was loaded from, found neither a folder nor a "
             f"cached repository; load it with qvec_hub.from_pretrained, or{ADVICE.removeprefix(';')}"
         )
-    return getattr(model, KEPT)
+    return provenance_of(model).processor
 
 
 def _cached_commits(name: str) -> list[str]:
@@ -189,7 +187,8 @@ def _fetch(place: RepoPath, token: str | bool | None, cache_dir: str | Path | No
     known = pinned and all(try_to_load_from_cache(place.repo_id, place.inside(name), **at) for name in FILES)
     found = None
     with hub_errors(place, "its image processor could not be fetched"):
-        answers = known or offline or _reachable(place, token)
+        # Asked first, because the client would retry for half a minute for each file.
+        answers = known or offline or hub_status(place.repo_id, place.revision, token) is not None
         options = {**at, "token": token, "local_files_only": known or offline or not answers, **LIBRARY}
         for name in FILES:
             try:
@@ -203,17 +202,6 @@ def _fetch(place: RepoPath, token: str | bool | None, cache_dir: str | Path | No
             f"{constants.ENDPOINT}{ADVICE}"
         )
     return found
-
-
-def _reachable(place: RepoPath, token: str | bool | None) -> bool:
-    """One short question, without retries; what the Hub then refuses, it refuses again, and says why."""
-    try:
-        HfApi(token=token, **LIBRARY).model_info(place.repo_id, revision=place.revision, timeout=PATIENCE_S)
-    except HfHubHTTPError as error:
-        return error.response is not None and error.response.status_code < 500
-    except (OSError, ValueError, TransportError):
-        return False
-    return True
 
 
 def _from_folder(folder: Path) -> Any:

@@ -63,14 +63,13 @@ class Receiver:
     @torch.no_grad()
     def treat(self, vector: Vector | None = None, scale: float = 0.0, grid: Grid | None = None) -> None:
         """Set the weights to ``θ_R + λ·ρ``, linear ones rounded to nearest on the grid; by default to ``θ_R``."""
-        values = self.trained
-        if vector is not None:
-            values = {name: add_scaled(value, vector[name], scale) for name, value in values.items()}
-        if grid is not None:
-            linears = {name: value for name, value in values.items() if name in self.rounded}
-            values = values | fake_quantize_all(linears, grid)
         for name, tensor in self.live.items():
-            tensor.copy_(values[name])
+            value = self.trained[name]
+            tensor.copy_(value if vector is None else add_scaled(value, vector[name], scale))
+        if grid is not None:
+            linears = {name: tensor for name, tensor in self.live.items() if name in self.rounded}
+            for name, rounded in fake_quantize_all(linears, grid):
+                linears[name].copy_(rounded)
 
     def held(self) -> Vector:
         """Copy the backbone's current weights."""

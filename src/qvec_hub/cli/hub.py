@@ -83,8 +83,7 @@ def _push_model(folder: Path, repo: str, options: dict[str, Any], unused: list[s
     model = from_pretrained(folder)
     if getattr(model.config, "quantization_config", None) is None:
         raise QVecError(f"{folder}: is a float model; quantize it with `qvec apply`, or upload it with `hf upload`")
-    processor = folder / "preprocessor_config.json"
-    return push_model(model, repo, extra=[processor] if processor.exists() else [], **options)
+    return push_model(model, repo, **options)
 
 
 @app.command(epilog="Example: qvec search --for me/vit-base-flowers --bits 3")

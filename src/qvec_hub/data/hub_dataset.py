@@ -9,15 +9,11 @@ from pathlib import Path
 
 import datasets
 from datasets import Dataset, DatasetDict
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
 from ..errors import DataError
+from ..hub.transfer.ask import hub_status
 
 __all__ = ["dataset_revision", "open_hub"]
-
-# HfHubHTTPError derives from the error class of the HTTP library in use (httpx or httpx2), so this names both.
-NETWORK_ERRORS: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
 
 
 def dataset_revision(dataset: Dataset) -> str | None:
@@ -62,22 +58,15 @@ def open_hub(
 
 
 def _reachable(name: str, revision: str | None, token: str | bool | None) -> bool:
-    """One short question, no retries. A definite answer (no such dataset, not allowed) is raised, not returned."""
-    try:
-        HfApi(token=token).dataset_info(name, revision=revision, timeout=10)
-    except HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code < 500:
-            raise DataError(
-                f"dataset {name!r}"
-                + (f" at revision {revision!r}" if revision else "")
-                + ": expected a dataset on the "
-                f"Hub, found status {error.response.status_code}: it does not exist, or is private or gated; "
-                "check the id and the revision, and pass a token"
-            ) from error
-        return False
-    except NETWORK_ERRORS:
-        return False
-    return True
+    """Whether the Hub answers; a refusal (no such dataset, not allowed) is raised, not returned."""
+    status = hub_status(name, revision, token, "dataset")
+    if status not in (None, 200):
+        raise DataError(
+            f"dataset {name!r}{f' at revision {revision!r}' if revision else ''}: expected a dataset on the Hub, found "
+            f"status {status}: it does not exist, or is private or gated; check the id and the revision, and pass a "
+            "token"
+        )
+    return status is not None
 
 
 @contextmanager

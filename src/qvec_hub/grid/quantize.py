@@ -153,15 +153,18 @@ def _from_units(units: Tensor, shape: torch.Size, grid: Grid) -> Tensor:
 ENOUGH = 1 << 20  # numbers in a call, from which on more of them save nothing and only cost memory
 
 
-def fake_quantize_all(weights: Mapping[str, Tensor], grid: Grid) -> dict[str, Tensor]:
-    """`fake_quantize` of each weight, to the bit; rows of one length go together where they do not interact."""
+def fake_quantize_all(weights: Mapping[str, Tensor], grid: Grid) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and `fake_quantize` of each weight, to the bit; rows of one length go together where they may.
+
+    A weight may be overwritten as soon as its own values were yielded.
+    """
     if grid.granularity == "tensor" or SCALE_RULES.get(grid.range).joint:
-        return {name: fake_quantize(weight, grid) for name, weight in weights.items()}
-    rounded: dict[str, Tensor] = {}
+        for name, weight in weights.items():
+            yield name, fake_quantize(weight, grid)
+        return
     for names in _alike(weights):
         rows = fake_quantize(torch.cat([weights[name] for name in names]), grid)
-        rounded |= dict(zip(names, rows.split([len(weights[name]) for name in names]), strict=True))
-    return rounded
+        yield from zip(names, rows.split([len(weights[name]) for name in names]), strict=True)
 
 
 def _alike(weights: Mapping[str, Tensor]) -> Iterator[list[str]]:

@@ -10,7 +10,8 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from transformers import PreTrainedModel
 
 from ..artifact.config import CARD_FILE, MAX_CARD_BYTES
-from ..backbone.checkpoint import known_origin, load_classifier, load_config
+from ..backbone.checkpoint import load_classifier, load_config
+from ..backbone.provenance import known_origin
 from ..errors import ArtifactError, HubError
 from ..hub.cards.front_matter import hub_id, read_card
 from ..hub.cards.values import strings

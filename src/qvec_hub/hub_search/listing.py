@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, paginate
-
 from ..artifact.config import CONFIG_FILE, LINEAGE_FILE
 from ..artifact.schema import SUBFOLDER
 from ..artifact.tensor_files import is_shard
@@ -20,7 +18,8 @@ from ..errors import HubError
 from ..hub.cards.front_matter import BLOCK, TAG, hub_id
 from ..hub.cards.model_index import read_evidence
 from ..hub.cards.values import as_count, as_number, grid_name, short_text, strings
-from ..hub.transfer.client import LIBRARY, hub_api, hub_errors
+from ..hub.transfer.ask import get_items, get_json
+from ..hub.transfer.client import hub_errors
 from ..hub.transfer.repo_path import RepoPath
 from ..results.evidence import Evidence
 from ..util.untrusted import printable
@@ -129,12 +128,10 @@ def list_vectors(token: str | bool | None = None) -> Iterator[ListedVector]:
     Raises:
         HubError: when the listing cannot be read.
     """
-    # The client's own `list_models` parses every card on the way and stops at the first malformed one.
-    headers = build_hf_headers(token=token, **LIBRARY)
     params = {"filter": [TAG], "expand": EXPAND, "limit": PAGE}
     seen: set[str] = set()  # a repository that changes meanwhile can come twice
     with hub_errors("the list of vectors", "could not be fetched from the Hub"):
-        for item in paginate(f"{hub_api().endpoint}/api/models", params=params, headers=headers):
+        for item in get_items("models", params, token):
             if not isinstance(item, Mapping) or not isinstance(item.get("id"), str):
                 raise HubError(
                     "the list of vectors: the Hub's answer is no list of repositories (found "
@@ -151,12 +148,8 @@ def look_up(place: RepoPath, token: str | bool | None = None) -> ListedVector:
     Raises:
         HubError: when the Hub refuses or is not reached, or holds no vector there.
     """
-    headers = build_hf_headers(token=token, **LIBRARY)
-    url = f"{hub_api().endpoint}/api/models/{place.repo_id}" + (f"/revision/{place.revision}" if place.revision else "")
-    with hub_errors(place, "could not be looked up on the Hub"):
-        response = get_session().get(url, params={"expand": EXPAND}, headers=headers)
-        hf_raise_for_status(response)
-        item = response.json()
+    path = f"models/{place.repo_id}" + (f"/revision/{place.revision}" if place.revision else "")
+    item = get_json(place, path, {"expand": EXPAND}, token)
     item = {**(item if isinstance(item, Mapping) else {}), "id": place.repo_id}
     found = [vector for vector in vectors_in(item) if vector.subfolder == place.subfolder]
     if not found:

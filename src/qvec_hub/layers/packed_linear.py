@@ -78,7 +78,14 @@ def refuse_packed(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def swap_linears_(model: PreTrainedModel, grid: Grid) -> dict[str, PackedLinear]:
-    """Replace every linear layer of the backbone by an unfrozen `PackedLinear` that shares its weight."""
+    """Replace every linear layer of the backbone by an unfrozen `PackedLinear` that shares its weight.
+
+    Returns:
+        The new layers by name.
+
+    Raises:
+        MisfitError: as `refuse_packed`.
+    """
     linears = refuse_packed(model)
     swapped = {name: PackedLinear.from_linear(module, grid) for name, module in linears.items()}
     put_layers_(model, swapped)
@@ -143,11 +150,16 @@ class PackedLinear(QLinear):
 
     @property
     def frozen(self) -> bool:
+        """Whether the weight is packed."""
         return PACKED in self._buffers
 
     @property
     def weight(self) -> Any:
-        """The float parameter until `freeze`, a `PackedWeight` view of the buffers after it."""
+        """The float parameter ``(out, in)`` until `freeze`, a `PackedWeight` view of the buffers after it.
+
+        Raises:
+            AttributeError: when there is neither.
+        """
         if self.frozen:
             size = torch.Size((self.out_features, self.in_features))
             dtype = self.float_dtype if self.bias is None else self.bias.dtype
@@ -195,6 +207,7 @@ class PackedLinear(QLinear):
         self.register_buffer(SHIFT, packed.shift)
 
     def forward(self, input: Tensor) -> Tensor:
+        """``(…, in)`` -> ``(…, out)``."""
         if not self.frozen:
             return F.linear(input, self.qweight.dequantize(), self.bias)
         size = torch.Size((self.out_features, self.in_features))

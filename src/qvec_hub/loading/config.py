@@ -21,8 +21,8 @@ from ..vector.vector import QuantizationVector
 
 __all__ = ["QVecConfig", "VectorLike", "open_vector"]
 
-
 VectorLike = str | Path | QuantizationVector | Sequence[str | Path | QuantizationVector]
+FOUND = ("watched", "scale_curve", "base_model", "receiver")  # what a record holds beside the arguments of the load
 
 
 class QVecConfig(QuantizationConfigMixin):
@@ -48,13 +48,16 @@ class QVecConfig(QuantizationConfigMixin):
         token, cache_dir, local_files_only: for downloading vectors, as in `QuantizationVector.from_pretrained`; they
             are never saved.
 
+    Attributes:
+        watched, scale_curve, base_model, receiver: what the load found, see `quantization_record`; None before.
+
     Raises:
         QVecError: when an argument is unknown or has a value that is not listed here.
     """
 
     def __init__(
         self,
-        vector: VectorLike | list[dict[str, Any]] | None = None,
+        vector: VectorLike | None = None,
         weights: str | Grid | dict[str, Any] = "int3",
         scale: float | str | None = None,
         check_lineage: bool = True,
@@ -68,31 +71,44 @@ class QVecConfig(QuantizationConfigMixin):
         **unknown: Any,
     ) -> None:
         self.quant_method = METHOD  # type: ignore[assignment]  # transformers compares it as a string
-        self.grid = Grid.parse(unknown.pop("grid", weights))
+        if unknown:
+            raise QVecError(f"QVecConfig: unknown arguments {', '.join(sorted(unknown))}")
+        self.grid = Grid.parse(weights)
         self.grid_is_open = isinstance(weights, str) and weights == f"int{self.grid.bits}"
-        self.vector = vector
+        self.vector: Any = vector  # provenance as JSON values once it was added, see `QuantizationVector.provenance`
         self.scale = checked_scale(scale)
         self.rounding = rounding
         self.images = None if images is None else checked_images(images)
         self.progress = progress
-        self.scale_curve = unknown.pop("scale_curve", None)
-        self.watched = unknown.pop("watched", None)  # from config.json: images that codes and scale were found with
         self.check_lineage = check_lineage
         self.opened_here = isinstance(vector, (str, Path))  # no other code holds the vector's tensors
         self.hub = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        self.base_model = unknown.pop("base_model", None)  # from a saved config.json, or found while loading
-        self.receiver = unknown.pop("receiver", None)
-        for key in ("quant_method", "qvec_hub_version"):  # of a saved config.json
-            unknown.pop(key, None)
-        if unknown:
-            raise QVecError(f"QVecConfig: unknown arguments {', '.join(sorted(unknown))}")
+        self.watched: str | None = None
+        self.scale_curve: list[list[float]] | None = None
+        self.base_model: dict[str, Any] | None = None
+        self.receiver: dict[str, Any] | None = None
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        """Make the config of a saved record, the inverse of `to_dict`; transformers calls it.
+
+        Args:
+            config_dict: a record, or arguments of `QVecConfig` by name.
+            return_unused_kwargs, kwargs: as in transformers.
+
+        Raises:
+            QVecError: as `QVecConfig`.
+        """
+        given = {key: value for key, value in config_dict.items() if key not in ("quant_method", "qvec_hub_version")}
+        found = {key: given.pop(key) for key in FOUND if key in given}
+        if "grid" in given:
+            given["weights"] = given.pop("grid")
+        return super().from_dict(given, return_unused_kwargs, **found, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of ``config.json``: JSON values, with the vectors' provenance instead of their tensors."""
-        found = {"rounding": self.rounding, "watched": self.watched, "scale_curve": self.scale_curve}
-        return quantization_record(
-            self.grid, _provenance(self.vector), self.scale, self.base_model, self.receiver, **found
-        )
+        found = {key: getattr(self, key) for key in FOUND}
+        return quantization_record(self.grid, _provenance(self.vector), self.scale, rounding=self.rounding, **found)
 
 
 def open_vector(vector: Any, **hub: Any) -> QuantizationVector | None:

@@ -18,19 +18,19 @@ from transformers import PreTrainedModel
 from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer
 
-from ..apply.patch import refuse_misfit, refuse_other_base
+from ..apply.patch import refuse_misfit
 from ..apply.treatment import Treatment
-from ..artifact.model_record import OWN_IMAGES, PROXIES
-from ..backbone.checkpoint import keep_folder_, known_origin, refuse_absent, refuse_mismatched
-from ..backbone.checkpoint_files import commit_in, place_in_cache
+from ..backbone.checkpoint import refuse_absent, refuse_mismatched
+from ..backbone.checkpoint_files import place_in_cache
 from ..backbone.leftovers import LoadReport, refuse_leftovers
-from ..backbone.names import ORIGIN_RECORD, canonical_names
-from ..backbone.processor import remember_processor_beside_
+from ..backbone.names import canonical_names
+from ..backbone.provenance import keep_folder_, known_origin, remember_origin_
 from ..errors import ArtifactError, QVecError
 from ..layers.packed_linear import PackedLinear, swap_linears_
 from .config import QVecConfig, open_vector
 from .deferred import DeferredLoad
 from .grid_mismatch import other_grid
+from .load import Load
 from .record import push_with_card_
 from .streaming import WeightStream
 
@@ -38,23 +38,26 @@ __all__ = ["QVecQuantizer"]
 
 
 class QVecQuantizer(HfQuantizer):
-    """Replaces the linear layers, patches and packs every arriving tensor, and checks the lineage at the end."""
+    """Replaces the linear layers, hands every arriving tensor to a `Load`, and records what that found."""
 
     quantization_config: QVecConfig
 
     def __init__(self, quantization_config: QVecConfig, **kwargs: Any) -> None:
         super().__init__(copy.copy(quantization_config), **kwargs)  # the caller may reuse the config
-        self.stream: WeightStream | DeferredLoad | None = None
+        self.load: Load | None = None  # while a float checkpoint is read
         self.canonical: dict[str, str] = {}  # run-time name -> canonical name, of tensors the vector changes
         self.layers: dict[str, PackedLinear] = {}
         self.pending: set[str] = set()
         self.report: LoadReport | None = None
         self.failure: Exception | None = None
-        self.commit: str | None = None  # of the receiver, if it comes from the Hub
         self.weights_file: str | None = None  # first file of the receiver's checkpoint
-        self.hub: dict[str, Any] = {}  # token and cache settings, kept only during the load
 
     def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
+        """Refuse what cannot be loaded, before anything is.
+
+        Raises:
+            QVecError: when a layer is placed on the disk.
+        """
         placed = device_map.values() if isinstance(device_map, dict) else ()
         if "disk" in placed:
             raise QVecError("device_map: a layer is placed on 'disk'; packed weights are small, place it on 'cpu'")
@@ -63,11 +66,10 @@ class QVecQuantizer(HfQuantizer):
         self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **kwargs: Any
     ) -> PreTrainedModel:
         self.weights_file = checkpoint_files[0] if checkpoint_files else None
-        self.commit = commit_in(self.weights_file) if self.weights_file else None
         self.report = LoadReport(model)
         if not self.pre_quantized:
             with torch.device("cpu"):  # this hook runs where new tensors are born on the meta device
-                self.stream = self._open_stream(model, checkpoint_files or [])
+                self.load = self._open_load(model, checkpoint_files or [])
             self.quantization_config.images = None  # neither tensors nor callables have a place in a config
             self.quantization_config.progress = None
         self.layers = swap_linears_(model, self.quantization_config.grid)
@@ -79,10 +81,10 @@ class QVecQuantizer(HfQuantizer):
         self.pending = {f"{name}.weight" for name in self.layers} | set(self.canonical)
         return model
 
-    def _open_stream(self, model: PreTrainedModel, files: list[str]) -> WeightStream | DeferredLoad:
+    def _open_load(self, model: PreTrainedModel, files: list[str]) -> Load:
         config = self.quantization_config
-        self.hub, config.hub = config.hub, {}  # a model may be pickled, so it must not hold a token
-        vector = open_vector(config.vector, **self.hub)
+        hub, config.hub = config.hub, {}  # a model may be pickled, so it must not hold a token
+        vector = open_vector(config.vector, **hub)
         treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector)
         config.rounding = treatment.rounding
         if vector is not None:
@@ -94,10 +96,11 @@ class QVecQuantizer(HfQuantizer):
             if vector.config.grid != config.grid:
                 warnings.warn(other_grid(vector.config.grid, config.grid), stacklevel=2)
         if treatment.needs_images:
-            return DeferredLoad(vector, treatment, config.progress)
+            how: dict[str, Any] = {"check_lineage": config.check_lineage, "progress": config.progress}
+            return DeferredLoad(vector, treatment, config.grid, self.weights_file, hub, **how)
         # Only files that this load alone maps: not those of a caller's vector, which may be in use elsewhere.
         ours = [*files, *(vector.files() if vector is not None and config.opened_here else ())]
-        return WeightStream(vector, float(treatment.scale or 0.0), ours)
+        return WeightStream(vector, float(treatment.scale or 0.0), self.canonical, config.check_lineage, ours)
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
         # Only the tensors this plugin changes: for these transformers leaves the shape check to us.
@@ -109,7 +112,12 @@ class QVecQuantizer(HfQuantizer):
         return _PatchAndPack(self)
 
     def convert(self, name: str, tensor: Tensor, model: PreTrainedModel) -> dict[str, Any]:
-        """Patch one arriving tensor, and pack it into its layer if it is the weight of a linear layer."""
+        """Hand one arriving tensor to the load; return the tensors that transformers must put into the model.
+
+        Raises:
+            ArtifactError: when the tensor has another shape than the model's.
+            QVecError: when it cannot be patched, rounded or packed.
+        """
         self.pending.discard(name)
         expected = model.get_parameter_or_buffer(name)
         if tuple(tensor.shape) != tuple(expected.shape):
@@ -118,50 +126,30 @@ class QVecQuantizer(HfQuantizer):
                 f"{tuple(expected.shape)}; the receiver's files do not belong together"
             )
         layer = self.layers.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
-        assert self.stream is not None
-        if isinstance(self.stream, DeferredLoad):
-            return self.stream.take(name, tensor, layer)
-        canonical = self.canonical.get(name, name)
-        if layer is None:
-            return {name: self.stream.patched(canonical, tensor, expected.dtype)}
-        self.stream.put(layer, canonical, tensor, expected.dtype)
-        return {}
+        assert self.load is not None
+        return self.load.receive(name, tensor, layer, expected.dtype)
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         self._remember_origin(model)
         push_with_card_(model)
-        if self.stream is None:
+        if self.load is None:
             self._refuse_other_weights(model)
             return model
-        stream, layers, hub = self.stream, self.layers, self.hub
-        self.stream, self.layers, self.canonical, self.hub = None, {}, {}, {}
-        if self.failure is not None:
-            stream.close()
-            raise self.failure
-        if isinstance(stream, WeightStream):
-            stream.finish()
-        self._refuse_other_weights(model)
-        if self.pending:
-            some = ", ".join(sorted(self.pending)[:4])
-            raise ArtifactError(
-                f"{len(self.pending)} backbone weights are not in the receiver's checkpoint ({some}, …) and would be "
-                "random; expected a complete checkpoint"
-            )
+        load, self.load, self.layers, self.canonical = self.load, None, {}, {}
+        try:
+            if self.failure is not None:
+                raise self.failure
+            self._refuse_other_weights(model)
+            self._refuse_incomplete()
+            found = load.finish(model)
+        finally:
+            load.close()
         config = self.quantization_config
+        config.scale, config.scale_curve, config.watched = found.scale, found.scale_curve, found.watched
         config.receiver = known_origin(model).to_dict()
-        if isinstance(stream, DeferredLoad):
-            if self.weights_file is not None:
-                remember_processor_beside_(model, self.weights_file, **hub)
-            choice, config.scale = stream.prepare_(model, layers, config.grid, config.check_lineage)
-            config.scale_curve = None if choice is None else [list(point) for point in choice.curve]
-            config.watched = PROXIES if stream.treatment.images is None else OWN_IMAGES
-        else:
-            config.scale = stream.scale
-        if stream.vector is not None:
-            if config.check_lineage and isinstance(stream, WeightStream):
-                refuse_other_base(stream.vector, stream.probes)
-            config.vector = stream.vector.provenance()
-            config.base_model = stream.vector.config.base_model.to_dict()
+        if load.vector is not None:
+            config.vector = load.vector.provenance()
+            config.base_model = load.vector.config.base_model.to_dict()
         for parameter in model.parameters():  # the few tensors that still pin the checkpoint's memory mapping
             if parameter.device.type == "cpu":
                 parameter.data = parameter.data.clone()
@@ -178,14 +166,23 @@ class QVecQuantizer(HfQuantizer):
             refuse_mismatched(source, [each for each in report.mismatched if each[0].startswith(prefix)])
             refuse_absent(source, model, sorted(name for name in report.missing if name.startswith(prefix)))
 
+    def _refuse_incomplete(self) -> None:
+        """Raise unless every backbone weight has arrived."""
+        if self.pending:
+            some = ", ".join(sorted(self.pending)[:4])
+            raise ArtifactError(
+                f"{len(self.pending)} backbone weights are not in the receiver's checkpoint ({some}, …) and would be "
+                "random; expected a complete checkpoint"
+            )
+
     def _remember_origin(self, model: PreTrainedModel) -> None:
         """Record commit and subfolder on the Hub, or a folder's absolute path: the working directory may change."""
-        model.config._commit_hash = self.commit
         place = place_in_cache(self.weights_file)
-        if place is not None:
-            model.config._name_or_path = place.repo_id
-            setattr(model, ORIGIN_RECORD, {"subfolder": place.subfolder})
-        keep_folder_(model)
+        if place is None:
+            remember_origin_(model, model.config._name_or_path, None, None)
+            keep_folder_(model)
+        else:
+            remember_origin_(model, place.repo_id, place.revision, place.subfolder)
 
     def is_serializable(self) -> bool:
         return True

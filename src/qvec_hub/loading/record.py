@@ -7,8 +7,7 @@ from functools import partial
 from transformers import PreTrainedModel
 
 from ..artifact.model_record import quantization_record
-from ..backbone.checkpoint import keep_folder_, known_origin
-from ..backbone.names import PATCH_RECORD
+from ..backbone.provenance import keep_folder_, known_origin, provenance_of
 from ..grid.grid import Grid
 from ..hub.publish.push import push_model
 from .saving import save_with_processor_
@@ -18,7 +17,7 @@ __all__ = ["push_with_card_", "remember_"]
 
 def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", watched: str | None = None) -> None:
     """Record in the model's config how it was quantized and which vector `patch_` added before."""
-    patch = getattr(model, PATCH_RECORD, {"vector": None, "scale": 1.0})
+    patch = provenance_of(model).patch or {"vector": None, "scale": 1.0}
     receiver = known_origin(model).to_dict()
     keep_folder_(model)
     model.config.quantization_config = quantization_record(

@@ -33,11 +33,9 @@ def write_processor(model: PreTrainedModel, folder: Path) -> None:
     Warns when the folder's own processor works differently, and keeps it: somebody may have put it there on purpose.
     """
     processor, files = processor_of(model), kept_files(model)
-    if processor is None:
-        return
     present = [name for name in ("processor_config.json", "preprocessor_config.json") if (folder / name).exists()]
     if present:
-        if not _alike(processor, folder):
+        if processor is not None and not _alike(processor, folder):
             warnings.warn(
                 f"{folder}: keeps its {present[0]}, which differs from the image processor the model was loaded with; "
                 "if it is an old one, delete it and save again",
@@ -48,7 +46,7 @@ def write_processor(model: PreTrainedModel, folder: Path) -> None:
             partly = folder / f".{name}.partial"
             partly.write_bytes(content)
             partly.replace(folder / name)
-    elif hasattr(processor, "save_pretrained"):
+    elif processor is not None and hasattr(processor, "save_pretrained"):
         processor.save_pretrained(folder)
 
 

@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from ..apply.patch import add_scaled
+from ..apply.patch import add_scaled, refuse_other_base
 from ..artifact.lineage import probe
 from ..layers.packed_linear import PackedLinear
 from ..layers.packed_weight import Packed, pack_weight
 from ..util.page_release import PageRelease
 from ..util.threads import Workers
 from ..vector.vector import QuantizationVector
+from .load import Outcome
 
 __all__ = ["WeightStream"]
 
 
 class WeightStream:
-    """Packs the weights given to `put` on worker threads; `finish` waits for them.
+    """A `Load` that packs weights on worker threads as they arrive; `finish` waits for them.
 
     Each weight is packed by one thread: these operations are too short for PyTorch's own threads to help.
 
     Args:
         vector, scale: added before packing; a vector of None adds nothing.
+        canonical: run-time name -> canonical name of the tensors that the vector changes.
+        check_lineage: refuse a receiver that does not descend from the vector's base.
         files: files that only this load has open. Their mapped pages are released after reading; memory of any other
             origin is left alone, because other code may use it.
     """
@@ -40,45 +44,51 @@ class WeightStream:
     WORKERS = 2
     AHEAD = 2  # weights that may wait for a worker; each is a float tensor, on a GPU too
 
-    def __init__(self, vector: QuantizationVector | None, scale: float, files: Iterable[str | Path] = ()) -> None:
-        self.vector, self.scale = vector, scale
-        self.probes: dict[str, Tensor] = {}  # canonical name -> the receiver's weights at the fingerprint's positions
+    def __init__(
+        self,
+        vector: QuantizationVector | None,
+        scale: float,
+        canonical: Mapping[str, str],
+        check_lineage: bool,
+        files: Iterable[str | Path] = (),
+    ) -> None:
+        self.vector, self.scale, self.canonical, self.check_lineage = vector, scale, canonical, check_lineage
+        self._probes: dict[str, Tensor] = {}  # canonical name -> the receiver's weights at the fingerprint's positions
         self._workers: Workers[Packed] = Workers(self.WORKERS, "qvec")
         self._waiting: deque[tuple[PackedLinear, Future[Packed]]] = deque()
         self._local = threading.local()
         self._release = PageRelease(files)
 
-    def put(self, layer: PackedLinear, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
-        """Patch `tensor` (canonical `name`), cast it to `dtype` and pack it into `layer`, on a worker thread."""
+    def receive(self, name: str, tensor: Tensor, layer: PackedLinear | None, dtype: torch.dtype) -> dict[str, Tensor]:
+        canonical = self.canonical.get(name, name)
+        if layer is None:
+            return {name: self._patched(canonical, tensor, dtype)}
         while len(self._waiting) >= self.WORKERS + self.AHEAD:
             self._attach()
-        self._waiting.append((layer, self._workers.submit(self._pack, layer, name, tensor, dtype)))
+        self._waiting.append((layer, self._workers.submit(self._pack, layer, canonical, tensor, dtype)))
+        return {}
 
-    def patched(self, name: str, tensor: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
-        """Return one tensor with the vector added, computed in this thread."""
+    def finish(self, model: PreTrainedModel) -> Outcome:
+        while self._waiting:
+            self._attach()
+        self.close()
+        if self.vector is not None and self.check_lineage:
+            refuse_other_base(self.vector, self._probes)
+        return Outcome(self.scale)
+
+    def close(self) -> None:
+        self._workers.close()
+
+    def _patched(self, name: str, tensor: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
+        """A tensor (canonical `name`) with the vector added, computed in this thread."""
         if self.vector is None:
             return tensor
         delta = self.vector[name]
         result = add_scaled(tensor, delta, self.scale, out).to(dtype)
         if self.vector.lineage and name in self.vector.lineage:
-            self.probes[name] = probe(name, tensor)
+            self._probes[name] = probe(name, tensor)
         self._release(delta)
         return result
-
-    def finish(self) -> None:
-        """Wait for all weights.
-
-        Raises:
-            QVecError: the first error of any weight; all workers have ended by then.
-        """
-        try:
-            while self._waiting:
-                self._attach()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        self._workers.close()
 
     def _attach(self) -> None:
         layer, packed = self._waiting.popleft()
@@ -87,7 +97,7 @@ class WeightStream:
     @torch.no_grad()
     def _pack(self, layer: PackedLinear, name: str, tensor: Tensor, dtype: torch.dtype) -> Packed:
         space = None if self.vector is None else self._space_for(tensor)
-        weight = self.patched(name, tensor, dtype, out=space)
+        weight = self._patched(name, tensor, dtype, out=space)
         packed = pack_weight(weight, layer.grid, overwrite=space is not None)
         self._release(tensor)
         return packed

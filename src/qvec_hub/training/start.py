@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, set_seed
 from ..backbone.checkpoint import config_of, load_reported
 from ..backbone.checkpoint_files import find_checkpoint
 from ..backbone.leftovers import refuse_leftovers
-from ..backbone.names import ORIGIN_RECORD
 from ..backbone.processor import keep_processor_, processor_of
+from ..backbone.provenance import provenance_of, remember_origin_
 from ..data.classes import model_names
 from ..data.names import match
 from ..errors import ArtifactError, DataError, QVecError
@@ -91,9 +91,8 @@ def _from_object(base: PreTrainedModel, classes: list[str], seed: int) -> PreTra
         base.save_pretrained(folder)
         model = _from_files(folder, base_name(base), classes, seed)
     # Where the base came from, for the vector's config.
-    model.config._name_or_path = base.config._name_or_path
-    model.config._commit_hash = getattr(base.config, "_commit_hash", None)
-    setattr(model, ORIGIN_RECORD, getattr(base, ORIGIN_RECORD, {}))
+    commit = getattr(base.config, "_commit_hash", None)
+    remember_origin_(model, base.config._name_or_path, commit, provenance_of(base).subfolder)
     processor = processor_of(base)
     if processor is not None:
         keep_processor_(model, processor)

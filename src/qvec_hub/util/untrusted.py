@@ -34,27 +34,31 @@ def printable(text: object, limit: int = 200) -> str:
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), shown)
 
 
-def size_of(path: Path, limit: int | None = None) -> int:
+def size_of(path: Path, limit: int | None = None, advice: str = _AGAIN) -> int:
     """Size in bytes of a file that is safe to open: a regular file, not empty, at most `limit` bytes.
 
     No file of an artifact is empty; refusing empty ones also keeps out endless files that report no size, as in /proc.
+
+    Args:
+        advice: the end of every message, what to do.
 
     Raises:
         ArtifactError: when it is missing, is not such a file, or cannot be read.
     """
     try:
         status = path.stat()
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: is missing; {_AGAIN}") from None
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from error
+        if not isinstance(error, FileNotFoundError):
+            raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+        problem = "cannot be read (what it links to is missing)" if path.is_symlink() else "is missing"
+        raise ArtifactError(f"{path}: {problem}; {advice}") from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise ArtifactError(f"{path}: is {kind}, expected a regular file; {_AGAIN}")
+        raise ArtifactError(f"{path}: is {kind}, expected a regular file; {advice}")
     if status.st_size == 0:
-        raise ArtifactError(f"{path}: is empty, so truncated; {_AGAIN}")
+        raise ArtifactError(f"{path}: is empty, so truncated; {advice}")
     if limit is not None and status.st_size > limit:
-        raise ArtifactError(f"{path}: has {status.st_size} bytes, expected at most {limit}; {_AGAIN}")
+        raise ArtifactError(f"{path}: has {status.st_size} bytes, expected at most {limit}; {advice}")
     return status.st_size
 
 

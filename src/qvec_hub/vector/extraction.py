@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 
 from ..artifact.config import FORMAT_VERSION, Donor, Encoding, VectorConfig
 from ..artifact.lineage import MIN_SIMILARITY, similarity, sketch
-from ..backbone.checkpoint import known_origin, load_classifier
+from ..backbone.checkpoint import load_classifier
 from ..backbone.names import architecture, backbone_linears, backbone_tensors
+from ..backbone.provenance import known_origin
 from ..errors import ArtifactError, LineageError, MisfitError, QVecError
 from ..grid.grid import Grid
 from ..hub.transfer.repo_path import is_local

@@ -10,14 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from huggingface_hub import get_session
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from ...errors import HubError
 from ...hub.cards.front_matter import hub_id
 from ...hub.cards.values import as_count, short_text
-from ...hub.transfer.client import LIBRARY, hub_api, hub_errors
+from ...hub.transfer.ask import get_json
 from ...results.row import Row
 from ...util.untrusted import printable
 from ...zoo.dataset import split_size
@@ -85,14 +83,9 @@ class Datasets:
         return self._known[key]
 
     def _ask(self, dataset: str, revision: str) -> _Known:
-        url = f"{hub_api().endpoint}/api/datasets/{dataset}/revision/{revision}"
-        headers = build_hf_headers(token=self.token, **LIBRARY)
         try:
-            with hub_errors(dataset, "could not be looked up on the Hub"):
-                # Not the client's `dataset_info`, which parses the whole card and stops at a malformed one.
-                response = get_session().get(url, params={"expand": ["cardData"]}, headers=headers)
-                hf_raise_for_status(response)
-                answer = response.json()
+            path = f"datasets/{dataset}/revision/{revision}"
+            answer = get_json(dataset, path, {"expand": ["cardData"]}, self.token)
         except HubError as error:
             if isinstance(error.__cause__, RevisionNotFoundError):
                 return _Known({}, refusal=f"dataset_revision: {dataset} has no commit {revision}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import CommitInfo
@@ -100,14 +100,12 @@ def push_model(
     max_shard_size: int | str = "50GB",
     tags: list[str] | None = None,
     replace: bool = False,
-    extra: Sequence[Path] = (),
     card: str = "",
 ) -> CommitInfo:
     """Publish a quantized model with its card in one commit; takes the arguments of transformers' ``push_to_hub``.
 
     Args:
         replace: allow replacing the card of a vector in the repository.
-        extra: more files for the repository's root, such as the image processor's config.
         card: an existing card; its hand-written parts are kept, as are those of the card in the repository.
 
     Raises:
@@ -126,7 +124,7 @@ def push_model(
         existing = combine_cards(present.card(), card)
         text = model_card(model.config, there.place.repo_id, tags=tags, existing=existing)
         (folder / CARD_FILE).write_text(text, encoding="utf-8")
-        files = {path.name: path for path in [*extra, *sorted(folder.iterdir())]}
+        files = {path.name: path for path in sorted(folder.iterdir())}
         stale = [path for path in there.files if _is_weights(path) and path not in files]
         message = commit_message or "Upload quantized model"
         return commit(api, there, files, message, description=commit_description, stale=stale, create_pr=create_pr)

@@ -69,6 +69,9 @@ def hub_errors(what: object, doing: str, state: str = "", cache: object = None) 
         doing: ``"could not be fetched"``.
         state: of the repository after an error, such as ``"nothing was uploaded"``.
         cache: the folder that is written to, by default the client's; some errors of a file system do not name it.
+
+    Raises:
+        HubError: with the client's error as its cause.
     """
     talk = Talk(state)
     try:
@@ -123,6 +126,11 @@ def _bounded() -> Iterator[None]:
 
 
 def _hooks(add: bool) -> None:
+    """Add our hooks to the client's session, or remove them; the caller's own hooks and factory stay.
+
+    Not by `huggingface_hub.set_client_factory`: it closes the session, which other threads may be using, for every
+    talk twice, and a caller's own factory could not be put back, because no function tells which one is set.
+    """
     session = get_session()
     ours = {"request": _limit, "response": _refuse_long_pause}
     others = {kind: [hook for hook in session.event_hooks[kind] if hook is not mine] for kind, mine in ours.items()}
