@@ -13,8 +13,9 @@ from torch import Tensor
 from ..artifact.config import FORMAT_VERSION, Donor, Encoding, Revision, VectorConfig
 from ..artifact.folder import Computed
 from ..artifact.lineage import MIN_SIMILARITY, similarity, sketch
-from ..backbone.checkpoint import known_origin, load_classifier
+from ..backbone.checkpoint import load_classifier
 from ..backbone.names import architecture, backbone_tensors
+from ..backbone.provenance import known_origin
 from ..errors import ArtifactError, LineageError, MisfitError
 from ..grid.grid import Grid
 from ..util.page_release import PageRelease
