@@ -1,5 +1,6 @@
 """Exported models load without this package, and give the same logits."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from transformers import ViTConfig, ViTForImageClassification
 
 import qvec_hub as qv
 from qvec_hub.interop.export import EXPORTERS, export
-from qvec_hub.layers.dequantize import dequantize_layers_
 
 pytest.importorskip("compressed_tensors")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -154,13 +154,21 @@ def test_a_missing_package_is_named(receiver, tmp_path):
         missing.refuse_missing()
 
 
-def test_dequantized_layers_give_the_same_logits(quantized):
-    model = quantized("int3-group16-mse-affine")
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_dequantized_model_is_an_ordinary_float_one(receiver, quantized, tmp_path, loaded):
+    grid = "int3-group16-mse-affine"
+    model = quantized(grid) if loaded else qv.quantize_(copy.deepcopy(receiver), grid)
     pixels = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         expected = model(pixels).logits
-        assert torch.equal(dequantize_layers_(model)(pixels).logits, expected)
+        assert model.dequantize() is model
+        assert torch.equal(model(pixels).logits, expected)
     assert not any(type(module).__name__ == "PackedLinear" for module in model.modules())
+    model.save_pretrained(tmp_path / "plain")
+    assert "quantization_config" not in json.loads((tmp_path / "plain" / "config.json").read_text())
+    again = ViTForImageClassification.from_pretrained(tmp_path / "plain")
+    assert torch.equal(again(pixels).logits, expected)
+    qv.quantize_(model, grid)  # and can be quantized again
 
 
 def test_a_quantized_model_traces_and_runs(quantized):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from ..artifact.config import FORMAT_VERSION, Donor, Encoding, Revision, VectorConfig
 from ..artifact.folder import Computed
@@ -53,7 +54,8 @@ def import_pair(
         recipe: how `qat` was trained.
         grid: the grid that it was trained on.
         scale: the recommended scale λ.
-        heads: number of attention heads, which weights do not tell; by default the usual one of this width.
+        heads: number of attention heads, which weights do not tell; by default that of `base`, or the usual one of
+            this width.
         head: names of head tensors, or their beginnings, beside the usual ``head.``, ``classification_head.``, ….
         base_model: repository of the base, where `base` is not at hand.
 
@@ -65,12 +67,15 @@ def import_pair(
     grid = Grid.parse(grid)
     states = {role: open_state_dict(_file(path)) for role, path in (("finetuned", finetuned), ("qat", qat))}
     _refuse_unlike(states["finetuned"], states["qat"], f"{finetuned} and {qat}")
+    ancestor = None if base is None else load_classifier(base, head_required=False)
+    if heads is None and ancestor is not None:
+        heads = architecture(ancestor.config).get("num_attention_heads")
     plain, trained = (
         translate(state, str(path), heads=heads, head=head)
         for state, path in ((states["finetuned"], finetuned), (states["qat"], qat))
     )
     _refuse_strangers(plain.tensors, trained.tensors, f"{finetuned} and {qat}")
-    lineage, origin = _fingerprint(base, trained, (finetuned, qat), base_model)
+    lineage = None if ancestor is None else _fingerprint(ancestor, trained, base, qat)
     if grid.granularity == "tensor" and trained.layout.cuts:
         warnings.warn(
             f"grid {grid.name}: {trained.layout.name} keeps query, key and value in one tensor, transformers in three; "
@@ -82,7 +87,7 @@ def import_pair(
         qvec_hub_version=__version__,
         model_type=trained.layout.model_type,
         architecture=architecture(trained.config),
-        base_model=origin,
+        base_model=base_model or Revision() if ancestor is None else known_origin(ancestor),
         donor=donor or Donor(),
         recipe=dict(recipe or {}),
         grid=grid,
@@ -142,22 +147,20 @@ def _refuse_strangers(plain: Mapping[str, Tensor], trained: Mapping[str, Tensor]
         raise ArtifactError(f"{said}: both hold the same numbers, so their vector is zero; pass the QAT model second")
 
 
-def _fingerprint(
-    base: str | Path | None, trained: Translated, said: tuple[Any, Any], known: Revision | None
-) -> tuple[dict[str, Tensor] | None, Revision]:
-    """The base fingerprint and the base's repository."""
-    if base is None:
-        return None, known or Revision()
-    model = load_classifier(base, head_required=False)
-    tensors = backbone_tensors(model)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if shapes != dict(trained.tensors.shapes):
-        raise MisfitError(f"{base}: its tensors differ from those of {said[1]} in names or shapes; name their base")
-    ancestor = sketch(tensors)
-    alike = similarity(ancestor, sketch(trained.tensors))
+def _fingerprint(ancestor: PreTrainedModel, trained: Translated, base: object, qat: object) -> dict[str, Tensor]:
+    """The base fingerprint.
+
+    Raises:
+        LineageError, MisfitError: when the QAT model does not descend from this base.
+    """
+    tensors = backbone_tensors(ancestor)
+    if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != dict(trained.tensors.shapes):
+        raise MisfitError(f"{base}: its tensors differ from those of {qat} in names or shapes; name their common base")
+    fingerprint = sketch(tensors)
+    alike = similarity(fingerprint, sketch(trained.tensors))
     if alike is not None and not alike >= MIN_SIMILARITY:
         raise LineageError(
-            f"{said[1]} does not descend from {base}: their weights agree at {alike:.2f}, expected at least "
+            f"{qat} does not descend from {base}: their weights agree at {alike:.2f}, expected at least "
             f"{MIN_SIMILARITY}"
         )
-    return ancestor, known_origin(model)
+    return fingerprint

@@ -8,19 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...layers.dequantize import dequantize_layers_
+from ...loading.dequantize import dequantize_
 
 __all__ = ["Logits", "example_images", "plain_copy"]
 
 
 def plain_copy(model: Any) -> Any:
     """A copy with float weights, transformers' own methods and no quantization in its config, in evaluation mode."""
-    copied = dequantize_layers_(copy.deepcopy(model)).eval()
-    for name in ("push_to_hub", "save_pretrained"):  # replaced on quantized models, see `loading`
-        vars(copied).pop(name, None)
-    for where, name in ((copied.config, "quantization_config"), (copied, "hf_quantizer")):
-        if name in vars(where):
-            delattr(where, name)
+    copied = dequantize_(copy.deepcopy(model)).eval()
+    vars(copied).pop("save_pretrained", None)  # which also writes the image processor
     return copied
 
 
