@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .grid.grid import Grid
     from .grid.quantize import fake_quantize
     from .hub_search.search import search
+    from .interop.convert import convert
+    from .interop.export import export
+    from .interop.pair import import_pair
     from .loading.config import QVecConfig
     from .loading.from_pretrained import from_pretrained
     from .loading.quantize_model import quantize_
@@ -44,9 +47,12 @@ __all__ = [
     "TrainingRecipe",
     "__version__",
     "choose_scale",
+    "convert",
     "evaluate",
+    "export",
     "fake_quantize",
     "from_pretrained",
+    "import_pair",
     "merge",
     "patch_",
     "prepare_qat_",
@@ -66,6 +72,9 @@ _HOMES = {
     "ScaleChoice": "apply.choose_scale",
     "TrainingRecipe": "training.recipes.training_recipe",
     "choose_scale": "apply.choose_scale",
+    "convert": "interop.convert",
+    "export": "interop.export",
+    "import_pair": "interop.pair",
     "evaluate": "evaluation.runner",
     "fake_quantize": "grid.quantize",
     "from_pretrained": "loading.from_pretrained",

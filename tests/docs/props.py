@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
+from safetensors.torch import save
 from transformers import ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
 import qvec_hub as qv
@@ -27,7 +29,9 @@ from ..bench.library import a_suite, fill
 from ..bench.synthetic import a_row
 from ..conftest import fine_tuned, tiny_config
 from ..hub.community import lines, named, ptq
+from ..interop.timm_names import timm_state
 
+TIMM = "timm/vit_base_patch16_224.augreg_in21k_ft_in1k"
 BASE = "google/vit-base-patch16-224-in21k"
 CLASSES = ["dark", "green", "red"]
 SIZE = 16
@@ -81,7 +85,32 @@ class Props:
             vector = qv.QuantizationVector.extract(*donor, self.base, donor={"task": task}, grid=grid)
             vector = vector.with_images(noise(16, seed)).with_config(base_model=Revision(BASE))
             made[repo] = self._saved(vector)
-        return made
+        return made | {"gladia/qat-transfer-timm": self._published_pairs(), TIMM: self._timm_model()}
+
+    def _published_pairs(self) -> Files:
+        """Two tasks in the folders of the method's authors, each a pair of state dicts in timm's names."""
+        files = {}
+        for number, task in enumerate(("EuroSAT", "MNIST")):
+            for kind, qat in (("fp", ""), ("qat", "qat=bits=3_gran=channel_skip=head/")):
+                state = timm_state(self._fine_tune(60 + 2 * number + (kind == "qat"), 0.003))
+                folder = (
+                    f"vision/ilharco_timm_supervised/{kind}/vit_base_patch16_224_orig_in21k/{task}/optim=adamw_lr=1e-05"
+                )
+                files[f"{folder}/{qat}seed=2038/classifier_epoch_12.pt"] = pickled(
+                    {f"model.{name}": tensor for name, tensor in state.items()}
+                )
+        return files
+
+    def _timm_model(self) -> Files:
+        model = ViTForImageClassification(tiny_config(hidden_size=64, num_attention_heads=1)).eval()
+        cfg = {"mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.9, "interpolation": "bicubic"}
+        config = {
+            "architecture": "vit_base_patch16_224",
+            "num_classes": 5,
+            "global_pool": "token",
+            "pretrained_cfg": cfg,
+        }
+        return {"config.json": json.dumps(config).encode(), "model.safetensors": save(timm_state(model))}
 
     def _datasets(self) -> dict[str, Files]:
         usual, other = ("image", "label"), ("img", "species")
@@ -133,6 +162,12 @@ class Props:
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 make(path)
+
+
+def pickled(state: Mapping[str, torch.Tensor]) -> bytes:
+    out = io.BytesIO()
+    torch.save(state, out)
+    return out.getvalue()
 
 
 def noise(count: int, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,11 +104,9 @@ def write(
             write_images(images, scratch / artifact.IMAGES_FILE)
         if lineage is not None:
             save_file({name: sample.contiguous() for name, sample in lineage.items()}, scratch / artifact.LINEAGE_FILE)
-        _write_tensors(scratch, shapes, encoding, entries)
-        written = TensorFiles(tensor_files(scratch))
-        summary = summarize(written, str(folder))
+        summary = _write_tensors(scratch, shapes, encoding, entries, str(folder))
         if kept is None:
-            error = None if encoding == "float32" else relative_error(tensors, written)
+            error = None if encoding == "float32" else relative_error(tensors, TensorFiles(tensor_files(scratch)))
             config = replace(config, encoding=Encoding(encoding, error))
         text = replace(config, tensors=summary).to_json()
         (scratch / artifact.CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -225,7 +224,9 @@ def _write_tensors(
     shapes: Mapping[str, tuple[int, ...]],
     encoding: str,
     entries: Callable[[str], dict[str, Tensor]],
-) -> None:
+    where: str,
+) -> TensorSummary:
+    """Write the tensor files, and summarize what they hold; `where` is for messages."""
     owners = {entry: name for name, shape in shapes.items() for entry in planned(name, shape, encoding)}
     plan = split_torch_state_dict_into_shards(
         {entry: empty for name, shape in shapes.items() for entry, empty in planned(name, shape, encoding).items()},
@@ -234,14 +235,20 @@ def _write_tensors(
     )
     beside = json.dumps(listed(folder, sorted(path.name for path in folder.iterdir())))
     metadata = {BESIDE: beside}  # one entry alone: safetensors writes several in any order
+    summary: Future[TensorSummary] | None = None
     for file, wanted in plan.filename_to_tensors.items():
         here: dict[str, Tensor] = {}
         for name in dict.fromkeys(owners[entry] for entry in wanted):
             here |= {entry: content for entry, content in entries(name).items() if entry in wanted}
-        save_file({entry: here[entry].contiguous() for entry in wanted}, folder / file, metadata=metadata)
+        here = {entry: here[entry].contiguous() for entry in wanted}
+        with ThreadPoolExecutor(1) as meanwhile:  # hashing takes as long as writing
+            if encoding == "float32" and not plan.is_sharded:
+                summary = meanwhile.submit(summarize, here, where)
+            save_file(here, folder / file, metadata=metadata)
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         (folder / artifact.INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    return summarize(TensorFiles(tensor_files(folder)), where) if summary is None else summary.result()
 
 
 def _refuse_heads(tensors: Mapping[str, Tensor], where: str) -> None:

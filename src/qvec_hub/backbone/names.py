@@ -23,6 +23,7 @@ __all__ = ["architecture", "backbone_linears", "backbone_tensors", "canonical_na
 
 # A classifier reads the class token, not this layer: checkpoints may carry it, a vector never does.
 _UNUSED = ("pooler.dense.",)
+_VISION_TOWER = "vision_model"  # of CLIP's image classifier, which is not named after its base model
 _ARCHITECTURE_KEYS = (
     "hidden_size",
     "embed_dim",
@@ -41,6 +42,7 @@ _ARCHITECTURE_KEYS = (
 
 def architecture(config: Any) -> dict[str, Any]:
     """The sizes of a transformers config that decide the shapes of the backbone's tensors."""
+    config = getattr(config, "vision_config", config)
     sizes = {key: getattr(config, key, None) for key in _ARCHITECTURE_KEYS}
     return {
         key: list(value) if isinstance(value, tuple) else value for key, value in sizes.items() if value is not None
@@ -93,9 +95,9 @@ def _backbone_prefix(model: PreTrainedModel) -> str:
     """Prefix of the backbone's tensors: ``"vit."`` for a model with a head, ``""`` for a bare backbone."""
     if not isinstance(model, PreTrainedModel):
         raise MisfitError(f"expected a transformers model, found {type(model).__name__}")
-    prefix = model.base_model_prefix
-    if prefix and hasattr(model, prefix):
-        return f"{prefix}."
+    for prefix in (model.base_model_prefix, _VISION_TOWER):
+        if prefix and hasattr(model, prefix):
+            return f"{prefix}."
     if model.base_model is model and not hasattr(model, "classifier"):
         return ""
     raise MisfitError(

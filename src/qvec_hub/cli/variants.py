@@ -18,6 +18,7 @@ HOMES = {  # decorator -> the folder with the variants' files
     "scale_rule": "grid/scale_rules",
     "rounding": "rounding/methods",
     "merge_method": "vector/merge_methods",
+    "exporter": "interop/exporters",
     "recipe": "training/recipes",
 }
 

@@ -31,7 +31,7 @@ from .config import QVecConfig, open_vector
 from .deferred import DeferredLoad
 from .grid_mismatch import other_grid
 from .load import Load
-from .record import push_with_card_
+from .record import own_methods_
 from .streaming import WeightStream
 
 __all__ = ["QVecQuantizer"]
@@ -131,7 +131,7 @@ class QVecQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         self._remember_origin(model)
-        push_with_card_(model)
+        own_methods_(model)
         if self.load is None:
             self._refuse_other_weights(model)
             return model

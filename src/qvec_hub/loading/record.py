@@ -1,4 +1,4 @@
-"""The record of a quantized model in its ``config.json``, and its ``push_to_hub`` with a card."""
+"""The record of a quantized model in its ``config.json``, and the methods that it has of its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..artifact.model_record import quantization_record
 from ..backbone.provenance import keep_folder_, known_origin, provenance_of
 from ..grid.grid import Grid
 from ..hub.publish.push import push_model
+from .dequantize import dequantize_
 from .saving import save_with_processor_
 
-__all__ = ["push_with_card_", "remember_"]
+__all__ = ["own_methods_", "remember_"]
 
 
 def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", watched: str | None = None) -> None:
@@ -23,14 +24,16 @@ def remember_(model: PreTrainedModel, grid: Grid, rounding: str = "nearest", wat
     model.config.quantization_config = quantization_record(
         grid, **patch, receiver=receiver, rounding=rounding, watched=watched
     )
-    push_with_card_(model)
+    own_methods_(model)
 
 
-def push_with_card_(model: PreTrainedModel) -> None:
-    """Make the model's ``push_to_hub`` write a card that says how it was made and how to load it.
+def own_methods_(model: PreTrainedModel) -> None:
+    """Give a quantized model its own ``push_to_hub`` (with a card), ``save_pretrained`` (with the image processor) and
+    ``dequantize``.
 
     Only this object is changed: transformers' own method would overwrite any card with a generic one. The image
     processor is pushed too, see `save_with_processor_`.
     """
     model.push_to_hub = partial(push_model, model)  # type: ignore[assignment]
+    model.dequantize = partial(dequantize_, model)  # type: ignore[method-assign]
     save_with_processor_(model)

@@ -1,0 +1,54 @@
+"""The registry of export formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...errors import QVecError
+from ...util.registry import Registry
+
+__all__ = ["EXPORTERS", "Exporter", "exporter"]
+
+Write = Callable[[Any, Path], str]
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One format.
+
+    Attributes:
+        name, about: for ``--to`` and its help.
+        packages: that it needs beside the core, in the extra ``export``.
+        write: a model and an empty folder -> the Python code that loads what was written.
+    """
+
+    name: str
+    about: str
+    packages: tuple[str, ...]
+    write: Write
+
+    def refuse_missing(self) -> None:
+        """Raise QVecError when a package that it needs is not installed."""
+        missing = [name for name in self.packages if find_spec(name) is None]
+        if missing:
+            raise QVecError(
+                f"export to {self.name}: needs {', '.join(missing)}, which is not installed; pip install "
+                "'qvec-hub[export]'"
+            )
+
+
+EXPORTERS: Registry[Exporter] = Registry("export format")
+
+
+def exporter(name: str, about: str, packages: tuple[str, ...] = ()) -> Callable[[Write], Write]:
+    """Enter a function as an export format; see `Exporter`."""
+
+    def enter(write: Write) -> Write:
+        EXPORTERS.add(Exporter(name, about, packages, write))
+        return write
+
+    return enter
