@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("receiver", type=Path)
     parser.add_argument("--task", required=True)
     parser.add_argument("--grid", action="append")
+    parser.add_argument("--python", default=sys.executable, help="of an environment without this package, to load with")
     args = parser.parse_args()
     images = preprocess(zoo.load_task_split(args.task, "test", 400), load_processor(args.receiver))
     cells = []
@@ -110,7 +111,7 @@ def main() -> None:
                 except qv.QVecError as error:
                     cells.append({"grid": grid, "format": to, "refused": str(error)})
                 else:
-                    command = [sys.executable, "-c", READER, str(folder), to]
+                    command = [args.python, "-c", READER, str(folder), to]
                     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
                     if done.returncode:
                         cells.append({"grid": grid, "format": to, "failed": done.stderr.splitlines()[-1]})

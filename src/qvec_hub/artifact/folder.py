@@ -235,16 +235,23 @@ def _write_tensors(
     )
     beside = json.dumps(listed(folder, sorted(path.name for path in folder.iterdir())))
     metadata = {BESIDE: beside}  # one entry alone: safetensors writes several in any order
-    summary: Future[TensorSummary] | None = None
-    for file, wanted in plan.filename_to_tensors.items():
-        here: dict[str, Tensor] = {}
-        for name in dict.fromkeys(owners[entry] for entry in wanted):
-            here |= {entry: content for entry, content in entries(name).items() if entry in wanted}
-        here = {entry: here[entry].contiguous() for entry in wanted}
-        with ThreadPoolExecutor(1) as meanwhile:  # hashing takes as long as writing
-            if encoding == "float32" and not plan.is_sharded:
-                summary = meanwhile.submit(summarize, here, where)
-            save_file(here, folder / file, metadata=metadata)
+    # Hashing takes longer than computing and writing, so it begins with the first tensor.
+    exact = encoding == "float32" and not plan.is_sharded
+    arriving: dict[str, Future[Tensor]] = {name: Future() for name in shapes} if exact else {}
+    with ThreadPoolExecutor(1) as meanwhile:
+        arrived = Computed(shapes, lambda name: arriving[name].result())
+        summary = meanwhile.submit(summarize, arrived, where) if exact else None
+        try:
+            for file, wanted in plan.filename_to_tensors.items():
+                here: dict[str, Tensor] = {}
+                for name in sorted({owners[entry] for entry in wanted}):
+                    here |= {entry: content.contiguous() for entry, content in entries(name).items() if entry in wanted}
+                    if exact:
+                        arriving[name].set_result(here[name])
+                save_file({entry: here[entry] for entry in wanted}, folder / file, metadata=metadata)
+        finally:
+            for tensor in arriving.values():
+                tensor.cancel()  # or the hashing would wait for ever for what an error keeps away
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         (folder / artifact.INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from .registry import exporter
 __all__ = ["FILE", "write_onnx"]
 
 FILE = "model.onnx"
-Operands = tuple[dict[str, Any], dict[str, int]]  # tensors by what they are, and attributes
+Operands = tuple[dict[str, Any], dict[str, Any]]  # tensors by what they are, and attributes
 _WIDTHS = (2, 4, 8)  # of MatMulNBits
 _BLOCKS = (16, 32, 64, 128, 256)  # columns that share a scale in MatMulNBits
 _BLOCK = 128  # taken where a whole row shares one
