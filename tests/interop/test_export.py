@@ -47,7 +47,7 @@ print(json.dumps(found))
 HELD = {
     "int3-channel-absmax": ("float", "compressed-tensors", "onnx", "torch"),
     "int2-channel-mse-affine": ("float", "onnx", "torch"),
-    "int4-group16-absmax": ("float", "compressed-tensors", "onnx"),
+    "int4-group16-absmax": ("float", "compressed-tensors", "onnx", "torch"),
     "int8-tensor-absmax": ("float", "compressed-tensors"),
     "int5-channel-mse": ("compressed-tensors",),
 }

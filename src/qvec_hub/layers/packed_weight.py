@@ -61,6 +61,7 @@ class PackedWeight(QTensor):
     ) -> None:
         super().__init__(qtypes[f"qint{grid.bits}"], 0)
         self.grid, self._data, self._scale, self._shift = grid, data, scale, shift
+        self._is_hf_initialized = True  # or transformers draws CLIP's weights at random once they are loaded
 
     @property
     def data(self) -> Tensor:

@@ -27,7 +27,7 @@ class _ByteLinear(nn.Module):
     """A linear layer that keeps the codes of a packed one in a byte each, and computes by plain operators."""
 
     codes: Tensor  # int8 or uint8 (out, in)
-    scale: Tensor  # float32 (rows, columns or 1)
+    scale: Tensor  # float32 (rows, groups)
     shift: Tensor | None
     bias: Tensor | None
 
@@ -36,20 +36,19 @@ class _ByteLinear(nn.Module):
         grid, size = layer.grid, (layer.out_features, layer.in_features)
         codes = unpack(layer.weight_packed, grid.bits, size[0] * size[1], torch.int16, grid.qmin)
         self.register_buffer("codes", codes.view(size).to(torch.int8 if grid.symmetric else torch.uint8))
-        self.register_buffer("scale", _by_column(layer.weight_scale, grid.group_size, size[1]))
-        shift = layer.weight_shift
-        self.register_buffer("shift", None if shift is None else _by_column(shift, grid.group_size, size[1]))
+        self.group = grid.group_size
+        self.register_buffer("scale", layer.weight_scale)
+        self.register_buffer("shift", layer.weight_shift)
         self.register_buffer("bias", layer.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        weight = self.codes.float() * self.scale
-        weight = weight if self.shift is None else weight - self.shift
+        weight = self.codes.float() * self._by_column(self.scale)
+        weight = weight if self.shift is None else weight - self._by_column(self.shift)
         return F.linear(inputs, weight.to(inputs.dtype), self.bias)
 
-
-def _by_column(values: Tensor, group: int | None, columns: int) -> Tensor:
-    """Values of groups ``(rows, groups)`` -> of columns ``(rows, columns)``; without groups as they are."""
-    return values if group is None else values.repeat_interleave(group, dim=1)[:, :columns]
+    def _by_column(self, values: Tensor) -> Tensor:
+        """Values of groups ``(rows, groups)`` -> of columns ``(rows, columns)``; without groups as they are."""
+        return values if self.group is None else values.repeat_interleave(self.group, dim=1)[:, : self.codes.shape[1]]
 
 
 @exporter("torch", "a program of torch.export with a byte a weight, for PyTorch without transformers")
