@@ -1,7 +1,9 @@
 """Exported models load without this package, and give the same logits."""
 
 import copy
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -189,3 +191,18 @@ def test_the_command_exports_a_folder(quantized, tmp_path, qvec):
         assert torch.equal(before(pixels).logits, after(pixels).logits)
     assert sorted(path.name for path in Path("plain").iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert "quantization_config" not in json.loads(Path("plain/config.json").read_text())
+
+
+@pytest.mark.parametrize("to", ["float", "compressed-tensors", "onnx", "torch"])
+def test_a_disk_that_is_full_leaves_nothing(quantized, tmp_path, monkeypatch, to):
+    """The last step, the move into place, is the one that fails here."""
+
+    def full(self, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    model = quantized("int3-channel-absmax")
+    monkeypatch.setattr(Path, "rename", full)
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(qv.ArtifactError, match="No space left"):
+        export(model, tmp_path / "out", to)
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())

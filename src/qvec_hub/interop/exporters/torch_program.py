@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def write_program(model: Any, folder: Path) -> str:
             (images,),
             dynamic_shapes={"pixel_values": {0: torch.export.Dim("n", min=1, max=4096)}},
         )
-        torch.export.save(program, folder / FILE)
+        written = io.BytesIO()  # where the disk is full, torch's own writer would end the process
+        torch.export.save(program, written)
+    (folder / FILE).write_bytes(written.getvalue())
     return (
         "import torch\n\n"
         f'model = torch.export.load("FOLDER/{FILE}").module()\n'
