@@ -58,33 +58,25 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Make vectors from pairs of timm or open_clip checkpoints; without --task or --all, list the pairs."""
+    from ..artifact.vector_layout import check_vector_folder
     from ..errors import QVecError
 
-    if fp is not None or qat is not None:
-        if fp is None or qat is None or source is not None:
-            raise QVecError("import: expected both --fp and --qat and no other source; name the two state dicts")
-        from ..interop.pair import import_pair
-
-        chosen = {"": import_pair(fp, qat, base, grid=grid or "int3", heads=heads, head=tuple(head or ()))}
-    elif source is None:
-        raise QVecError("import: expected a folder or Hub repository, or --fp and --qat; found neither")
-    else:
-        from ..interop.published_pairs import open_source
-
-        note(f"listing {source}")
-        opened = open_source(source, token=token)
-        if not task and not every:
-            _list(opened, backbone, as_json)
-            return
-        if backbone is None:
-            raise QVecError(
-                f"import: --backbone: expected one of {', '.join(sorted({p.backbone for p in opened.pairs}))}"
-            )
-        chosen = {
-            pair.task: opened.open(pair, base, heads) for pair in opened.choose(backbone, None if every else task, grid)
-        }
+    single = fp is not None or qat is not None
+    if single == (source is not None) or (single and (fp is None or qat is None)):
+        raise QVecError("import: expected a folder or Hub repository with pairs, or both --fp and --qat")
+    opened = None if source is None else _opened(source, token)
+    if opened is not None and not task and not every:
+        _list(opened, backbone, as_json)
+        return
     if out is None:
         raise QVecError("import: --out: expected a folder for the vector")
+    check_vector_folder(out)
+    if opened is None:
+        from ..interop.pair import import_pair
+
+        chosen = {"": import_pair(str(fp), str(qat), base, grid=grid or "int3", heads=heads, head=tuple(head or ()))}
+    else:
+        chosen = _vectors(opened, backbone, None if every else task, grid, base, heads)
     if merge is not None:
         from ..vector.merge import merge as merged
 
@@ -94,6 +86,30 @@ def import_(
     made = [_write(out / name, vector, encoding, push, token) for name, vector in chosen.items()]
     lines = [f"{each['folder']}: {each['tensors']} tensors, norm {each['norm']:.4g}" for each in made]
     emit({"vectors": made}, "\n".join(lines), as_json)
+
+
+def _opened(source: str, token: str | None) -> Source:
+    from ..interop.published_pairs import open_source
+
+    note(f"listing {source}")
+    return open_source(source, token=token)
+
+
+def _vectors(
+    source: Source, backbone: str | None, tasks: list[str] | None, grid: str | None, base: str | None, heads: int | None
+) -> dict[str, QuantizationVector]:
+    """The chosen pairs' vectors by task; their tensors are computed when they are used."""
+    from ..errors import QVecError
+
+    if backbone is None:
+        known = ", ".join(sorted({pair.backbone for pair in source.pairs}))
+        raise QVecError(f"import: --backbone: expected one of {known}")
+    pairs = source.choose(backbone, tasks, grid)
+    vectors = {}
+    for number, pair in enumerate(pairs, 1):
+        note(f"opening {pair.task} ({number} of {len(pairs)})")
+        vectors[pair.task] = source.open(pair, base, heads)
+    return vectors
 
 
 def _list(source: Source, backbone: str | None, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,21 @@ def import_pair(
         tensors=None,
         sources=[],
     )
-    release = PageRelease([_file(finetuned), _file(qat)])
+    return QuantizationVector(config, _difference(plain, trained, states, [_file(finetuned), _file(qat)]), lineage)
+
+
+def _difference(
+    plain: Translated, trained: Translated, states: Mapping[str, Mapping[str, Tensor]], files: Sequence[Path]
+) -> Computed:
+    """The second less the first, tensor by tensor; the files' pages leave memory once they were used.
+
+    Args:
+        states: the tensors as they are mapped from `files`.
+    """
+    release = PageRelease(files)
+    for state in states.values():  # what checks have touched: several pairs are opened before one of them is used
+        for tensor in state.values():
+            release(tensor)
 
     def difference(name: str) -> Tensor:
         before, after = plain.tensors[name], trained.tensors[name]
@@ -105,7 +119,7 @@ def import_pair(
         release(after)
         return result
 
-    return QuantizationVector(config, Computed(trained.tensors.shapes, difference), lineage)
+    return Computed(trained.tensors.shapes, difference)
 
 
 def _file(path: str | Path) -> Path:

@@ -211,7 +211,7 @@ def _parse(path: str) -> tuple[str, tuple[Any, ...], Grid | None, int, dict[str,
     parts = PurePosixPath(path).parts
     stem = _FILE.fullmatch(PurePosixPath(path).stem)
     at = next((k for k, part in enumerate(parts) if part in ("fp", "qat")), None)
-    if stem is None or at is None or len(parts) < at + 4:
+    if stem is None or at is None or len(parts) < at + 4 or ".." in parts:
         return None
     kind, backbone, task, *middle = parts[at:-1]
     pairs = [part for part in middle if "=" in part]
