@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +42,7 @@ def write_onnx(model: Any, folder: Path) -> str:
     layers = named_packed_layers(model)
     operands = {name: _operands(layer) for name, layer in layers.items()}
     plain = plain_copy(model)
-    with foreign_errors(QVecError, "torch.onnx could not export the model"), warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
+    with foreign_errors(QVecError, "torch.onnx could not export the model"), _quietly(), torch.no_grad():
         program = torch.onnx.export(
             Logits(plain).eval(),
             (example_images(plain),),
@@ -63,6 +65,20 @@ def write_onnx(model: Any, folder: Path) -> str:
         f'session = onnxruntime.InferenceSession("FOLDER/{FILE}", providers=["CPUExecutionProvider"])\n'
         'logits = session.run(["logits"], {"pixel_values": pixel_values})[0]  # float32 (n, channels, height, width)\n'
     )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep back what the exporter says of itself: of operators of torchvision, of its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _pack_products_(made: Any, layers: dict[str, PackedLinear], operands: dict[str, Operands]) -> None:
