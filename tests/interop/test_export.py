@@ -15,6 +15,8 @@ from transformers import ViTConfig, ViTForImageClassification
 
 import qvec_hub as qv
 from qvec_hub.interop.export import EXPORTERS, export
+from qvec_hub.interop.zero_points import with_integer_zero_points
+from qvec_hub.layers.packed_linear import packed_layers
 
 pytest.importorskip("compressed_tensors")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -206,3 +208,29 @@ def test_a_disk_that_is_full_leaves_nothing(quantized, tmp_path, monkeypatch, to
     with pytest.raises(qv.ArtifactError, match="No space left"):
         export(model, tmp_path / "out", to)
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_zero_points_that_were_moved_onto_codes_are_stated_and_load(quantized, tmp_path):
+    model, pixels = quantized("int4-group16-mse-affine"), torch.randn(3, 3, 16, 16)
+    moved, loss = with_integer_zero_points(model)
+    grid = model.config.quantization_config.grid
+    for before, after in zip(packed_layers(model), packed_layers(moved), strict=True):
+        points = after.weight_shift / after.weight_scale
+        assert (points - points.round()).abs().max() < 1e-4
+        assert points.min() >= 0
+        assert points.max() < 1 << grid.bits
+        error = (after.weight.dequantize() - before.weight.dequantize()).norm() / before.weight.dequantize().norm()
+        assert 0 < error < 2 * loss + 0.1
+    export(model, tmp_path / "out", "compressed-tensors", refit=True)
+    assert f"changed the weights by {100 * loss:.1f} %" in (tmp_path / "out" / "README.md").read_text()
+    with torch.no_grad():
+        found = ViTForImageClassification.from_pretrained(tmp_path / "out")(pixels).logits
+        torch.testing.assert_close(found, moved(pixels).logits, atol=1e-5, rtol=1e-5)
+
+
+def test_a_refit_changes_nothing_on_a_symmetric_grid(quantized):
+    model = quantized("int3-channel-absmax")
+    moved, loss = with_integer_zero_points(model)
+    assert loss == 0
+    for before, after in zip(packed_layers(model), packed_layers(moved), strict=True):
+        assert torch.equal(before.weight.dequantize(), after.weight.dequantize())

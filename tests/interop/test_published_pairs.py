@@ -224,3 +224,18 @@ def test_nan_in_a_checkpoint_leaves_nothing_half_written(tmp_path):
     with pytest.raises(qv.ArtifactError, match="NaN"):
         import_pair(tmp_path / "fp.pt", tmp_path / "qat.pt", heads=2).save_pretrained(tmp_path / "vector")
     assert not (tmp_path / "vector").exists() or not any((tmp_path / "vector").iterdir())
+
+
+def test_vectors_are_pushed_under_names_of_their_own(published, qvec, hub, monkeypatch):
+    root, _ = published
+    hub.add_user("me")
+    monkeypatch.setenv("HF_TOKEN", "hf_me")
+    how = ["import", root, "--backbone", "vit_x", "--heads", 2, "--push", "me", "--json"]
+    done = qvec(*how, "--all", "--out", "vit-x-int3")
+    assert done.returncode == 0, done.stderr
+    names = [made["pushed"] for made in json.loads(done.stdout)["vectors"]]
+    assert names == ["me/vit-x-int3-eurosat", "me/vit-x-int3-mnist"]
+    done = qvec(*how, "--task", "MNIST", "--out", "single")
+    assert json.loads(done.stdout)["vectors"][0]["pushed"] == "me/single"
+    for name, task in (*zip(names, ("EuroSAT", "MNIST"), strict=True), ("me/single", "MNIST")):
+        assert qv.QuantizationVector.from_pretrained(name).config.donor.task == task

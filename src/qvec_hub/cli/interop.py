@@ -52,7 +52,7 @@ def import_(
     ] = None,
     encoding: Encoding = "float32",
     push: Annotated[
-        str | None, typer.Option(help="User or organization on the Hub; each vector becomes a repository there.")
+        str | None, typer.Option(help="User or organization on the Hub; publish as ORG/OUT, several as ORG/OUT-TASK.")
     ] = None,
     token: Annotated[str | None, typer.Option(help="A token, for private repositories and --push.")] = None,
     as_json: AsJson = False,
@@ -83,7 +83,10 @@ def import_(
         chosen = {"": merged(list(chosen.values()), merge)}
     elif len(chosen) == 1:
         chosen = {"": next(iter(chosen.values()))}
-    made = [_write(out / name, vector, encoding, push, token) for name, vector in chosen.items()]
+    made = [_write(out / name, vector, encoding) for name, vector in chosen.items()]
+    for name, each in zip(chosen, made, strict=True) if push is not None else ():
+        each["pushed"] = f"{push}/{'-'.join([out.name, name.lower()]).rstrip('-')}"
+        _push(each["folder"], each["pushed"], token)
     lines = [f"{each['folder']}: {each['tensors']} tensors, norm {each['norm']:.4g}" for each in made]
     emit({"vectors": made}, "\n".join(lines), as_json)
 
@@ -130,20 +133,20 @@ def _row(pair: Pair) -> list[str]:
     return [pair.backbone, pair.task, grid, *(str(pair.recipe.get(key, "–")) for key in ("epochs", "seed")), state]
 
 
-def _write(
-    folder: Path, vector: QuantizationVector, encoding: str, push: str | None, token: str | None
-) -> dict[str, Any]:
+def _write(folder: Path, vector: QuantizationVector, encoding: str) -> dict[str, Any]:
     from ..vector.vector import QuantizationVector as Vector
     from .facts import summary
 
     note(f"writing {folder}")
     vector.save_pretrained(folder, encoding=encoding)
-    saved = Vector.from_pretrained(folder)
-    made = {"folder": str(folder), **summary(folder, saved)}
-    if push is not None:
-        made["pushed"] = f"{push}/{folder.name}"
-        saved.push_to_hub(made["pushed"], token=token)
-    return made
+    return {"folder": str(folder), **summary(folder, Vector.from_pretrained(folder))}
+
+
+def _push(folder: str, repo: str, token: str | None) -> None:
+    from ..vector.vector import QuantizationVector as Vector
+
+    note(f"pushing {folder} to {repo}")
+    Vector.from_pretrained(folder).push_to_hub(repo, token=token)
 
 
 @app.command(epilog="Example: qvec convert timm/vit_base_patch16_224.augreg_in21k_ft_in1k --out vit-base-imagenet")
@@ -186,13 +189,16 @@ def export(
     model: Annotated[str, typer.Argument(help="A classifier, quantized or float: a folder or a Hub repo id.")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
     to: Annotated[str, typer.Option(help=f"One of {choices('exporter')}.")] = "float",
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Move zero points onto codes, where the format needs it; changes weights.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a model in a format that other tools load without this package."""
     from ..interop.export import export as exported
 
     note(f"exporting {model}")
-    exported(model, out, to)
+    exported(model, out, to, refit=refit)
     size = sum(path.stat().st_size for path in out.iterdir())
     facts = {"folder": str(out), "format": to, "bytes": size}
     emit(facts, f"{out}: {to}, {size / 1e6:.1f} MB; {out / 'README.md'} says how to load it", as_json)

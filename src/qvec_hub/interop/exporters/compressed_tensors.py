@@ -74,8 +74,8 @@ def _compressed(name: str, layer: PackedLinear) -> dict[str, Tensor]:
         if bool(((zero_point - whole).abs() > _TOLERANCE).any()) or not _within(whole, lowest):
             raise GridError(
                 f"export to compressed-tensors: {name} is on {grid.name}, whose zero points lie between the codes; the "
-                "format stores them as integers. Export to onnx, which stores them as floats, to float, or quantize on "
-                "a symmetric grid"
+                "format stores them as integers. Export to onnx, which stores them as floats, to float, quantize on a "
+                "symmetric grid, or move them onto codes by refit=True (--refit), which changes the weights"
             )
         parts["weight_zero_point"] = pack_to_int32(whole.to(torch.int8), grid.bits, packed_dim=0)
     return parts
@@ -101,4 +101,7 @@ def _config(grid: Grid, untouched: list[str]) -> dict[str, Any]:
         "quantization_status": "compressed",
         "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
         "ignore": untouched,
+        # Packed zero points do not fit the layers that transformers 5.23 with compressed-tensors 0.20 prepares for
+        # them; decompressed while they are loaded they do.
+        **({} if grid.symmetric else {"dequantize": True}),
     }
