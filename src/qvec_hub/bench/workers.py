@@ -104,12 +104,14 @@ def _row(future: Future[Row], pool: ProcessPoolExecutor, started: Sequence[BaseP
 
 def _end(pools: Sequence[ProcessPoolExecutor], started: Sequence[BaseProcess]) -> None:
     """End the workers, each once it is through with its cell; those that take long in the middle of it."""
-    for pool in pools:
-        pool.shutdown(wait=False)
+    ending = [threading.Thread(target=pool.shutdown) for pool in pools]  # which waits for the worker
+    for thread in ending:
+        thread.start()
     for worker in started:
         worker.join(PATIENCE)
         worker.terminate()
-        worker.join()
+    for thread in ending:
+        thread.join()
 
 
 def _be_a_worker(initializer: Callable[..., None] | None, *arguments: Any) -> None:
