@@ -1,11 +1,15 @@
 """Vectors from pairs of checkpoints, single and in the folders of the method's authors."""
 
 import json
+import re
 
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features
+from datasets import Image as ImageFeature
+from PIL import Image
 from safetensors.torch import save_file
-from transformers import ViTForImageClassification
+from transformers import ViTForImageClassification, ViTImageProcessorPil
 
 import qvec_hub as qv
 from qvec_hub.backbone.names import canonical_names
@@ -110,18 +114,32 @@ def test_an_imported_vector_quantizes_a_receiver_with_the_codes_of_the_original_
     layers = named_packed_layers(model)
     names = {canonical: name for name, canonical in canonical_names(filled_like(model)).items()}
     plain, trained = pairs["EuroSAT"]
-    for block in range(2):
-        key = f"blocks.{block}.attn.qkv.weight"
-        expected = quantize(theirs[key] + (trained[key] - plain[key]), model.config.quantization_config.grid)
+    grid, compared = model.config.quantization_config.grid, 0
+    for key in (key for key in theirs if key.startswith("blocks.") and theirs[key].ndim == 2):
+        _, block, layer, _ = re.split(r"blocks\.(\d+)\.(.+)\.(weight)$", key)[:4]
+        expected = quantize(theirs[key] + (trained[key] - plain[key]), grid)
         found = [
-            layers[names[f"encoder.layer.{block}.attention.attention.{part}.weight"].removesuffix(".weight")]
-            for part in ("query", "key", "value")
+            layers[names[f"encoder.layer.{block}.{ours}.weight"].removesuffix(".weight")] for ours in LINEARS[layer]
         ]
-        assert torch.equal(torch.cat([layer.weight_scale for layer in found]), expected.scale)
-        values = torch.cat([layer.weight.dequantize() for layer in found])
-        assert torch.equal(
-            values, (expected.codes.float() + model.config.quantization_config.grid.qmin) * expected.scale
-        )
+        assert torch.equal(torch.cat([each.weight_scale for each in found]), expected.scale)
+        values = torch.cat([each.weight.dequantize() for each in found])
+        assert torch.equal(values, (expected.codes.float() + grid.qmin) * expected.scale)
+        compared += len(found)
+    assert compared == len(layers) == 12
+    images = Dataset.from_dict(
+        {"image": [Image.new("RGB", (16, 16), (20 * k, 0, 0)) for k in range(6)], "label": [*range(5), 0]},
+        features=Features({"image": ImageFeature(), "label": ClassLabel(5)}),
+    )
+    processor = ViTImageProcessorPil(size={"height": 16, "width": 16})
+    assert qv.evaluate(model, images, processor=processor, progress=False).n == 6
+
+
+LINEARS = {
+    "attn.qkv": [f"attention.attention.{part}" for part in ("query", "key", "value")],
+    "attn.proj": ["attention.output.dense"],
+    "mlp.fc1": ["intermediate.dense"],
+    "mlp.fc2": ["output.dense"],
+}
 
 
 def filled_like(model):
