@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -460,8 +461,12 @@ def test_ctrl_c_waits_for_the_last_step(tmp_path: Path, monkeypatch) -> None:
         return real(path, target)
 
     monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "f", Layout(config="a")) as new:
-        (new / "a").write_text("whole")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "f", Layout(config="a")) as new:
+            (new / "a").write_text("whole")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert contents(tmp_path) == {"f/a": b"whole"}
 
 
