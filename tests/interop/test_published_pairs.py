@@ -257,3 +257,11 @@ def test_vectors_are_pushed_under_names_of_their_own(published, qvec, hub, monke
     assert json.loads(done.stdout)["vectors"][0]["pushed"] == "me/single"
     for name, task in (*zip(names, ("EuroSAT", "MNIST"), strict=True), ("me/single", "MNIST")):
         assert qv.QuantizationVector.from_pretrained(name).config.donor.task == task
+
+
+def test_a_scale_that_is_no_number_is_refused(tmp_path):
+    state, _, _ = fixture("timm_vit")
+    for name, seed in (("fp", 1), ("qat", 2)):
+        torch.save(moved(state, seed), tmp_path / f"{name}.pt")
+    with pytest.raises(qv.QVecError, match="scale: expected a finite number"):
+        import_pair(tmp_path / "fp.pt", tmp_path / "qat.pt", heads=2, scale=float("nan"))

@@ -102,16 +102,18 @@ def _vectors(
     source: Source, backbone: str | None, tasks: list[str] | None, grid: str | None, base: str | None, heads: int | None
 ) -> dict[str, QuantizationVector]:
     """The chosen pairs' vectors by task; their tensors are computed when they are used."""
+    from ..backbone.checkpoint import load_classifier
     from ..errors import QVecError
 
     if backbone is None:
         known = ", ".join(sorted({pair.backbone for pair in source.pairs}))
         raise QVecError(f"import: --backbone: expected one of {known}")
     pairs = source.choose(backbone, tasks, grid)
+    ancestor = None if base is None else load_classifier(base, head_required=False)  # once for all pairs
     vectors = {}
     for number, pair in enumerate(pairs, 1):
         note(f"opening {pair.task} ({number} of {len(pairs)})")
-        vectors[pair.task] = source.open(pair, base, heads)
+        vectors[pair.task] = source.open(pair, ancestor, heads)
     return vectors
 
 

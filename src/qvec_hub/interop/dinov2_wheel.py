@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArtifactError, QVecError, first_line
+from ..util.extras import require_packages
 from ..util.untrusted import printable
 
 __all__ = ["MEAN", "NAME", "STD", "WHEEL_SHA256", "download_wheel", "is_wheel", "open_wheel"]
@@ -57,12 +58,9 @@ def open_wheel(path: Path) -> dict[str, Tensor]:
         ArtifactError: when the file is another one, told by its SHA-256.
         QVecError: when the package onnx is missing.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise QVecError(
-            "onnx is not installed, which reads the wheel's model; pip install 'qvec-hub[export]'"
-        ) from None
+    require_packages(("onnx",), "export", f"{path}: reading its model")
+    import onnx
+
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != WHEEL_SHA256:

@@ -20,6 +20,7 @@ from ..backbone.provenance import known_origin
 from ..errors import ArtifactError, LineageError, MisfitError
 from ..grid.grid import Grid
 from ..util.page_release import PageRelease
+from ..vector.extraction import scale_in
 from ..vector.vector import QuantizationVector
 from ..version import __version__
 from .state_dict import WEIGHTS, open_state_dict
@@ -31,7 +32,7 @@ __all__ = ["import_pair"]
 def import_pair(
     finetuned: str | Path,
     qat: str | Path,
-    base: str | Path | None = None,
+    base: str | Path | PreTrainedModel | None = None,
     *,
     donor: Donor | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -48,8 +49,8 @@ def import_pair(
     Args:
         finetuned, qat: state dicts (``.safetensors``, ``.pt``, ``.pth``, ``.bin``), or folders with one of them. The
             head stays out of the vector.
-        base: transformers' checkpoint of the base, a folder or Hub id; adds a base fingerprint, and both checkpoints
-            are compared with it.
+        base: transformers' checkpoint of the base, a folder or Hub id, or the model itself; adds a base fingerprint,
+            and the QAT checkpoint is compared with it.
         donor: the task that both were fine-tuned on.
         recipe: how `qat` was trained.
         grid: the grid that it was trained on.
@@ -65,17 +66,18 @@ def import_pair(
         MisfitError: when they differ in names or shapes, or are of no architecture that can be translated.
     """
     grid = Grid.parse(grid)
-    states = {role: open_state_dict(_file(path)) for role, path in (("finetuned", finetuned), ("qat", qat))}
-    _refuse_unlike(states["finetuned"], states["qat"], f"{finetuned} and {qat}")
+    files = [_file(finetuned), _file(qat)]
+    states = [open_state_dict(file) for file in files]
+    _refuse_unlike(states[0], states[1], f"{finetuned} and {qat}")
     ancestor = None if base is None else load_classifier(base, head_required=False)
     if heads is None and ancestor is not None:
         heads = architecture(ancestor.config).get("num_attention_heads")
     plain, trained = (
         translate(state, str(path), heads=heads, head=head)
-        for state, path in ((states["finetuned"], finetuned), (states["qat"], qat))
+        for state, path in zip(states, (finetuned, qat), strict=True)
     )
     _refuse_strangers(plain.tensors, trained.tensors, f"{finetuned} and {qat}")
-    lineage = None if ancestor is None else _fingerprint(ancestor, trained, base, qat)
+    lineage = None if ancestor is None else _fingerprint(ancestor, trained, qat)
     if grid.granularity == "tensor" and trained.layout.cuts:
         warnings.warn(
             f"grid {grid.name}: {trained.layout.name} keeps query, key and value in one tensor, transformers in three; "
@@ -91,16 +93,16 @@ def import_pair(
         donor=donor or Donor(),
         recipe=dict(recipe or {}),
         grid=grid,
-        scale=scale,
+        scale=scale_in(scale),
         encoding=Encoding(),
         tensors=None,
         sources=[],
     )
-    return QuantizationVector(config, _difference(plain, trained, states, [_file(finetuned), _file(qat)]), lineage)
+    return QuantizationVector(config, _difference(plain, trained, states, files), lineage)
 
 
 def _difference(
-    plain: Translated, trained: Translated, states: Mapping[str, Mapping[str, Tensor]], files: Sequence[Path]
+    plain: Translated, trained: Translated, states: Sequence[Mapping[str, Tensor]], files: Sequence[Path]
 ) -> Computed:
     """The second less the first, tensor by tensor; the files' pages leave memory once they were used.
 
@@ -108,7 +110,7 @@ def _difference(
         states: the tensors as they are mapped from `files`.
     """
     release = PageRelease(files)
-    for state in states.values():  # what checks have touched: several pairs are opened before one of them is used
+    for state in states:  # what checks have touched: several pairs are opened before one of them is used
         for tensor in state.values():
             release(tensor)
 
@@ -161,13 +163,13 @@ def _refuse_strangers(plain: Mapping[str, Tensor], trained: Mapping[str, Tensor]
         raise ArtifactError(f"{said}: both hold the same numbers, so their vector is zero; pass the QAT model second")
 
 
-def _fingerprint(ancestor: PreTrainedModel, trained: Translated, base: object, qat: object) -> dict[str, Tensor]:
+def _fingerprint(ancestor: PreTrainedModel, trained: Translated, qat: object) -> dict[str, Tensor]:
     """The base fingerprint.
 
     Raises:
         LineageError, MisfitError: when the QAT model does not descend from this base.
     """
-    tensors = backbone_tensors(ancestor)
+    base, tensors = ancestor.config._name_or_path or "base", backbone_tensors(ancestor)
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != dict(trained.tensors.shapes):
         raise MisfitError(f"{base}: its tensors differ from those of {qat} in names or shapes; name their common base")
     fingerprint = sketch(tensors)

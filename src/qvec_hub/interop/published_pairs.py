@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import hf_hub_download
+from transformers import PreTrainedModel
 
 from ..artifact.config import Donor, Revision
 from ..errors import ArtifactError, GridError, QVecError
@@ -121,7 +122,9 @@ class Source:
             raise QVecError(f"{self.said}: no complete pair of {backbone}")
         return chosen
 
-    def open(self, pair: Pair, base: str | Path | None = None, heads: int | None = None) -> QuantizationVector:
+    def open(
+        self, pair: Pair, base: str | Path | PreTrainedModel | None = None, heads: int | None = None
+    ) -> QuantizationVector:
         """Make the vector of a pair; a repository's two files are fetched first.
 
         Raises:

@@ -14,7 +14,7 @@ from ..backbone.checkpoint_files import find_checkpoint, read_config
 from ..backbone.processor import load_processor
 from ..errors import MisfitError
 from . import dinov2_wheel
-from .state_dict import PICKLES, WEIGHTS, open_state_dict
+from .state_dict import WEIGHTS, open_state_dict
 from .timm_config import is_timm, labels_in, processor_of_timm, refuse_other_model
 
 __all__ = ["Receiver", "open_receiver"]
@@ -59,7 +59,7 @@ def open_receiver(source: str | Path, **hub: Any) -> Receiver:
     checkpoint = find_checkpoint(source, **hub)
     config = read_config(checkpoint)
     state: dict[str, Tensor] = {}
-    pickled = next((path for path in map(checkpoint.get, _PICKLED) if path is not None), None)
+    pickled = checkpoint.get("pytorch_model.bin")
     if pickled is not None and checkpoint.get("model.safetensors") is None:
         state = open_state_dict(pickled)
     else:
@@ -87,9 +87,6 @@ def open_receiver(source: str | Path, **hub: Any) -> Receiver:
         f"{said}: its config.json describes neither a timm model nor transformers' DINOv2 (model_type "
         f"{config.get('model_type')!r}), so there is nothing to convert"
     )
-
-
-_PICKLED = tuple(f"pytorch_model{ending}" for ending in PICKLES if ending == ".bin")
 
 
 def _from_wheel(source: str | Path) -> Receiver:

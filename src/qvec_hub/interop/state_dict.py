@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import ArtifactError, first_line
+from ..util.foreign import foreign_errors
 from ..util.untrusted import printable, size_of
 
 __all__ = ["PICKLES", "WEIGHTS", "open_state_dict"]
@@ -52,22 +52,17 @@ def open_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Any:
-    try:
+    with foreign_errors(ArtifactError, f"{path}: cannot be read as a state dict", "fetch or save it again"):
         if path.suffix == ".safetensors":
             return load_file(path)
         mapped = zipfile.is_zipfile(path)  # the format before PyTorch 1.6 is no archive and cannot be mapped
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        raise ArtifactError(
-            f"{path}: holds more than tensors and was not opened, since loading it could run code "
-            f"({printable(first_line(error), 200)}); save a plain state dict of tensors"
-        ) from error
-    except (SafetensorError, MemoryError, Exception) as error:
-        if isinstance(error, MemoryError):
-            raise
-        raise ArtifactError(
-            f"{path}: cannot be read as a state dict ({printable(first_line(error), 200)}); fetch or save it again"
-        ) from error
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except pickle.UnpicklingError as error:
+            raise ArtifactError(
+                f"{path}: holds more than tensors and was not opened, since loading it could run code "
+                f"({printable(first_line(error), 200)}); save a plain state dict of tensors"
+            ) from error
 
 
 def _refuse(path: Path, name: Any, tensor: Any) -> None:

@@ -85,7 +85,7 @@ def translate(
 def _row(name: str, layout: Layout) -> tuple[Row, list[str], str | None] | None:
     """The row that translates a name, its canonical names, and its LayerScale's name."""
     for row in layout.rows:
-        found = row.pattern.fullmatch(name)
+        found = matching(row.theirs).fullmatch(name)
         if found is not None:
             values = found.groupdict()
             values["before_i"] = str(int(values.get("i", 0)) - 1)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...errors import QVecError
+from ...util.extras import require_packages
 from ...util.registry import Registry
 
 __all__ = ["EXPORTERS", "Exporter", "exporter"]
@@ -33,12 +32,7 @@ class Exporter:
 
     def refuse_missing(self) -> None:
         """Raise QVecError when a package that it needs is not installed."""
-        missing = [name for name in self.packages if find_spec(name) is None]
-        if missing:
-            raise QVecError(
-                f"export to {self.name}: needs {', '.join(missing)}, which is not installed; pip install "
-                "'qvec-hub[export]'"
-            )
+        require_packages(self.packages, "export", f"export to {self.name}")
 
 
 EXPORTERS: Registry[Exporter] = Registry("export format")

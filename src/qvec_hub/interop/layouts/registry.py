@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from ...errors import MisfitError
@@ -33,11 +33,8 @@ class Row:
     gain: str | None = None
     adjust: Callable[[Any], Any] | None = None
 
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        return matching(self.theirs)
 
-
+@cache
 def matching(name: str) -> re.Pattern[str]:
     """The expression for names like `name`, with a group for each placeholder."""
     text = re.escape(name)
