@@ -10,9 +10,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ViTForImageClassification
-from transformers.models.vit.modeling_vit import ViTLayer
+from transformers.models.vit.modeling_vit import ViTAttention, ViTLayer
 
-__all__ = ["only_class_token"]
+__all__ = ["attended", "only_class_token", "reads_class_token_only"]
 
 
 @contextmanager
@@ -41,14 +41,24 @@ def _last_layer(model: nn.Module) -> ViTLayer | None:
     return layer if type(layer) is ViTLayer and "forward" not in vars(layer) else None
 
 
-def _class_token(layer: ViTLayer, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-    """`ViTLayer.forward` in evaluation mode: ``(n, tokens, hidden)`` -> ``(n, 1, hidden)``."""
-    attention, first = layer.attention, hidden_states[:, :1]
-    normed = layer.layernorm_before(hidden_states)
-    inputs = (attention.q_proj, normed[:, :1]), (attention.k_proj, normed), (attention.v_proj, normed)
+def reads_class_token_only(layer: nn.Module) -> bool:
+    """Whether a layer is one that `only_class_token` has changed."""
+    forward = vars(layer).get("forward")
+    return isinstance(forward, partial) and forward.func is _class_token
+
+
+def attended(attention: ViTAttention, queries: Tensor, tokens: Tensor) -> Tensor:
+    """What the output projection takes for queries ``(n, queries, hidden)`` among ``(n, tokens, hidden)``."""
+    inputs = (attention.q_proj, queries), (attention.k_proj, tokens), (attention.v_proj, tokens)
     query, key, value = (
-        module(tokens).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for module, tokens in inputs
+        module(each).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for module, each in inputs
     )
     mixed = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
-    after = attention.o_proj(mixed.transpose(1, 2).flatten(2)) + first
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def _class_token(layer: ViTLayer, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    """`ViTLayer.forward` in evaluation mode: ``(n, tokens, hidden)`` -> ``(n, 1, hidden)``."""
+    normed = layer.layernorm_before(hidden_states)
+    after = layer.attention.o_proj(attended(layer.attention, normed[:, :1], normed)) + hidden_states[:, :1]
     return layer.mlp(layer.layernorm_after(after)) + after

@@ -86,6 +86,11 @@ class Grid:
         return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
 
     @property
+    def rows_are_independent(self) -> bool:
+        """Whether a row is rounded the same, whatever other rows are rounded with it."""
+        return self.granularity != "tensor" and not SCALE_RULES.get(self.range).joint
+
+    @property
     def name(self) -> str:
         """For people and tags, e.g. ``int3-channel-absmax``; `Grid.parse` reads it back."""
         granularity = f"group{self.group_size}" if self.granularity == "group" else self.granularity

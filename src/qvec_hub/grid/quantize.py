@@ -158,7 +158,7 @@ def fake_quantize_all(weights: Mapping[str, Tensor], grid: Grid) -> Iterator[tup
 
     A weight may be overwritten as soon as its own values were yielded.
     """
-    if grid.granularity == "tensor" or SCALE_RULES.get(grid.range).joint:
+    if not grid.rows_are_independent:
         for name, weight in weights.items():
             yield name, fake_quantize(weight, grid)
         return

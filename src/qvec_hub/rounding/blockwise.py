@@ -6,7 +6,7 @@ states at one place and the intermediate values of a part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -17,10 +17,11 @@ from transformers import PreTrainedModel
 from ..backbone.forward import evaluating, show
 from ..backbone.names import backbone_linears
 from ..errors import QVecError
+from .steps import Part
 
-__all__ = ["Part", "Stop", "inputs_of", "sharing_input", "visit_blocks"]
+__all__ = ["Stop", "visit_blocks"]
 
-Part = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of a block, for some of the images
+Visit = Callable[["Stop"], list[Any]]
 
 
 class Stop(NamedTuple):
@@ -36,8 +37,8 @@ class Stop(NamedTuple):
     follows: bool
 
 
-def visit_blocks(model: PreTrainedModel, pixel_values: Tensor, batch_size: int, visit: Callable[[Stop], None]) -> None:
-    """Show images to a float model and call `visit` at each block; the block runs afterwards, as `visit` left it.
+def visit_blocks(model: PreTrainedModel, pixel_values: Tensor, batch_size: int, visit: Visit) -> None:
+    """Show images to a float model and call `visit` at each block, which returns what the block does, part by part.
 
     A *block* is an encoder layer with all its linear layers, or a linear layer outside of those.
 
@@ -61,35 +62,10 @@ def visit_blocks(model: PreTrainedModel, pixel_values: Tensor, batch_size: int, 
             model(pixel_values=pixels)
 
 
-class _Reached(Exception):
-    """Ends a block's forward pass at the layer that was waited for."""
-
-
-def inputs_of(block: nn.Module, modules: Sequence[nn.Module], part: Part) -> list[Tensor]:
-    """What flows into some of a block's modules; the block's forward pass ends at the last one, `modules[-1]`."""
-    found: dict[nn.Module, Tensor] = {}
-
-    def watch(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        found[module] = args[0]
-        if module is modules[-1]:
-            raise _Reached
-
-    hooks = [module.register_forward_pre_hook(watch) for module in modules]
-    args, kwargs = part
-    try:
-        block(*args, **kwargs)
-    except _Reached:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [found[module] for module in modules]
-
-
 class _Way:
     """The blocks' forward passes by way of a visitor."""
 
-    def __init__(self, visit: Callable[[Stop], None], images: int, batch_size: int) -> None:
+    def __init__(self, visit: Visit, images: int, batch_size: int) -> None:
         self.visit, self.images, self.batch_size = visit, images, batch_size
         self.last: Any = None  # what the block before returned
 
@@ -107,8 +83,7 @@ class _Way:
         def forward(*args: Any, **kwargs: Any) -> Any:
             restore()
             parts = list(self._parts(args, kwargs))
-            self.visit(Stop(block, layers, parts, bool(args) and args[0] is self.last))
-            self.last = _joined([block(*some, **more) for some, more in parts])
+            self.last = _joined(self.visit(Stop(block, layers, parts, bool(args) and args[0] is self.last)))
             return self.last
 
         block.forward = forward
@@ -204,27 +179,3 @@ def _refuse_unused(model: PreTrainedModel, layers: Mapping[str, nn.Module], pixe
             f"expected {type(model).__name__} to use all linear layers of its backbone, found "
             f"{len(unused)} that no input reaches, the first being '{unused[0]}'"
         )
-
-
-def sharing_input(stop: Stop) -> list[list[str]]:
-    """The block's linear layers in the order of their use; those with the very same input together."""
-    used: list[tuple[Tensor, list[str]]] = []
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            names = next((names for inputs, names in used if inputs is args[0]), None)
-            if names is None:
-                used.append((args[0], [name]))
-            else:
-                names.append(name)
-
-        return before
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in stop.layers.items()]
-    try:
-        args, kwargs = stop.parts[0]
-        stop.block(*args, **kwargs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [names for _, names in used]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from itertools import repeat
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +16,12 @@ from transformers import PreTrainedModel
 
 from ..backbone.class_token import only_class_token
 from ..backbone.names import backbone_linears
-from ..backbone.residuals import residual_streams
 from ..errors import QVecError
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize
-from .blockwise import Part, Stop, inputs_of, sharing_input, visit_blocks
+from .blockwise import Stop, visit_blocks
 from .moments import Moments
+from .steps import Run, steps_of
 
 __all__ = ["round_layerwise"]
 
@@ -67,57 +69,54 @@ class _Rounder:
     def __init__(self, grid: Grid, round_layer: RoundLayer, float_twin: bool, progress: Callable[[int], None]) -> None:
         self.grid, self.round_layer, self.float_twin, self.progress = grid, round_layer, float_twin, progress
         self.found: dict[str, Quantized] = {}
-        self.outputs: list[Tensor] | None = None  # of the float twin of the block before, part by part
+        self.outputs: list[Any] = []  # of the float twin of the block before, part by part
 
-    def visit(self, stop: Stop) -> None:
-        twin = copy.deepcopy(stop.block) if self.float_twin else None
-        twin_parts = self._twin_parts(stop)
-        for names in sharing_input(stop):
-            moments = Moments()
-            watched = _Watched(stop.block, twin, stop.layers[names[0]])
-            for part, twin_part in zip(stop.parts, twin_parts, strict=True):
-                moments.add(*watched.see(part, twin_part))
-            self._round({name: stop.layers[name] for name in names}, moments)
-        if twin is not None:
-            outputs = [twin(*args, **kwargs) for args, kwargs in twin_parts]
-            self.outputs = outputs if all(isinstance(each, Tensor) for each in outputs) else None
+    def visit(self, stop: Stop) -> list[Any]:
+        names = {layer: name for name, layer in stop.layers.items()}
+        run, twin = steps_of(stop.block, names, stop.parts), self._twin(stop)
+        for step, float_step in zip(run, repeat(None) if twin is None else twin, strict=twin is not None):
+            moments = Moments.of(step) if float_step is None else Moments.of_both(step, float_step)
+            self._round({names[layer]: layer for layer in step.layers}, moments)
+        self.outputs = [] if twin is None else twin.outputs
+        return run.outputs
 
-    def _twin_parts(self, stop: Stop) -> list[Part]:
-        """What the float model would call the block with; what the quantized one does, where that is not known."""
-        if not stop.follows or self.outputs is None:
-            return stop.parts
-        return [((out, *args[1:]), kwargs) for out, (args, kwargs) in zip(self.outputs, stop.parts, strict=True)]
+    def _twin(self, stop: Stop) -> Run | None:
+        """The block as it was trained, with what the float model would call it with, where that is known."""
+        if not self.float_twin:
+            return None
+        block, parts = copy.deepcopy(stop.block), stop.parts
+        if stop.follows and self.outputs and all(isinstance(each, Tensor) for each in self.outputs):
+            parts = [((out, *args[1:]), kwargs) for out, (args, kwargs) in zip(self.outputs, parts, strict=True)]
+        return steps_of(block, [block.get_submodule(name) for name in _places(stop)], parts, frozen=True)
 
     def _round(self, layers: Mapping[str, nn.Module], moments: Moments) -> None:
-        for name, layer in layers.items():
-            weight = layer.weight
-            assert isinstance(weight, Tensor)
-            try:
-                quantized = self.round_layer(weight.detach(), moments)
-            except QVecError as error:
-                raise type(error)(f"layer '{name}': {error}") from error
-            weight.copy_(dequantize(*quantized, self.grid))
+        """Round layers of one input; their rows go together where each has scales of its own."""
+        weights = {name: _weight(layer) for name, layer in layers.items()}
+        if not self.grid.rows_are_independent:
+            found = {name: self._find(name, weight, moments) for name, weight in weights.items()}
+        else:
+            sizes = [len(weight) for weight in weights.values()]
+            every = self._find("', '".join(weights), torch.cat(list(weights.values())), moments)
+            parts = [[None] * len(sizes) if each is None else each.split(sizes) for each in every]
+            found = {name: Quantized(*each) for name, each in zip(weights, zip(*parts, strict=True), strict=True)}
+        for name, quantized in found.items():
+            weights[name].copy_(dequantize(*quantized, self.grid))
             self.found[name] = quantized
             self.progress(1)
 
+    def _find(self, name: str, weight: Tensor, moments: Moments) -> Quantized:
+        try:
+            return self.round_layer(weight, moments)
+        except QVecError as error:
+            raise type(error)(f"layer '{name}': {error}") from error
 
-class _Watched:
-    """A linear layer of a block and of its float twin, and the residual stream that it writes to, if known."""
 
-    def __init__(self, block: nn.Module, twin: nn.Module | None, layer: nn.Module) -> None:
-        self.block, self.twin = block, twin
-        stream = residual_streams(block).get(layer)
-        self.modules = [layer] if twin is None or stream is None else [stream, layer]
-        places = {module: name for name, module in block.named_modules()}
-        self.twins = [] if twin is None else [twin.get_submodule(places[module]) for module in self.modules]
+def _weight(layer: nn.Module) -> Tensor:
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight.detach()
 
-    def see(self, part: Part, twin_part: Part) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The layer's inputs, those of its twin, and what the quantized model's residual stream lacks."""
-        *streams, inputs = inputs_of(self.block, self.modules, part)
-        if self.twin is None:
-            return inputs, None, None
-        *twin_streams, floats = inputs_of(self.twin, self.twins, twin_part)
-        if not streams:
-            return inputs, floats, None
-        lacking = twin_streams[0] - streams[0]
-        return inputs, floats, lacking[:, : inputs.shape[1]]  # the last layer goes on with the class token alone
+
+def _places(stop: Stop) -> list[str]:
+    """The names of the block's linear layers within the block."""
+    places = {module: name for name, module in stop.block.named_modules()}
+    return [places[layer] for layer in stop.layers.values()]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 from torch import Tensor
+
+from .steps import Step
 
 __all__ = ["Moments"]
 
@@ -21,6 +25,25 @@ class Moments:
         self._residual: Tensor | None = None
         self._wants_magnitudes = magnitudes
         self._magnitudes: Tensor | None = None
+
+    @classmethod
+    def of(cls, step: Step) -> Moments:
+        """Moments of what flows into a step."""
+        moments = cls()
+        for inputs in step.inputs:
+            moments.add(inputs)
+        return moments
+
+    @classmethod
+    def of_both(cls, step: Step, floats: Step) -> Moments:
+        """Moments of what flows into a step, and of what flows into the same step of the float twin."""
+        moments, streams = (
+            cls(),
+            zip(step.stream, floats.stream, strict=True) if step.stream and floats.stream else repeat(None),
+        )
+        for inputs, twins, stream in zip(step.inputs, floats.inputs, streams, strict=False):
+            moments.add(inputs, twins, None if stream is None else stream[1] - stream[0])
+        return moments
 
     def add(self, inputs: Tensor, floats: Tensor | None = None, lacking: Tensor | None = None) -> None:
         """Count inputs ``(…, features)`` and, in the same order, those of the twin and ``(…, out)`` of the stream."""

@@ -7,16 +7,17 @@ the values of the grid, so that whatever counts a float model counts it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...backbone.conditions import usual_settings
 from ...errors import QVecError
 from ...grid.grid import Grid
-from ...rounding.blockwise import Stop, sharing_input, visit_blocks
+from ...rounding.blockwise import Stop, visit_blocks
 from ...rounding.moments import Moments
+from ...rounding.steps import steps_of
 from .registry import BASELINES
 
 __all__ = ["calibrate_"]
@@ -63,7 +64,7 @@ def calibrate_(
     grid = Grid.parse(grid)
     round_weight = BASELINES.get(method).round_weight
 
-    def quantize_block(stop: Stop) -> None:
+    def quantize_block(stop: Stop) -> list[Any]:
         inputs = _collect(stop)
         for name, layer in stop.layers.items():
             weight = layer.weight
@@ -74,6 +75,7 @@ def calibrate_(
                 raise type(error)(f"layer '{name}': {error}") from error
             if progress is not None:
                 progress(1)
+        return [stop.block(*args, **kwargs) for args, kwargs in stop.parts]
 
     visit_blocks(model, pixel_values, batch_size, quantize_block)
     return model
@@ -81,23 +83,11 @@ def calibrate_(
 
 def _collect(stop: Stop) -> dict[str, Moments]:
     """The moments of every layer's inputs; layers with the very same inputs share them."""
+    names = {layer: name for name, layer in stop.layers.items()}
     found: dict[str, Moments] = {}
-    hooks = []
-    for names in sharing_input(stop):
+    for step in steps_of(stop.block, names, stop.parts, frozen=True):
         moments = Moments(magnitudes=True)
-        found |= dict.fromkeys(names, moments)
-        hooks.append(stop.layers[names[0]].register_forward_pre_hook(_adding(moments)))
-    try:
-        for args, kwargs in stop.parts:
-            stop.block(*args, **kwargs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+        for inputs in step.inputs:
+            moments.add(inputs)
+        found |= dict.fromkeys((names[layer] for layer in step.layers), moments)
     return found
-
-
-def _adding(moments: Moments) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        moments.add(args[0])
-
-    return before
