@@ -242,7 +242,7 @@ def divergence_measure(
                 for name, rounded in fake_quantize_all(weights, grid):
                     weights[name].copy_(rounded)
             else:
-                round_linears_(model, grid, tried.trial or rounding, fitting, batch_size=BATCH)
+                round_linears_(model, grid, tried.trial or rounding, fitting)
             return distance(expected, _logits(model, compared), problem)
 
         yield divergence

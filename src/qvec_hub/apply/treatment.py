@@ -16,7 +16,7 @@ from ..backbone.names import backbone_linears
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, quantize
 from ..proxies.model_inputs import proxy_pixels
-from ..rounding.registry import ROUNDINGS
+from ..rounding.registry import PLAIN, ROUNDINGS
 from ..rounding.round_model import amount_of_work, round_linears_
 from ..util.progress import Stages, stages
 from ..vector.vector import QuantizationVector
@@ -26,6 +26,9 @@ from .patch import add_vector_, refuse_unsuitable, resolve_scale
 
 __all__ = ["Treatment", "codes_of", "prepare_"]
 
+BEST = "tuned"  # rounding by default, where plain rounding loses much
+FEW_BITS = 3
+
 
 @dataclass(frozen=True)
 class Treatment:
@@ -33,9 +36,9 @@ class Treatment:
 
     Attributes:
         scale: a number, ``"recommended"`` (the value in the vector's config), ``"auto"`` (see `choose_scale`), or
-            None: auto for a vector merged from several, else recommended.
-        rounding: a registered method, see `round_linears_`, or None: tuned for a vector merged from several whose
-            scale is open or ``"auto"``, else nearest.
+            None: auto where the rounding uses images, else recommended.
+        rounding: a registered method, see `round_linears_`, or None: `BEST` where the scale is open or ``"auto"`` and
+            the grid has at most `FEW_BITS` bits, else nearest.
         images: pixel values ``(n, channels, height, width)`` to find codes and scale with; None takes proxy images.
 
     Raises:
@@ -52,19 +55,21 @@ class Treatment:
         if self.images is not None:
             object.__setattr__(self, "images", checked_images(self.images))
 
-    def resolved(self, vector: QuantizationVector | None) -> Treatment:
-        """Replace what is None by the defaults for a vector; the scale is then a number or ``"auto"``.
+    def resolved(self, vector: QuantizationVector | None, grid: Grid) -> Treatment:
+        """Replace what is None by the defaults for a vector and a grid; the scale is then a number or ``"auto"``.
 
         Raises:
             QVecError: when the scale is neither a finite number, ``"recommended"`` nor ``"auto"``.
         """
-        several = vector is not None and len(vector.config.sources) > 1
-        open_scale = self.scale is None or self.scale == "auto"
-        rounding = self.rounding or ("tuned" if several and open_scale else "nearest")
-        scale: float | str = "auto" if self.scale == "auto" or (self.scale is None and several) else 0.0
-        if scale != "auto" and vector is not None:
-            scale = resolve_scale("recommended" if self.scale is None else self.scale, vector)
-        return replace(self, scale=scale if vector is not None else 1.0, rounding=rounding)
+        scale, open_scale = self.scale, self.scale is None or self.scale == "auto"
+        rounding = self.rounding or (BEST if open_scale and grid.bits <= FEW_BITS else PLAIN)
+        if scale is None:
+            scale = "auto" if ROUNDINGS.get(rounding).needs_images else "recommended"
+        if vector is None:
+            scale = 1.0
+        elif scale != "auto":
+            scale = resolve_scale(scale, vector)
+        return replace(self, scale=scale, rounding=rounding)
 
     @property
     def needs_images(self) -> bool:

@@ -32,14 +32,15 @@ class QVecConfig(QuantizationConfigMixin):
         vector: a repo id (``"org/name"``, ``"org/name@revision"``), a folder, a `QuantizationVector`, a list of
             them (their mean is taken), or None for plain post-training quantization.
         weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`. A bare width selects the vector's own grid
-            if that has this width, else the default grid of this width.
+            if that has this width; without a vector ``"intN-channel-mse-affine"`` for a rounding that uses images;
+            else ``"intN-channel-absmax"``.
         scale: the factor of the vector: a finite number, ``"recommended"`` (the value in the vector's config) or
-            ``"auto"`` (chosen on proxy images, see `qvec_hub.choose_scale`). Default: ``"auto"`` for several vectors,
-            ``"recommended"`` for one.
+            ``"auto"`` (chosen on proxy images, see `qvec_hub.choose_scale`). Default: ``"auto"`` for a rounding that
+            uses images, else ``"recommended"``.
         rounding: ``"nearest"``, ``"gptq"`` (GPTQ's error compensation), ``"fitted"`` (the same, with scales fitted to
             each layer's outputs) or ``"tuned"`` (the same, and then all scales tuned together). All but ``"nearest"``
-            run the model on calibration images: proxy images, or yours. Default: ``"tuned"`` for several vectors with
-            scale ``"auto"``, else ``"nearest"``.
+            run the model on calibration images: proxy images, or yours. Default: ``"tuned"`` for 2 and 3 bits
+            where no scale is given or it is ``"auto"``, else ``"nearest"``.
         images: calibration images instead of proxy images: normalized pixel values, float ``(n, channels, height,
             width)``, for example of unlabelled images of the receiver's task. The result is then calibrated, not
             zero-shot.

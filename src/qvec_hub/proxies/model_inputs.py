@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..backbone.processor import ADVICE, require_processor
+from ..backbone.tokens import tokens_per_image
 from ..errors import QVecError
 from ..util.foreign import foreign_errors
 from .draw import proxy_images
@@ -71,10 +72,9 @@ def proxy_pixels(
 
 def enough_images(model: PreTrainedModel) -> int:
     """How many images to show a model: fewer when it cuts each into more tokens."""
-    size, patch = (getattr(model.config, key, None) for key in ("image_size", "patch_size"))
-    if not isinstance(size, int) or not isinstance(patch, int):
-        return LEAST
-    return min(MOST, max(LEAST, TOKEN_BUDGET // ((size // patch) ** 2 + 1)))
+    size = getattr(model.config, "image_size", None)
+    tokens = tokens_per_image(model.config, size, size) if isinstance(size, int) else None
+    return LEAST if tokens is None else min(MOST, max(LEAST, TOKEN_BUDGET // tokens))
 
 
 def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tensor:

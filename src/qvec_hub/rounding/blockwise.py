@@ -44,7 +44,7 @@ def visit_blocks(model: PreTrainedModel, pixel_values: Tensor, batch_size: int, 
 
     Args:
         pixel_values: ``(images, channels, height, width)``, as the model's image processor makes them.
-        batch_size: images in a part.
+        batch_size: images in a part, at most.
 
     Raises:
         QVecError: when the model is not plain, refuses the images or does not use one of its linear layers; before
@@ -93,7 +93,10 @@ class _Way:
             restore()
 
     def _parts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Part]:
-        """The block's arguments for `batch_size` images at a time: a tensor with a row for every image is split."""
+        """The block's arguments for `batch_size` images or fewer at a time, as evenly as can be.
+
+        A tensor with a row for every image is split.
+        """
 
         def split(value: Any) -> bool:
             return isinstance(value, Tensor) and value.ndim > 0 and len(value) == self.images
@@ -101,8 +104,9 @@ class _Way:
         if not any(split(value) for value in (*args, *kwargs.values())):
             yield args, kwargs  # something that does not depend on the images
             return
-        for start in range(0, self.images, self.batch_size):
-            part = slice(start, start + self.batch_size)
+        count = -(-self.images // self.batch_size)
+        for number in range(count):
+            part = slice(number * self.images // count, (number + 1) * self.images // count)
             yield (
                 tuple(value[part] if split(value) else value for value in args),
                 {name: value[part] if split(value) else value for name, value in kwargs.items()},

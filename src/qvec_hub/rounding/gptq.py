@@ -18,7 +18,7 @@ from ..grid.quantize import Quantized, dequantize, quantize, spread_units
 __all__ = ["check_hessian", "gptq", "output_errors", "polish"]
 
 ORDERS = ("activation", "natural")
-BLOCK = 128  # columns rounded before the rest of the matrix hears of it; speed alone depends on it
+BLOCK = 64  # columns rounded before the rest of the matrix hears of it; speed alone depends on it
 LEAST_DAMPING = 1e-9  # what damping grows from where 0 is too little
 POLISH_DAMPING = 0.01
 ATTEMPTS = 12  # at factorizing, each with ten times the damping of the one before
@@ -64,11 +64,11 @@ def gptq(
         else torch.arange(len(diagonal), device=hessian.device)
     )
     factor = _inverse_factor(hessian[columns][:, columns], damping)
-    scale = spread_units(nearest.scale, weight.shape, grid)[:, columns]
-    shift = None if nearest.shift is None else spread_units(nearest.shift, weight.shape, grid)[:, columns]
-    ordered = _codes(weight.double()[:, columns], factor, scale, shift, grid)
+    scale, shift = _by_column(nearest, weight.shape, grid)
+    moved = None if shift is None else shift[columns]
+    ordered = _codes(weight.float().T[columns].contiguous(), factor.float(), scale[columns], moved, grid)
     codes = torch.empty_like(nearest.codes)
-    codes[:, columns] = (ordered - grid.qmin).to(torch.uint8)
+    codes[:, columns] = (ordered.T - grid.qmin).to(torch.uint8)
     errors = [
         output_errors(weight, dequantize(each, nearest.scale, nearest.shift, grid), hessian)
         for each in (codes, nearest.codes)
@@ -87,41 +87,40 @@ def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *,
         weight: ``(out, in)``. hessian: ``(in, in)``, see `gptq`.
     """
     check_hessian(weight, hessian)
-    hessian = hessian.double().clone()
+    hessian = hessian.float().clone()
     diagonal = hessian.diagonal()
     diagonal.add_(POLISH_DAMPING * diagonal.mean())
-    scale = spread_units(quantized.scale, weight.shape, grid).double()
-    shift = None if quantized.shift is None else spread_units(quantized.shift, weight.shape, grid).double()
-    rounded = dequantize(*quantized, grid).double()
-    codes = quantized.codes.double() + grid.qmin
-    pull = (weight.double() - rounded) @ hessian  # minus the error's gradient, kept up to date
+    scale, shift = _by_column(quantized, weight.shape, grid)
+    codes = quantized.codes.T.float().add_(grid.qmin)  # all matrices (in, out): a column's weights lie side by side
+    rounded = values(codes, scale, shift)
+    pull = hessian @ (weight.float().T - rounded)  # minus the error's gradient, kept up to date
     for _ in range(sweeps if bool(diagonal.all()) else 0):
         before = codes.clone()
-        for start in range(0, weight.shape[1], BLOCK):
-            stop = min(start + BLOCK, weight.shape[1])
-            part = slice(start, stop)
-            old, local = rounded[:, part].clone(), pull[:, part].clone()
-            for column in range(start, stop):
-                wanted = rounded[:, column] + local[:, column - start] / diagonal[column]
-                at = scale[:, column]
-                code = ((wanted if shift is None else wanted + shift[:, column]) / at).round_()
-                codes[:, column] = code.clamp_(grid.qmin, grid.qmax)
-                value = values(code, at, None if shift is None else shift[:, column])
-                local -= (value - rounded[:, column]).unsqueeze(1) * hessian[column, part]
-                rounded[:, column] = value
-            pull -= (rounded[:, part] - old) @ hessian[part]
+        for start in range(0, len(codes), BLOCK):
+            part = slice(start, min(start + BLOCK, len(codes)))
+            old, local = rounded[part].clone(), pull[part].clone()
+            own = hessian[part, part]
+            for at, column in enumerate(range(part.start, part.stop)):
+                wanted = torch.addcdiv(rounded[column], local[at], diagonal[column])
+                moved = None if shift is None else shift[column]
+                code = nearest_codes(wanted, scale[column], moved, grid, out=codes[column])
+                value = values(code, scale[column], moved)
+                local.addr_(own[at], value - rounded[column], alpha=-1)
+                rounded[column] = value
+            pull.addmm_(hessian[:, part], rounded[part] - old, alpha=-1)
         if torch.equal(codes, before):
             break
-    return quantized._replace(codes=(codes - grid.qmin).to(torch.uint8))
+    return quantized._replace(codes=(codes.T - grid.qmin).to(torch.uint8).contiguous())
 
 
 def output_errors(weight: Tensor, rounded: Tensor, hessian: Tensor) -> Tensor:
     """What rounding does to each row's outputs: ``(w − ŵ) H (w − ŵ)ᵀ``, float64 ``(out,)``.
 
-    Their sum is ``tr((W − Ŵ) H (W − Ŵ)ᵀ)``, twice the mean squared change of the layer's output vector.
+    Their sum is ``tr((W − Ŵ) H (W − Ŵ)ᵀ)``, twice the mean squared change of the layer's output vector. Computed in
+    float32.
     """
-    delta = weight.double() - rounded.double()
-    return ((delta @ hessian.double()) * delta).sum(dim=1)
+    delta = weight.float() - rounded.float()
+    return ((delta @ hessian.float()) * delta).sum(dim=1, dtype=torch.float64)
 
 
 def check_hessian(weight: Tensor, hessian: Tensor) -> None:
@@ -138,23 +137,32 @@ def check_hessian(weight: Tensor, hessian: Tensor) -> None:
 
 
 def _codes(weight: Tensor, factor: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
-    """GPTQ's loop: float64 weights ``(out, in)``, spent as scratch -> codes qmin…qmax as float32.
+    """GPTQ's loop: float32 weights ``(in, out)``, spent as scratch -> codes qmin…qmax as float32.
 
-    Rounding itself happens in float32, as `quantize` does it, so that without anything to make good both agree.
+    The matrices are transposed, so that the weights of a column lie side by side in memory.
     """
-    codes = torch.empty_like(weight, dtype=torch.float32)
-    for start in range(0, weight.shape[1], BLOCK):
-        stop = min(start + BLOCK, weight.shape[1])
-        errors = torch.empty_like(weight[:, start:stop])
+    codes = torch.empty_like(weight)
+    for start in range(0, len(weight), BLOCK):
+        stop = min(start + BLOCK, len(weight))
+        errors = torch.empty_like(weight[start:stop])
         for column in range(start, stop):
-            at = slice(column, column + 1)
-            moved = None if shift is None else shift[:, at]
-            codes[:, at] = nearest_codes(weight[:, at].float(), scale[:, at], moved, grid)
-            error = (weight[:, at] - values(codes[:, at], scale[:, at], moved)) / factor[column, column]
-            weight[:, column:stop] -= error * factor[column, column:stop]
-            errors[:, column - start] = error[:, 0]
-        weight[:, stop:] -= errors @ factor[start:stop, stop:]
+            moved = None if shift is None else shift[column]
+            code = nearest_codes(weight[column], scale[column], moved, grid, out=codes[column])
+            error = errors[column - start]
+            torch.sub(weight[column], values(code, scale[column], moved), out=error).div_(factor[column, column])
+            weight[column + 1 : stop].addr_(factor[column, column + 1 : stop], error, alpha=-1)
+        weight[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
     return codes
+
+
+def _by_column(quantized: Quantized, shape: torch.Size, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """Every weight's scale and shift, ``(in, out)``."""
+    scale, shift = (
+        None if each is None else spread_units(each, shape, grid).T.contiguous()
+        for each in (quantized.scale, quantized.shift)
+    )
+    assert scale is not None
+    return scale, shift
 
 
 def _inverse_factor(hessian: Tensor, damping: float) -> Tensor:

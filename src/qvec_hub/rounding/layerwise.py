@@ -75,7 +75,7 @@ class _Rounder:
         names = {layer: name for name, layer in stop.layers.items()}
         run, twin = steps_of(stop.block, names, stop.parts), self._twin(stop)
         for step, float_step in zip(run, repeat(None) if twin is None else twin, strict=twin is not None):
-            moments = Moments.of(step) if float_step is None else Moments.of_both(step, float_step)
+            moments = Moments.of(step, float_step, len(stop.parts))
             self._round({names[layer]: layer for layer in step.layers}, moments)
         self.outputs = [] if twin is None else twin.outputs
         return run.outputs

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import repeat
+from collections.abc import Iterator
+from typing import overload
 
+import torch
 from torch import Tensor
 
 from .steps import Step
 
 __all__ = ["Moments"]
+
+LEAST_ROWS, ROWS_A_FEATURE = 16_384, 8  # more tokens than that change nothing that could be measured
+BANDS = 4  # in which half of a symmetric product is computed
 
 
 class Moments:
@@ -27,29 +32,20 @@ class Moments:
         self._magnitudes: Tensor | None = None
 
     @classmethod
-    def of(cls, step: Step) -> Moments:
-        """Moments of what flows into a step."""
+    def of(cls, step: Step, floats: Step | None, parts: int) -> Moments:
+        """Moments of what flows into a step, and into the same step of the float twin; of many tokens, of some."""
         moments = cls()
-        for inputs in step.inputs:
-            moments.add(inputs)
-        return moments
-
-    @classmethod
-    def of_both(cls, step: Step, floats: Step) -> Moments:
-        """Moments of what flows into a step, and of what flows into the same step of the float twin."""
-        moments, streams = (
-            cls(),
-            zip(step.stream, floats.stream, strict=True) if step.stream and floats.stream else repeat(None),
-        )
-        for inputs, twins, stream in zip(step.inputs, floats.inputs, streams, strict=False):
-            moments.add(inputs, twins, None if stream is None else stream[1] - stream[0])
+        for inputs, twins, lacking in _pairs(step, floats):
+            every, most = inputs.shape[:-1].numel(), max(LEAST_ROWS, ROWS_A_FEATURE * inputs.shape[-1]) // parts
+            chosen = _some(every, most, moments.rows).to(inputs.device) if every > most else None
+            moments.add(_rows(inputs, chosen), _rows(twins, chosen), _rows(lacking, chosen))
         return moments
 
     def add(self, inputs: Tensor, floats: Tensor | None = None, lacking: Tensor | None = None) -> None:
         """Count inputs ``(…, features)`` and, in the same order, those of the twin and ``(…, out)`` of the stream."""
         rows = inputs.reshape(-1, inputs.shape[-1]).float()
         self.rows += len(rows)
-        self._own = _plus(self._own, rows.T @ rows)
+        self._own = _plus(self._own, _gram(rows))
         if floats is not None:
             self._cross = _plus(self._cross, (floats.reshape(rows.shape).float() - rows).T @ rows)
         if lacking is not None:
@@ -72,6 +68,46 @@ class Moments:
         """``1/N Σ |x̂|``, float64 ``(features,)``."""
         assert self._magnitudes is not None
         return self._magnitudes / self.rows
+
+
+def _pairs(step: Step, floats: Step | None) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Part by part: the inputs, those of the float twin, and what the residual stream lacks."""
+    if floats is None:
+        yield from ((inputs, None, None) for inputs in step.inputs)
+        return
+    for number, (inputs, twins) in enumerate(zip(step.inputs, floats.inputs, strict=True)):
+        if step.stream is None or floats.stream is None:
+            yield inputs, twins, None
+        else:
+            yield inputs, twins, floats.stream[number] - step.stream[number]
+
+
+def _some(count: int, wanted: int, seed: int) -> Tensor:
+    """Some of the numbers below `count`, drawn by lot."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:wanted]
+
+
+@overload
+def _rows(tokens: Tensor, chosen: Tensor | None) -> Tensor: ...
+@overload
+def _rows(tokens: None, chosen: Tensor | None) -> None: ...
+def _rows(tokens: Tensor | None, chosen: Tensor | None) -> Tensor | None:
+    """Tokens ``(…, features)`` one under the other, all or the chosen ones."""
+    if tokens is None or chosen is None:
+        return tokens
+    return tokens.reshape(-1, tokens.shape[-1])[chosen]
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """``rowsᵀ rows``; the half above the diagonal is not computed but mirrored."""
+    width = rows.shape[1]
+    band = -(-width // BANDS)
+    product = rows.new_empty(width, width)
+    for start in range(0, width, band):
+        stop = min(start + band, width)
+        torch.mm(rows[:, start:stop].T, rows[:, :stop], out=product[start:stop, :stop])
+        product[:start, start:stop] = product[start:stop, :start].T
+    return product
 
 
 def _plus(total: Tensor | None, more: Tensor) -> Tensor:

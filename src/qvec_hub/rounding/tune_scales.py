@@ -18,6 +18,7 @@ from ..backbone.class_token import only_class_token
 from ..backbone.conditions import usual_settings
 from ..backbone.forward import evaluating
 from ..backbone.names import backbone_linears
+from ..backbone.tokens import tokens_per_image
 from ..grid.codes import values
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, spread_units
@@ -152,10 +153,8 @@ def _varied(pixels: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def _images_of_a_step(model: PreTrainedModel, pixels: Tensor) -> int:
     """As many as have `TOKENS` tokens together."""
-    patch = getattr(model.config, "patch_size", None)
-    if not isinstance(patch, int):
-        return LEAST_IMAGES
-    return max(LEAST_IMAGES, TOKENS // ((pixels.shape[-1] // patch) * (pixels.shape[-2] // patch) + 1))
+    tokens = tokens_per_image(model.config, *pixels.shape[-2:])
+    return LEAST_IMAGES if tokens is None else max(LEAST_IMAGES, TOKENS // tokens)
 
 
 def _rate(step: int, steps: int) -> float:
