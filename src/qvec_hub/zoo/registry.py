@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,22 @@ from ..errors import DataError
 from .canvas import LARGEST, SIZE
 from .photos import largest_size
 
-__all__ = ["SPLITS", "Batch", "Draw", "Task", "arrays", "get_task", "task", "tasks"]
+__all__ = [
+    "SPLITS",
+    "ZOO",
+    "Batch",
+    "Draw",
+    "Task",
+    "arrays",
+    "check_size",
+    "dataset_name",
+    "get_task",
+    "parse_dataset",
+    "task",
+    "tasks",
+]
+
+ZOO = "zoo:"  # before the name of a task wherever a dataset is expected
 
 SPLITS = ("train", "validation", "test")
 
@@ -83,6 +99,37 @@ def get_task(name: str) -> Task:
     return _TASKS[name]
 
 
+def check_size(name: str, size: int) -> None:
+    """Refuse a size that a task cannot be drawn at.
+
+    Raises:
+        DataError: naming the task, the sizes that there are, and the one asked for.
+    """
+    largest = LARGEST if size == SIZE else get_task(name).largest
+    if not isinstance(size, int) or not SIZE <= size <= largest:
+        why = ", because its photographs have no more pixels" if largest < LARGEST else ""
+        raise DataError(f"zoo: task {name!r}: expected a size from {SIZE} to {largest} pixels{why}, found {size}")
+
+
+def dataset_name(name: str, size: int = SIZE) -> str:
+    """``zoo:shapes``, or at another size than 24 pixels ``zoo:shapes@70``: what a task is called as a dataset."""
+    return f"{ZOO}{name}" if size == SIZE else f"{ZOO}{name}@{size}"
+
+
+def parse_dataset(dataset: str) -> tuple[str, int]:
+    """The task and the size that `dataset_name` wrote.
+
+    Raises:
+        DataError: on an unknown task, or a size that it cannot be drawn at.
+    """
+    name, at, size = dataset.removeprefix(ZOO).partition("@")
+    get_task(name)
+    if at and not re.fullmatch("[1-9][0-9]{0,3}", size):
+        raise DataError(f"zoo: task {name!r}: expected a size in pixels behind '@', such as @70, found {size!r}")
+    check_size(name, int(size) if at else SIZE)
+    return name, int(size) if at else SIZE
+
+
 def arrays(name: str, split: str, n: int, seed: int = 0, size: int = SIZE) -> Batch:
     """Images ``(m, size, size, 3)`` uint8 and labels ``(m,)`` of one split, shuffled; the same bytes every time.
 
@@ -102,10 +149,6 @@ def arrays(name: str, split: str, n: int, seed: int = 0, size: int = SIZE) -> Ba
         raise DataError(f"zoo: task {name!r}: expected at least 1 image in split {split!r}, found {n}")
     if seed < 0:
         raise DataError(f"zoo: task {name!r}: expected a seed of 0 or more, found {seed}")
-    if not isinstance(size, int) or not SIZE <= size <= chosen.largest:
-        why = ", because its photographs have no more pixels" if chosen.largest < LARGEST else ""
-        raise DataError(
-            f"zoo: task {name!r}: expected a size from {SIZE} to {chosen.largest} pixels{why}, found {size}"
-        )
+    check_size(name, size)
     stream = np.random.default_rng([zlib.crc32(name.encode()), SPLITS.index(split), seed])
     return chosen.draw(split, n, stream, size)
