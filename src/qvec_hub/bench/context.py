@@ -30,7 +30,7 @@ Similarity = dict[str, dict[str, dict[str, Finite]]]  # base -> task -> task -> 
 class Trained(Stored):
     """A base's name, the task that a model or vector was trained on, and the kind of a receiver."""
 
-    LEFT_OUT = ("kind",)  # in files from before there were probes
+    LEFT_OUT = ("kind",)  # of a fine-tune
 
     base: Annotated[StrictStr, TEXT]
     task: Annotated[StrictStr, TEXT]
@@ -101,7 +101,11 @@ class Context(Stored):
 
     def write(self, folder: str | Path) -> None:
         """Write ``context.json`` into a folder, whole or not at all."""
-        write_text(Path(folder, CONTEXT_FILE), json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        values = asdict(self)
+        for known in (*values["receivers"].values(), *values["donors"].values()):
+            if known["kind"] == FINE_TUNE:
+                del known["kind"]  # the usual one is left out
+        write_text(Path(folder, CONTEXT_FILE), json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_context(paths: Iterable[str | Path]) -> Context:

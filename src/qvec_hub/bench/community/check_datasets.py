@@ -19,7 +19,7 @@ from ...hub.transfer.ask import get_json
 from ...results.row import Row
 from ...util.untrusted import printable
 from ...zoo.dataset import split_size
-from ...zoo.registry import SPLITS, ZOO, parse_dataset
+from ...zoo.registry import SPLITS, ZOO, parse_dataset, tasks
 
 __all__ = ["Datasets"]
 
@@ -96,10 +96,13 @@ class Datasets:
 
 
 def _refuse_zoo(row: Row) -> str | None:
+    task = row.dataset.removeprefix(ZOO).partition("@")[0]
+    if task not in tasks():
+        return f"dataset: the zoo has no task {_said(task)}; if it is new, upgrade qvec_hub"
     try:
-        task, _ = parse_dataset(row.dataset)
+        parse_dataset(row.dataset)
     except DataError as error:
-        return f"dataset: {printable(error)}; if it is new, upgrade qvec_hub"
+        return f"dataset: {printable(error)}"
     if row.dataset_revision is not None and not _VERSION.fullmatch(row.dataset_revision):
         return f"dataset_revision: expected none or a version of the zoo, found {_said(row.dataset_revision)}"
     if row.split not in SPLITS:
