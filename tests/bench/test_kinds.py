@@ -14,6 +14,7 @@ from transformers import ViTForImageClassification, ViTImageProcessor
 
 import qvec_hub.bench.train_models as building
 from qvec_hub import zoo
+from qvec_hub.bench import build_cost
 from qvec_hub.bench.cells import cells
 from qvec_hub.bench.context import read_context
 from qvec_hub.bench.model_store import Library, receiver_name
@@ -214,6 +215,23 @@ def test_what_a_build_costs_is_said_first(tmp_path: Path) -> None:
     assert cost.startswith("6 models and 2 vectors to make: 240 images, about ")
     held = (zoo.base_path(BASE) / "model.safetensors").stat().st_size
     assert f"{8 * held / 1e6:,.0f} MB on the disk" in cost
+
+
+def test_time_is_that_of_the_batches_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 images are two batches: 2 × (3 + 4) s of training and 2 × 1 s of features for each of two tasks."""
+    speed = build_cost._Speed(1.0, {None: 3.0, "int2-channel-mse": 4.0}, 1_000_000)
+    monkeypatch.setattr(build_cost, "_timed", lambda *args: speed)
+    missing = build_cost.needs(both(), Library(tmp_path))
+    for workers, checkpoints, seconds, size in ((1, False, 32, 8), (2, True, 16, 14)):
+        cost = build_cost.cost_of(
+            both(), Library(tmp_path), missing, torch.device("cpu"), workers, checkpoints=checkpoints
+        )
+        assert (cost.seconds, cost.bytes) == (seconds, size * 1_000_000)
+    hub = both(tasks=[{"name": "a", "dataset": "org/a"}], images={"test": 3})
+    unknown = build_cost.cost_of(hub, Library(tmp_path), build_cost.needs(hub, Library(tmp_path)), torch.device("cpu"),
+                                 1, checkpoints=True)  # fmt: skip
+    assert (unknown.images, unknown.seconds, unknown.models) == (None, None, 3)
+    assert "as many images as their datasets hold, 7 MB on the disk" in str(unknown)
 
 
 def test_a_build_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset, DatasetDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -47,7 +48,9 @@ def train_probe(
         QVecError: when the pixels do not fit the base, or its head is not a linear layer.
     """
     folder = Path(out)
-    if folder.exists():
+    there = folder.exists()
+    PartialState().wait_for_everyone()  # no process may take what another writes here for an older probe
+    if there:
         return folder
     check_free(folder, [], True)
     images, classes = donor_images(dataset, "train", None, None, None)
