@@ -59,7 +59,7 @@ def test_run_report_and_verify(qvec: Command, suite: Path, library: Library, tmp
         (
             ["bench", "run", "zoo-23", "--out", "x"],
             1,
-            "expected one of demo, vision-22, zoo-22, zoo-22-best, zoo-6-int3, zoo-mini",
+            "expected one of demo, dinov2-s, dinov2-s-own, vision-22, zoo-22, zoo-22-best, zoo-6-int3, zoo-mini",
         ),
         (["bench", "run", "zoo-22", "--out", "x", "--base", "base-xxl"], 1, "expected bases among base-xs"),
         (["bench", "verify", "."], 1, "expected benchmark rows, found none"),

@@ -117,7 +117,7 @@ def test_a_heatmap_says_its_units_and_what_was_counted(rows_and_context) -> None
     axis, bar = changed(rows_and_context, None).axes
     assert "percentage points" in bar.get_ylabel()
     assert axis.get_xlabel().startswith("donor's task")
-    assert axis.get_ylabel() == "receiver's task"
+    assert axis.get_ylabel() == "receiver"
     title = axis.get_title(loc="left")
     assert "4 receivers, 4 donors, 1,000 images per receiver" in title
     assert "base-xs, int2-channel-mse" in title

@@ -19,7 +19,7 @@ def test_the_shipped_suites_load_by_name(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
     keys = [cell.key for cell in cells(suite)]
-    assert len(keys) == len(set(keys)) > 100
+    assert len(keys) == len(set(keys)) > 90
 
 
 def test_zoo_22_is_the_whole_zoo_at_every_scale() -> None:
@@ -101,7 +101,7 @@ BROKEN = [
     ({"bases": ["base-xxl"]}, "bases: expected base-xs.*found 'base-xxl'"),
     ({"bases": ["../../etc"]}, "bases: expected base-xs"),
     ({"bases": ["a/vit", "b/vit"]}, "names that differ behind the slash"),
-    ({"tasks": ["dogs"]}, "the zoo has no task 'dogs'"),
+    ({"tasks": ["dogs"]}, "tasks.0: zoo: no task named 'dogs'"),
     ({"tasks": [{"name": "shapes", "dataset": "zoo:shapes", "epochs": -1}]}, "epochs: .*greater than 0"),
     ({"receivers": []}, "receivers: "),
     ({"seeds": [-1]}, "seeds.0"),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import sys
 import time
-import types
 from pathlib import Path
 
 import datasets
@@ -230,10 +228,12 @@ def test_text_labels_behind_indices():
 
 
 def test_zoo_tasks_go_through_the_zoo(monkeypatch):
-    zoo = types.ModuleType("qvec_hub.zoo.dataset")
-    zoo.load_task = lambda name: DatasetDict(train=in_memory([0, 1]), test=in_memory([len(name)]))
-    monkeypatch.setitem(sys.modules, "qvec_hub.zoo.dataset", zoo)
-    assert load_images("zoo:abc", "test")["label"][:] == [3]
+    def load_task(name, size):
+        return DatasetDict(train=in_memory([0, 1]), test=in_memory([len(name), size]))
+
+    monkeypatch.setattr("qvec_hub.zoo.load_task", load_task)
+    assert load_images("zoo:shapes", "test")["label"][:] == [6, 24]
+    assert load_images("zoo:shapes@70", "test")["label"][:] == [6, 70]
 
 
 # Columns

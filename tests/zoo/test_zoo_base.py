@@ -89,5 +89,5 @@ def test_the_mixture_shares_no_letter_with_the_tasks():
 @pytest.mark.parametrize("script", ["ARMENIAN", "GEORGIAN", "HEBREW"])
 def test_every_letter_of_the_mixture_is_in_the_font(script):
     """A letter the font lacks would be drawn as the same empty box as another."""
-    glyphs = atlas(getattr(parts, script), ("DejaVuSans",))[:, 0]
+    glyphs = atlas(getattr(parts, script), 24, ("DejaVuSans",))[:, 0]
     assert len({image.tobytes() for image in glyphs}) == len(glyphs)

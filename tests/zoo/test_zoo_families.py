@@ -163,7 +163,7 @@ def test_flags_divide_their_field():
 
 
 def test_lines_run_without_gaps_and_keep_to_the_frame():
-    t, wound = np.linspace(-1, 1, curves.POINTS), np.linspace(0, 1, 11)[:, None]
+    t, wound = np.linspace(-1, 1, curves.DOTS), np.linspace(0, 1, 11)[:, None]
     for name, curve in curves.CURVES.items():
         points = np.stack(np.broadcast_arrays(*curve(t, wound)), axis=-1)
         assert abs(points).max() < 1.4, name

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits, load_sample_image
 from qvec_hub import zoo
 from qvec_hub.errors import DataError
 from qvec_hub.zoo.families import digits, distortions, intruders, photographs, textures
-from qvec_hub.zoo.photos import CELL, cells, patches, photograph
+from qvec_hub.zoo.photos import cell_side, cells, patches, photograph
 
 PHOTOGRAPHS = sorted(
     {
@@ -33,25 +33,28 @@ def test_digits_give_each_real_scan_once_and_then_no_more():
     assert sorted(labels) == sorted(load_digits().target[scans])
 
 
+@pytest.mark.parametrize("size", [24, 70, 96])
 @pytest.mark.parametrize("file", PHOTOGRAPHS)
-def test_no_pixel_of_a_photograph_is_in_two_splits(file):
-    used = np.zeros(photograph(file).shape[:2], dtype=int)
+def test_no_pixel_of_a_photograph_is_in_two_splits(file, size):
+    used, side = np.zeros(photograph(file).shape[:2], dtype=int), cell_side(size)
     for split in zoo.SPLITS:
-        assert cells(file, split)
-        for y, x in cells(file, split):
-            used[y : y + CELL, x : x + CELL] += 1
+        assert cells(file, split, size)
+        for y, x in cells(file, split, size):
+            used[y : y + side, x : x + side] += 1
     assert used.max() == 1
 
 
-def test_patches_come_from_the_cells_of_their_split():
+@pytest.mark.parametrize("size", [24, 70])
+def test_patches_come_from_the_cells_of_their_split(size):
     """Stencil: the photograph is replaced by its own map of splits."""
+    side = cell_side(size)
     for split in zoo.SPLITS:
         own = np.zeros_like(photograph("moon.png"))
-        for y, x in cells("moon.png", split):
-            own[y : y + CELL, x : x + CELL] = 255
+        for y, x in cells("moon.png", split, size):
+            own[y : y + side, x : x + side] = 255
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("qvec_hub.zoo.photos.photograph", lambda file, own=own: own)
-            assert patches("moon.png", split, 200, np.random.default_rng(0), spans=(24, CELL)).min() == 1
+            assert patches("moon.png", split, 200, np.random.default_rng(0), size, spans=(24, 64)).min() == 1
 
 
 @pytest.mark.parametrize("name", zoo.tasks())

@@ -49,6 +49,10 @@ def test_a_zoo_of_22_tasks_in_a_stable_order():
         (("shapes", "dev", 5), "splits are train, validation, test"),
         (("shapes", "train", 0), "at least 1"),
         (("shapes", "train", 5, -1), "seed of 0 or more"),
+        (("shapes", "train", 5, 0, 23), r"task 'shapes': expected a size from 24 to 224 pixels, found 23"),
+        (("shapes", "train", 5, 0, 225), "found 225"),
+        (("shapes", "train", 5, 0, 70.0), r"found 70\.0"),
+        (("photographs", "train", 5, 0, 97), "'photographs': expected a size from 24 to 96 pixels, because its photo"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
@@ -58,4 +62,4 @@ def test_wrong_arguments_are_named(arguments, message):
 
 def test_two_tasks_cannot_share_a_name():
     with pytest.raises(ValueError, match="registered twice"):
-        task("shapes", ("a",), "another")(lambda split, n, rng: zoo.arrays("shapes", split, n))
+        task("shapes", ("a",), "another")(lambda split, n, rng, size: zoo.arrays("shapes", split, n))

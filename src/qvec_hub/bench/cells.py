@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..grid.grid import Grid
 from ..results.row import Row
-from .model_store import donor_name, receiver_name
+from .model_store import FINE_TUNE, ReceiverKind, donor_name, receiver_name
 from .suite import Measure, Suite
 
 __all__ = ["Cell", "Key", "cells", "key_of_row"]
@@ -21,6 +21,7 @@ class Cell:
     """One measurement, which makes one row: a receiver, a method and a grid.
 
     Attributes:
+        receiver: the receiver's task.
         donors: the donors' tasks.
         merge, control: as in `Row`.
         scale: a number, or the name of a scale policy.
@@ -35,12 +36,18 @@ class Cell:
     merge: str | None = None
     scale: float | str | None = None
     control: str | None = None
+    kind: ReceiverKind = FINE_TUNE
+
+    @property
+    def place(self) -> tuple[str, int, str, ReceiverKind]:
+        """The receiver: its base, seed, task and kind."""
+        return self.base, self.seed, self.receiver, self.kind
 
     @property
     def key(self) -> Key:
         """Identifies the cell's row among all rows of its suite."""
         donors = tuple(donor_name(self.base, donor, self.grid) for donor in self.donors if self.grid)
-        name = receiver_name(self.base, self.receiver)
+        name = receiver_name(self.base, self.receiver, self.kind)
         return (name, self.seed, self.method, self.grid, donors, self.merge, self.scale, self.control)
 
 
@@ -59,26 +66,30 @@ def cells(suite: Suite) -> list[Cell]:
         for base in suite.bases
         for seed in suite.seeds
         for receiver in receivers
+        for kind in suite.kinds
         for measure in suite.measure
-        for cell in _of(suite, measure, Cell(base, seed, receiver, measure.method))
+        for cell in _of(suite, measure, Cell(base, seed, receiver, measure.method, kind=kind))
     )
     return list(dict.fromkeys(found))
 
 
 def _of(suite: Suite, measure: Measure, cell: Cell) -> Iterator[Cell]:
-    place = (cell.base, cell.seed, cell.receiver, cell.method)
     if measure.method == "fp":
         yield cell
         return
+    if measure.method == "own_qat" and cell.kind != FINE_TUNE:
+        return  # a probe's backbone was not trained, so it has no twin
     for grid in measure.grids or suite.grids:
         if measure.donors is None:
-            yield Cell(*place, grid)
+            yield replace(cell, grid=grid)
             continue
         for donors in _donors(suite, measure, cell.receiver):
             own = donors == (cell.receiver,)
             for scale in measure.scales:
                 for control in (None, *(() if own else measure.controls)):
-                    yield Cell(*place, grid, donors, measure.merge, _scale(scale), control)
+                    yield replace(
+                        cell, grid=grid, donors=donors, merge=measure.merge, scale=_scale(scale), control=control
+                    )
 
 
 def _donors(suite: Suite, measure: Measure, receiver: str) -> list[tuple[str, ...]]:

@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..results.row import COUNT, TEXT, Row
 from ..util.atomic import write_text
 from ..util.validation import Finite, Stored, findings, validated
+from .model_store import FINE_TUNE, ReceiverKind, receiver_label
 
 __all__ = ["CONTEXT_FILE", "Context", "Trained", "parse_context", "read_context"]
 
@@ -27,10 +28,18 @@ Similarity = dict[str, dict[str, dict[str, Finite]]]  # base -> task -> task -> 
 
 @dataclass(frozen=True)
 class Trained(Stored):
-    """A base's name, and the task that a model or vector was trained on."""
+    """A base's name, the task that a model or vector was trained on, and the kind of a receiver."""
+
+    LEFT_OUT = ("kind",)  # of a fine-tune
 
     base: Annotated[StrictStr, TEXT]
     task: Annotated[StrictStr, TEXT]
+    kind: ReceiverKind = FINE_TUNE
+
+    @property
+    def label(self) -> str:
+        """What tells a receiver from others of its base: its task, and its kind unless that is the usual one."""
+        return receiver_label(self.task, self.kind)
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,11 @@ class Context(Stored):
 
     def write(self, folder: str | Path) -> None:
         """Write ``context.json`` into a folder, whole or not at all."""
-        write_text(Path(folder, CONTEXT_FILE), json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        values = asdict(self)
+        for known in (*values["receivers"].values(), *values["donors"].values()):
+            if known["kind"] == FINE_TUNE:
+                del known["kind"]  # the usual one is left out
+        write_text(Path(folder, CONTEXT_FILE), json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_context(paths: Iterable[str | Path]) -> Context:
@@ -120,7 +133,7 @@ def parse_context(values: Any) -> Context:
     except ValidationError as error:
         raise DataError(str(findings(error)[0])) from None
     if unknown:
-        raise DataError(f"{unknown[0]}: expected a base and a task alone, found this key; remove it")
+        raise DataError(f"{unknown[0]}: expected a base, a task and a kind alone, found this key; remove it")
     return context
 
 
@@ -135,5 +148,5 @@ def _read(path: Path) -> Context:
 
 
 def _last(name: Any) -> str:
-    """``org/eurosat`` and ``zoo:eurosat`` are called ``eurosat``."""
-    return str(name).replace(":", "/").rstrip("/").rpartition("/")[2]
+    """``org/eurosat``, ``zoo:eurosat`` and ``zoo:eurosat@70`` are called ``eurosat``."""
+    return str(name).replace(":", "/").rstrip("/").rpartition("/")[2].partition("@")[0]

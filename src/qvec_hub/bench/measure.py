@@ -37,7 +37,7 @@ class Workbench:
         self.suite, self.library, self.device = suite, library, device
         self.donors = Donors(library)
         self.versions = library_versions()
-        self._at: tuple[str, int, str] | None = None
+        self._at: tuple[str, int, str, str] | None = None
         self._loaded: LoadedReceiver | None = None
         self._hash = cache(hash_of)
 
@@ -68,7 +68,7 @@ class Workbench:
             ),
             suite=self.suite.name,
             suite_version=self.suite.version,
-            receiver=receiver_name(cell.base, cell.receiver),
+            receiver=receiver_name(cell.base, cell.receiver, cell.kind),
             receiver_revision=self._hash(loaded.receiver.folder),
             dataset=task.dataset,
             dataset_revision=loaded.dataset_revision,
@@ -84,12 +84,13 @@ class Workbench:
 
     def _load(self, cell: Cell) -> LoadedReceiver:
         """The receiver of a cell and its images; cells come sorted by receiver, so one is open at a time."""
-        at = (cell.base, cell.seed, cell.receiver)
-        if self._loaded is None or self._at != at:
+        if self._loaded is None or self._at != cell.place:
             self._loaded = None  # free the old receiver's memory before loading the next
             spec = self.suite.task(cell.receiver)
-            self._loaded = LoadedReceiver(self.library.fp(*at), spec, self.suite.images, self.device, BATCH)
-            self._at = at
+            self._loaded = LoadedReceiver(
+                self.library.receiver(*cell.place), spec, self.suite.images, self.device, BATCH
+            )
+            self._at = cell.place
         return self._loaded
 
     def _treat(self, cell: Cell, loaded: LoadedReceiver) -> tuple[Receiver, float | None]:

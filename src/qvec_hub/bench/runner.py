@@ -134,18 +134,31 @@ def _claim(out: Path, suite: Suite) -> None:
     path, text = out / SUITE_FILE, suite.model_dump_json(indent=1) + "\n"
     if not path.exists():
         write_text(path, text)
-    elif not path.is_file() or path.read_bytes() != text.encode():
+    elif not _is(suite, path):
         raise DataError(
             f"{path}: expected the suite {suite.name} {suite.version} as it stands now, found another "
             "suite or another version of it, which the rows there were counted for; name another folder with --out"
         )
 
 
+def _is(suite: Suite, path: Path) -> bool:
+    """Whether a file holds the suite, perhaps as a version wrote it that knew fewer keys."""
+    try:
+        return Suite.model_validate_json(path.read_text(encoding="utf-8")) == suite
+    except (OSError, ValueError):
+        return False
+
+
 def _describe(suite: Suite, library: Library, out: Path) -> None:
     """Write the context beside the rows: the bases and tasks that the names in rows stand for."""
     names = [task.name for task in suite.tasks]
     context = Context(
-        {receiver_name(base, name): Trained(base, name) for base in suite.bases for name in names},
+        {
+            receiver_name(base, name, kind): Trained(base, name, kind)
+            for base in suite.bases
+            for name in names
+            for kind in suite.kinds
+        },
         {
             donor_name(base, name, grid): Trained(base, name)
             for base in suite.bases

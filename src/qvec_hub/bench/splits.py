@@ -10,9 +10,8 @@ from ..errors import DataError
 from ..evaluation.images import rows_to_take
 from .suite import Images, TaskSpec
 
-__all__ = ["ZOO", "load_task_split"]
+__all__ = ["load_task_split"]
 
-ZOO = "zoo:"
 VALIDATION_SHARE, VALIDATION_MOST, SPLIT_SEED = 0.1, 5000, 0  # the paper's rule where a dataset has no such split
 
 
@@ -23,8 +22,9 @@ def load_task_split(spec: TaskSpec, split: str, images: Images) -> Dataset:
         DataError: the dataset cannot be read or lacks a split.
     """
     wanted: int | None = getattr(images, split)
-    if spec.dataset.startswith(ZOO):
-        return zoo.load_task_split(spec.dataset.removeprefix(ZOO), split, wanted)
+    if spec.dataset.startswith(zoo.ZOO):
+        task, size = zoo.parse_dataset(spec.dataset)
+        return zoo.load_task_split(task, split, wanted, size=size)
     splits = load_image_splits(
         spec.dataset,
         image_column=spec.image_column,

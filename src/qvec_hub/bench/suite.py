@@ -31,9 +31,12 @@ from ..util.untrusted import printable
 from ..util.validation import findings
 from ..vector.merge import MERGE_METHODS
 from ..zoo.base import BASES
-from ..zoo.registry import tasks
+from ..zoo.canvas import SIZE
+from ..zoo.registry import ZOO, dataset_name, parse_dataset
+from .bases import MADE
 from .controls.registry import CONTROLS
 from .methods import known_method, proxied
+from .model_store import FINE_TUNE, ReceiverKind
 
 __all__ = ["SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
 
@@ -94,6 +97,8 @@ class Strict(BaseModel):
 class TaskSpec(Strict):
     """A labeled dataset; a name alone, such as ``digits``, is the zoo's task of that name.
 
+    Of the zoo's tasks, ``zoo:digits@70`` is one at 70 pixels.
+
     Attributes:
         epochs: training epochs for this task; None takes the recipe's.
         validation_split: None takes 10 % of the train split, at most 5,000 images, if the dataset has none.
@@ -114,15 +119,17 @@ class TaskSpec(Strict):
 
     @model_validator(mode="after")
     def _in_the_zoo(self) -> TaskSpec:
-        name = self.dataset.removeprefix("zoo:")
-        if name != self.dataset and name not in tasks():
-            raise ValueError(f"the zoo has no task {name!r}; it has {', '.join(tasks())}")
+        if self.dataset.startswith(ZOO):
+            try:
+                parse_dataset(self.dataset)
+            except DataError as error:
+                raise ValueError(str(error)) from error
         return self
 
     @model_validator(mode="before")
     @classmethod
     def _of_zoo(cls, value: Any) -> Any:
-        return {"name": value, "dataset": f"zoo:{value}"} if isinstance(value, str) else value
+        return {"name": value, "dataset": dataset_name(value)} if isinstance(value, str) else value
 
 
 class Images(Strict):
@@ -179,7 +186,10 @@ class Suite(Strict):
     """The measurements to make; see the files in `SUITES` for examples.
 
     Attributes:
-        bases: zoo bases (``base-xs``) or Hub ids.
+        bases: zoo bases (``base-xs``), bases that the library makes (``dinov2-s``), or Hub ids.
+        image_size: pixels at which the zoo's tasks are drawn, unless a task names another; None draws 24.
+        kinds: of receivers: fine-tunes, and probes, which are the base itself with a head fitted to its features.
+            Donors are fine-tunes.
         receivers, donors: names of tasks; None takes all.
         grids: grids to train vectors for and, unless a measure names others, to round receivers to.
     """
@@ -189,7 +199,9 @@ class Suite(Strict):
     about: str
     bases: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    image_size: Limit | None = None
     receivers: tuple[str, ...] | None = Field(default=None, min_length=1)
+    kinds: tuple[ReceiverKind, ...] = Field(default=(FINE_TUNE,), min_length=1)
     donors: tuple[str, ...] | None = Field(default=None, min_length=1)
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     images: Images = Images()
@@ -198,17 +210,29 @@ class Suite(Strict):
     validation_scales: tuple[Finite, ...] = Field((*(round(0.15 * k, 2) for k in range(1, 11)), 1.0), min_length=1)
     measure: tuple[Measure, ...] = Field(min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drawn_at_its_size(cls, values: Any) -> Any:
+        """Write the image size into the names of the zoo's datasets, so that rows tell it."""
+        size = values.get("image_size") if isinstance(values, dict) else None
+        if type(size) is not int or size == SIZE or not isinstance(values.get("tasks"), list | tuple):
+            return values
+        return {**values, "tasks": [_sized(task, size) for task in values["tasks"]]}
+
     @model_validator(mode="after")
     def _fits(self) -> Suite:
         names = [task.name for task in self.tasks]
-        for role in ("tasks", "bases", "seeds", "grids"):
+        for role in ("tasks", "bases", "seeds", "grids", "kinds"):
             values = names if role == "tasks" else [str(value) for value in getattr(self, role)]
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{role}: {twice[0]!r} is named twice")
         for base in self.bases:
-            if base not in BASES and not REPO_ID.accepts(base):
-                raise ValueError(f"bases: expected {', '.join(BASES)} or a Hub id such as org/name, found {base!r}")
+            if base not in (*BASES, *MADE) and not REPO_ID.accepts(base):
+                known = ", ".join((*BASES, *MADE))
+                raise ValueError(f"bases: expected {known} or a Hub id such as org/name, found {base!r}")
+            if base in MADE and self.image_size is None:
+                raise ValueError(f"image_size: expected the size to make {base} for, such as 70, found none")
         short = [base.rpartition("/")[2] for base in self.bases]
         if len(set(short)) < len(short):  # models and rows are named by it
             raise ValueError("bases: expected names that differ behind the slash; measure these in suites of their own")
@@ -221,6 +245,11 @@ class Suite(Strict):
             if grid not in self.grids:
                 raise ValueError(f"measure: no vectors are trained for {grid}; add it to the suite's grids")
         return self
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether fine-tunes and vectors are needed, or the base and its heads are all."""
+        return FINE_TUNE in self.kinds or any(measure.donors for measure in self.measure)
 
     def task(self, name: str) -> TaskSpec:
         """The suite's task of that name, which must be there."""
@@ -243,6 +272,15 @@ class Suite(Strict):
                 kept = [name for name in known if name in wanted]
                 changes[role] = tuple(names[name] for name in kept) if role == "tasks" else tuple(kept)
         return self.model_copy(update=changes)
+
+
+def _sized(task: Any, size: int) -> Any:
+    """A task of a suite as it stands in the file, one of the zoo with the size in its dataset's name."""
+    spec = {"name": task, "dataset": dataset_name(task)} if isinstance(task, str) else task
+    dataset = spec.get("dataset") if isinstance(spec, dict) else None
+    if not isinstance(dataset, str) or not dataset.startswith(ZOO) or "@" in dataset:
+        return task
+    return {**spec, "dataset": dataset_name(dataset.removeprefix(ZOO), size)}
 
 
 class _NoKeyTwice(yaml.SafeLoader):

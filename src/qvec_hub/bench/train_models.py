@@ -1,71 +1,90 @@
-"""Train what a suite needs and its library does not hold yet: receivers, their twins, vectors; compare its tasks."""
+"""Make what a suite needs and its library does not hold yet: bases, receivers, twins, vectors; compare its tasks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from datasets import DatasetDict
 
 from ..data.hub_dataset import dataset_revision
 from ..errors import DataError, QVecError
 from ..training.donor import train_donors
+from ..training.probe import train_probe
 from ..training.progress import quiet_transformers
 from ..util.atomic import write_text
 from ..util.progress import counting
 from ..util.scratch import check_writable, real_path
 from ..zoo.base import BASES
 from ..zoo.pretraining import make_base
-from .model_store import Library
-from .splits import ZOO, load_task_split
+from ..zoo.registry import ZOO
+from .bases import MADE, make_bases
+from .build_cost import Job, Need, cost_of, needs, refuse_full_disk
+from .model_store import PROBE, Library
+from .splits import load_task_split
 from .suite import Suite
 from .task_similarity import Similarity, task_similarity
 from .workers import processes, worker_pool, worthwhile_workers
 
 __all__ = ["build_library", "recorded_similarity"]
 
-Job = tuple[str, int, str]  # base, seed, task
-
 # The zoo's models are trained in seconds: checkpoints would take longer than they could save, and the bar is enough.
 SECONDS = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+MINUTES = {"save_strategy": "no"}  # made bases: what an interruption loses is little, checkpoints would be gigabytes
 SHARED = 64  # images of a zoo task that travel with its vector
 
 
 @quiet_transformers()
-def build_library(suite: Suite, library: Library, say: Callable[[str], None], pretrain: bool = False) -> int:
-    """Train all missing models and record their similarity; finished ones are not touched.
+def build_library(
+    suite: Suite,
+    library: Library,
+    say: Callable[[str], None],
+    pretrain: bool = False,
+    base_from: str | Path | None = None,
+) -> int:
+    """Make all missing models and record their tasks' similarity; finished ones are not touched.
+
+    Says first what that costs. A model is in its folder only when it is complete, so an interrupted build goes on with
+    the model that it was at.
 
     Args:
         say: called with one line at each step.
         pretrain: also pretrain the zoo's bases instead of using those of the package.
+        base_from: what to make the suite's base of, as for `make_bases`.
 
     Returns:
-        Number of tasks that models were trained for.
+        Number of tasks that models were made for.
 
     Raises:
         DataError: when a dataset cannot be read or has no such split.
-        QVecError: as `train_donors`.
+        QVecError: when there is no room on the disk, and as `make_bases` and `train_donors`.
     """
-    show = processes().is_main_process
+    state = processes()
+    show = state.is_main_process
     real_path(library.root)
-    jobs = _missing(suite, library)
-    if jobs or pretrain or any(recorded_similarity(suite, library, base) is None for base in suite.bases):
+    missing = needs(suite, library)
+    if missing or pretrain or any(recorded_similarity(suite, library, base) is None for base in suite.bases):
         check_writable(library.root)
+    if show:
+        make_bases(suite, library, say, base_from)
+    state.wait_for_everyone()
     if pretrain:
         _pretrain(suite, library, say)
-    if jobs:
-        say(f"training the models of {len(jobs)} tasks in {library.root}, which is done once")
-    with counting("training tasks", len(jobs), show and bool(jobs)) as advance, _mapping(suite) as mapping:
-        for _ in mapping(partial(_train, suite, library), jobs):
+    if missing and show:
+        say(f"training the models of {len(missing)} tasks in {library.root}, which is done once")
+        _foretell(suite, library, missing, say)
+    with counting("training tasks", len(missing), show and bool(missing)) as advance, _mapping(suite) as mapping:
+        for _ in mapping(partial(_train, suite, library), missing.items()):
             advance(1)
     for base in suite.bases:
         if show and recorded_similarity(suite, library, base) is None:
             with counting(f"comparing tasks under {base}", len(suite.tasks)) as advance:
                 _record_similarity(suite, library, base, lambda task: advance(1))
-    return len(jobs)
+    return len(missing)
 
 
 def recorded_similarity(suite: Suite, library: Library, base: str) -> Similarity | None:
@@ -113,25 +132,34 @@ def _pretrain(suite: Suite, library: Library, say: Callable[[str], None]) -> Non
         make_base(library.own_base(base), base)
 
 
-def _missing(suite: Suite, library: Library) -> list[Job]:
-    """Tasks with missing models, in the suite's order."""
-    jobs = [(base, seed, task.name) for base in suite.bases for seed in suite.seeds for task in suite.tasks]
-    return [job for job in jobs if any(not library.vector(*job, grid).is_dir() for grid in suite.grids)]
+def _foretell(suite: Suite, library: Library, missing: Mapping[Job, Need], say: Callable[[str], None]) -> None:
+    """Say what a build costs, and refuse one that the disk has no room for."""
+    checkpoints = not set(suite.bases) <= {*BASES, *MADE}
+    cost = cost_of(suite, library, missing, processes().device, worthwhile_workers(suite), checkpoints=checkpoints)
+    refuse_full_disk(library.root, cost)
+    say(str(cost))
 
 
-def _train(suite: Suite, library: Library, job: Job) -> None:
+def _train(suite: Suite, library: Library, job_and_need: tuple[Job, Need]) -> None:
+    job, need = job_and_need
     base, seed, name = job
     spec = suite.task(name)
     train = load_task_split(spec, "train", suite.images)
+    data, probe = DatasetDict({"train": train}), library.probe(*job)
+    if need.probe:
+        train_probe(library.base(base), data, probe)
+    if not need.vectors:
+        return
     train_donors(
         library.base(base),
-        DatasetDict({"train": train}),
+        data,
         library.task(*job),
         grids=suite.grids,
         recipe=replace(suite.recipe, seed=seed, epochs=spec.epochs or suite.recipe.epochs),
         about={"task": name, "dataset": spec.dataset, "dataset_revision": dataset_revision(train)},
-        arguments=SECONDS if base in BASES else None,
+        arguments=SECONDS if base in BASES else MINUTES if base in MADE else None,
         share_images=SHARED if spec.dataset.startswith(ZOO) else 0,  # others' images are not ours to publish
+        probe=probe if PROBE in suite.kinds else None,
     )
 
 

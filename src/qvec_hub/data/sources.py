@@ -51,9 +51,10 @@ def open_source(
         )
     text = str(source)
     if isinstance(source, str) and text.startswith("zoo:") and not _exists(text):
-        from ..zoo.dataset import load_task  # the tasks are built on this room
+        from .. import zoo  # the tasks are built on this room
 
-        return load_task(text.removeprefix("zoo:"))
+        name, size = zoo.parse_dataset(text)
+        return zoo.load_task(name, size=size)
     with _plain_output(), as_data_error(repr(text)):
         path = Path(text) if _exists(text) else Path(text).expanduser()
         if path.exists():

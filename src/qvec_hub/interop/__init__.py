@@ -1,4 +1,4 @@
 """Doors to other libraries: checkpoints of timm, open_clip and the method's authors in, ordinary checkpoints out.
 
-May import everything up to `loading`; only the command line stands above it.
+May import everything up to `loading`; the benchmark, whose bases may come from elsewhere, stands above it.
 """

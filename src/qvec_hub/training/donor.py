@@ -21,6 +21,7 @@ from .lock import alone_in
 from .pair import TrainedDonor, train_pairs
 from .pixels import Pixels
 from .preflight import preflight
+from .probe import take_head_
 from .progress import quiet_transformers
 from .qat import prepare_qat_, strip_qat_
 from .recipes.training_recipe import TrainingRecipe
@@ -118,7 +119,8 @@ def train_donors(
 
     Args:
         options: ``about``, the values for the donor in the vectors' configs (task, dataset, dataset_revision);
-            ``arguments`` and ``share_images`` as for `train_donor`.
+            ``arguments`` and ``share_images`` as for `train_donor`; ``probe``, a folder of `train_probe` for the same
+            base and images, whose head is taken where the recipe would fit the very same.
     """
     folder = _folder(out)
     folders = {grid: folder / grid.name for grid in grids}
@@ -128,18 +130,28 @@ def train_donors(
 @surroundings_kept()
 @quiet_transformers()
 def _train(
-    base: Any, dataset: Any, out: Path, folders: Mapping[Grid, Path], recipe: Any, record: Any, **options: Any
+    base: Any,
+    dataset: Any,
+    out: Path,
+    folders: Mapping[Grid, Path],
+    recipe: Any,
+    record: Any,
+    *,
+    probe: Path | None = None,
+    **options: Any,
 ) -> dict[Grid, TrainedDonor]:
     """Train ``fp`` in `out`, and for each grid ``qat`` and ``vector`` in its folder.
 
     Args:
-        record: more settings for the record. options: as for `_job`.
+        record: more settings for the record. probe: as for `train_donors`. options: as for `_job`.
     """
     job = _job(base, dataset, out, folders, recipe or TrainingRecipe(), **options)
     wanted = [*job.runs, *(folder / "vector" for folder in folders.values())]
     missing = sum(not folder.exists() for folder in wanted)
     images = preflight(job, missing) if missing else None
-    if job.recipe.head == "probe":
+    if job.recipe.head == "probe" and probe is not None:
+        take_head_(job.start, probe)
+    elif job.recipe.head == "probe" and missing:
         fit_head_(job.start, job.data["train"])
     with alone_in(out):
         check_free(out, job.runs, job.resume)

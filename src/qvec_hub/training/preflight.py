@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedModel
 
 from ..artifact.images import side_of
 from ..errors import QVecError, first_line
@@ -21,7 +21,7 @@ from .pixels import Pixels
 from .run import rehearse
 from .shared_images import shared_images
 
-__all__ = ["preflight"]
+__all__ = ["preflight", "refuse_pixels"]
 
 
 def preflight(job: Job, folders: int) -> NDArray[np.uint8] | None:
@@ -38,7 +38,7 @@ def preflight(job: Job, folders: int) -> NDArray[np.uint8] | None:
     """
     _refuse_broken_base(job)
     for data in job.data.values():
-        _refuse_pixels(job, data)
+        refuse_pixels(job.base, job.start, data)
     shared, out = _shared(job), job.out
     place = _existing(out)
     _refuse_full_disk(job, place, folders)
@@ -57,15 +57,22 @@ def _refuse_broken_base(job: Job) -> None:
 
 
 @torch.no_grad()
-def _refuse_pixels(job: Job, data: Pixels) -> None:
-    """One image of a split through the model: do the pixels fit?"""
+def refuse_pixels(base: str, start: PreTrainedModel, data: Pixels) -> None:
+    """One image of a split through the model: do the pixels fit?
+
+    Args:
+        base: what the base is called. start: the base under any head.
+
+    Raises:
+        QVecError: when they do not.
+    """
     pixels = data[0]["pixel_values"]  # (channels, height, width)
-    processor = f"base '{job.base}': its image processor makes pixel values"
+    processor = f"base '{base}': its image processor makes pixel values"
     advice = "fix preprocessor_config.json or pass processor="
     if not bool(torch.isfinite(pixels).all()):
         raise QVecError(f"{processor} with NaN or infinity (dataset {data.name}); {advice}")
     try:
-        job.start(pixels[None])
+        start(pixels[None])
     except (ValueError, RuntimeError) as error:
         raise QVecError(
             f"{processor} of shape {tuple(pixels.shape)}, which the model refuses ({' '.join(str(error).split())}); "

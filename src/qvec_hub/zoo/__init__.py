@@ -12,19 +12,22 @@ from . import families  # noqa: E402, F401 — importing it registers the tasks
 from .base import BASES, base_path  # noqa: E402
 from .dataset import load_task, load_task_split  # noqa: E402
 from .pretraining import make_base  # noqa: E402
-from .registry import SPLITS, Task, arrays, get_task, tasks  # noqa: E402
+from .registry import SPLITS, ZOO, Task, arrays, dataset_name, get_task, parse_dataset, tasks  # noqa: E402
 from .sheet import contact_sheet  # noqa: E402
 
 __all__ = [
     "BASES",
     "SPLITS",
+    "ZOO",
     "Task",
     "arrays",
     "base_path",
     "contact_sheet",
+    "dataset_name",
     "get_task",
     "load_task",
     "load_task_split",
     "make_base",
+    "parse_dataset",
     "tasks",
 ]

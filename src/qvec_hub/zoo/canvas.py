@@ -1,4 +1,8 @@
-"""Drawing many small images at once: numpy arrays in [0, 1], the batch always first."""
+"""Drawing many images at once: numpy arrays in [0, 1], the batch always first.
+
+Positions and lengths are in shares of the image, so a drawing has the same layout at every size. Shapes are drawn at
+twice the size (`fine`) and averaged (`shrink`), which smooths their edges.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 __all__ = [
-    "FINE",
+    "LARGEST",
     "SIZE",
     "balanced",
     "blur_noise",
+    "by_class",
     "chunks",
     "colour_pairs",
     "coloured",
     "coordinates",
+    "fine",
     "finish",
     "paint",
     "shrink",
@@ -25,8 +31,7 @@ __all__ = [
     "warp_fine",
 ]
 
-SIZE = 24  # pixels of a finished image, height and width
-FINE = 2 * SIZE  # shapes are drawn at twice that and averaged, which smooths their edges
+SIZE, LARGEST = 24, 224  # pixels of an image, height and width: unless asked for otherwise, and at most
 
 Floats = NDArray[np.float32]
 Array = NDArray[np.floating]
@@ -37,12 +42,23 @@ def balanced(n: int, classes: int, rng: np.random.Generator) -> NDArray[np.int64
     return rng.permutation(np.arange(n, dtype=np.int64) % classes)
 
 
-def chunks(n: int, size: int = 512) -> Iterator[slice]:
-    """Slices of at most `size`: bounds the memory of drawing at `FINE` resolution and stays in cache."""
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def chunks(n: int, size: int, most: int = 512) -> Iterator[slice]:
+    """Slices of ``range(n)`` with at most `most` images of 24 pixels, or as many pixels of images of `size`.
+
+    Drawing one slice after another bounds the memory that it takes, and stays in cache.
+    """
+    step = max(1, most * SIZE**2 // size**2)
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
-def coordinates(angle: Array, scale: Array, shift: Array, size: int = FINE) -> tuple[Floats, Floats]:
+def by_class(labels: NDArray[np.int64], size: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each label and the indices of its images, in `chunks`."""
+    for label in np.unique(labels).tolist():
+        chosen = np.flatnonzero(labels == label)
+        yield from ((label, chosen[part]) for part in chunks(len(chosen), size))
+
+
+def coordinates(angle: Array, scale: Array, shift: Array, size: int) -> tuple[Floats, Floats]:
     """Each pixel's position in a frame that is turned, scaled and moved per image.
 
     Args:
@@ -62,7 +78,12 @@ def coordinates(angle: Array, scale: Array, shift: Array, size: int = FINE) -> t
     return cos * x + sin * y, cos * y - sin * x
 
 
-def warp(masks: Floats, angle: Array, scale: Array, shift: Array, size: int = FINE) -> Floats:
+def fine(angle: Array, scale: Array, shift: Array, size: int) -> tuple[Floats, Floats]:
+    """`coordinates` at twice an image's size, ``(n, 2·size, 2·size)`` each: `shrink` takes what is drawn there."""
+    return coordinates(angle, scale, shift, 2 * size)
+
+
+def warp(masks: Floats, angle: Array, scale: Array, shift: Array, size: int) -> Floats:
     """Masks ``(n, h, w)`` placed in images ``(n, size, size)`` as `coordinates` says; zero outside."""
     x, y = coordinates(angle, scale, shift, size)
     grid = torch.from_numpy(np.stack([x, y], axis=-1))
@@ -70,9 +91,10 @@ def warp(masks: Floats, angle: Array, scale: Array, shift: Array, size: int = FI
     return F.grid_sample(source, grid, mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
-def shrink(fine: Floats) -> Floats:
-    """(n, FINE, FINE) -> (n, SIZE, SIZE) by averaging 2×2 pixels."""
-    return fine.reshape(len(fine), SIZE, 2, SIZE, 2).mean(axis=(2, 4), dtype=np.float32)
+def shrink(drawn: Floats) -> Floats:
+    """(n, 2·size, 2·size) -> (n, size, size) by averaging 2×2 pixels."""
+    size = drawn.shape[1] // 2
+    return drawn.reshape(len(drawn), size, 2, size, 2).mean(axis=(2, 4), dtype=np.float32)
 
 
 def colour_pairs(rng: np.random.Generator, n: int, contrast: float = 0.35) -> tuple[Floats, Floats]:
@@ -93,39 +115,53 @@ def paint(mask: Floats, front: Floats, back: Floats) -> Floats:
     return back[:, None, None, :] + mask[..., None] * (front - back)[:, None, None, :]
 
 
-def blur_noise(rng: np.random.Generator, n: int, cells: int = 6) -> Floats:
-    """Smooth random fields ``(n, SIZE, SIZE)`` of about unit variance: noise on a coarse grid, interpolated."""
-    coarse = torch.from_numpy(rng.standard_normal((n, 1, cells, cells), dtype=np.float32))
-    field = F.interpolate(coarse, size=(SIZE, SIZE), mode="bicubic", align_corners=False)
-    return field[:, 0].numpy()
+def blur_noise(rng: np.random.Generator, n: int, size: int, cells: int = 6) -> Floats:
+    """Smooth random fields ``(n, size, size)`` of about unit variance: noise on a coarse grid, interpolated."""
+    return _smooth(rng.standard_normal((n, 1, cells, cells), dtype=np.float32), size)
 
 
 def finish(images: Array, rng: np.random.Generator, noise: float = 0.05, clutter: float = 0.0) -> NDArray[np.uint8]:
-    """Images ``(n, SIZE, SIZE, 3)`` with pixel noise and smooth clutter of those standard deviations, as bytes."""
-    n = len(images)
-    if clutter:
-        images = images + clutter * blur_noise(rng, n)[..., None]
-    if noise:
-        images = images + noise * rng.standard_normal(images.shape, dtype=np.float32)
-    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+    """Images ``(n, size, size, 3)`` with pixel noise and smooth clutter of those standard deviations, as bytes.
+
+    Clutter is as coarse at every size; noise is that of a camera, each pixel on its own.
+    """
+    n, size = images.shape[:2]
+    coarse = rng.standard_normal((n, 1, 6, 6), dtype=np.float32) if clutter else None
+    finished = np.empty(images.shape, dtype=np.uint8)
+    for part in chunks(n, size):
+        piece = images[part]
+        if coarse is not None:
+            piece = piece + clutter * _smooth(coarse[part], size)[..., None]
+        if noise:
+            piece = piece + noise * rng.standard_normal(piece.shape, dtype=np.float32)
+        finished[part] = np.clip(piece, 0, 1) * 255 + 0.5
+    return finished
+
+
+def _smooth(coarse: Floats, size: int) -> Floats:
+    """Grids ``(n, 1, cells, cells)`` interpolated: ``(n, size, size)``."""
+    field = F.interpolate(torch.from_numpy(coarse), size=(size, size), mode="bicubic", align_corners=False)
+    return field[:, 0].numpy()
 
 
 def coloured(
     masks: Floats, rng: np.random.Generator, noise: float, clutter: float = 0.0, contrast: float = 0.35
 ) -> NDArray[np.uint8]:
-    """Masks ``(n, SIZE, SIZE)`` as images of two random colours each; see `colour_pairs` and `finish`."""
+    """Masks ``(n, size, size)`` as images of two random colours each; see `colour_pairs` and `finish`."""
     front, back = colour_pairs(rng, len(masks), contrast)
     return finish(paint(masks, front, back), rng, noise, clutter)
 
 
-def warp_fine(masks: Floats, chosen: tuple[NDArray[np.int64], ...], angle: Array, scale: Array, shift: Array) -> Floats:
-    """The chosen ones of many masks, placed as by `warp` at `FINE` resolution, then shrunk: ``(n, SIZE, SIZE)``.
+def warp_fine(
+    masks: Floats, chosen: tuple[NDArray[np.int64], ...], angle: Array, scale: Array, shift: Array, size: int
+) -> Floats:
+    """The chosen ones of many masks, placed as by `warp` at twice the size, then shrunk: ``(n, size, size)``.
 
     Args:
         chosen: indices into the first dimensions of `masks`, ``(n,)`` each.
     """
-    placed = np.empty((len(angle), SIZE, SIZE), dtype=np.float32)
-    for part in chunks(len(angle)):
+    placed = np.empty((len(angle), size, size), dtype=np.float32)
+    for part in chunks(len(angle), size):
         own = masks[tuple(index[part] for index in chosen)]
-        placed[part] = shrink(warp(own, angle[part], scale[part], shift[part]))
+        placed[part] = shrink(warp(own, angle[part], scale[part], shift[part], 2 * size))
     return placed

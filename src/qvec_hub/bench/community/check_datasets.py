@@ -12,18 +12,17 @@ from typing import Any, NamedTuple
 
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from ...errors import HubError
+from ...errors import DataError, HubError
 from ...hub.cards.front_matter import hub_id
 from ...hub.cards.values import as_count, short_text
 from ...hub.transfer.ask import get_json
 from ...results.row import Row
 from ...util.untrusted import printable
 from ...zoo.dataset import split_size
-from ...zoo.registry import SPLITS, tasks
+from ...zoo.registry import SPLITS, ZOO, parse_dataset, tasks
 
 __all__ = ["Datasets"]
 
-ZOO = "zoo:"
 MAX_ASKED = 500  # datasets and revisions; untrusted rows can name any number
 MAX_FAILED = 3  # requests that failed, after which no more are sent
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -97,9 +96,13 @@ class Datasets:
 
 
 def _refuse_zoo(row: Row) -> str | None:
-    task = row.dataset.removeprefix(ZOO)
+    task = row.dataset.removeprefix(ZOO).partition("@")[0]
     if task not in tasks():
         return f"dataset: the zoo has no task {_said(task)}; if it is new, upgrade qvec_hub"
+    try:
+        parse_dataset(row.dataset)
+    except DataError as error:
+        return f"dataset: {printable(error)}"
     if row.dataset_revision is not None and not _VERSION.fullmatch(row.dataset_revision):
         return f"dataset_revision: expected none or a version of the zoo, found {_said(row.dataset_revision)}"
     if row.split not in SPLITS:

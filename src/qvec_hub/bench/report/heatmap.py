@@ -1,4 +1,4 @@
-"""A heatmap of the gains of single donors: receivers' tasks by donors' tasks."""
+"""A heatmap of the gains of single donors: receivers by donors' tasks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["draw_heatmap"]
 
 MAX_NAME = 24  # characters of a task's name on an axis
 IN_RANGE = 98  # percent of the cells within the colour range; a few outliers would make all others pale
-Cells = dict[tuple[str, str], list[float]]  # gains in points, of several seeds, by receiver's and donor's task
+Cells = dict[tuple[str, str], list[float]]  # gains in points, of several seeds, by receiver and donor's task
 
 
 def draw_heatmap(found: Measured, base: str, grid: str) -> Any:
-    """Draw mean gains in percentage points, a row for each receiver's task and a column for each donor's.
+    """Draw mean gains in percentage points, a row for each receiver and a column for each donor's task.
 
-    The hatched diagonal is a task's own vector, a ceiling; it does not influence the colours.
+    The hatched cells are of a receiver's own task, a ceiling; they do not influence the colours.
 
     Returns:
         A matplotlib figure; None if no single donors were measured.
@@ -34,20 +34,22 @@ def draw_heatmap(found: Measured, base: str, grid: str) -> Any:
     cells: Cells = {}
     for transfer in [*line.transfers, *own]:
         donor = transfer.donor_task or transfer.donor or ""
-        cells.setdefault((transfer.task, donor), []).append(100 * transfer.gain)
-    rows = sorted({receiver for receiver, _ in cells})
+        cells.setdefault((transfer.receiver, donor), []).append(100 * transfer.gain)
+    tasks = {transfer.receiver: transfer.task for transfer in [*line.transfers, *own]}
     columns = sorted({donor for _, donor in cells})
     about = f"{named(base)}, {grid}, {named(line.method)}"
-    return _draw(cells, rows, columns, f"{about}\n{sample(line.transfers)}")
+    return _draw(cells, tasks, columns, f"{about}\n{sample(line.transfers)}")
 
 
-def _draw(cells: Cells, rows: list[str], columns: list[str], title: str) -> Any:
+def _draw(cells: Cells, tasks: dict[str, str], columns: list[str], title: str) -> Any:
+    """Draw the cells, a row for each of the receivers in `tasks`, which tells the task of each."""
     import numpy as np
     from matplotlib import pyplot as plt
     from matplotlib.colors import Normalize
 
+    rows = sorted(tasks)
     values = np.array([[fmean(cells[r, c]) if (r, c) in cells else np.nan for c in columns] for r in rows])
-    own = np.array([[receiver == donor for donor in columns] for receiver in rows])
+    own = np.array([[tasks[receiver] == donor for donor in columns] for receiver in rows])
     across = values[~own & np.isfinite(values)]
     limit = _limit(across)
     side = 0.42 if len(columns) > 12 else 0.55
@@ -60,7 +62,7 @@ def _draw(cells: Cells, rows: list[str], columns: list[str], title: str) -> Any:
                     rotation_mode="anchor")  # fmt: skip
     axis.set_yticks(range(len(rows)), [_short(name) for name in rows])
     hatched = " (hatched: the receiver's own, a ceiling)" if own.any() else ""
-    axis.set(xlabel=f"donor's task{hatched}", ylabel="receiver's task")
+    axis.set(xlabel=f"donor's task{hatched}", ylabel="receiver")
     axis.set_title(title, loc="left", fontsize=10)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

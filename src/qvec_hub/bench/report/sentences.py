@@ -93,7 +93,7 @@ def _failures(line: Line) -> str:
     worst = failures[0]
     source = f" with the vector of {code(worst.donor_task or worst.donor)}" if worst.donor else ""
     lost = f"{len(failures):,} of {counted(line.summary.n_pairs, 'pair')} lost accuracy"
-    return f" {lost}, at worst {points(worst.gain)} points: {code(worst.task)}{source}."
+    return f" {lost}, at worst {points(worst.gain)} points: {code(worst.receiver)}{source}."
 
 
 def _controls(lines: Sequence[Line]) -> Iterable[str]:

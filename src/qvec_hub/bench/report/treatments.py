@@ -190,7 +190,7 @@ def _untreated(untreated: Untreated, context: Context) -> Iterable[Line]:
         known, own_qat = context.receiver(ptq), untreated.beside(ptq).get("own_qat")
         for row in untreated.in_setting_of(ptq):
             if row.method == "fp" or (row.method == "ptq" and row.grid and row.grid.bits == ptq.grid.bits):
-                transfer = Transfer(row, ptq, known.base, known.task, own_qat=own_qat)
+                transfer = Transfer(row, ptq, known.base, known.task, own_qat=own_qat, kind=known.kind)
                 parts.setdefault((Protocol.of(transfer), ptq.grid.name), []).append(transfer)
     for (protocol, grid), part in parts.items():
         yield Line(protocol, grid, f"RTN on {protocol.grid}" if protocol.grid else "FP", tuple(part))

@@ -9,6 +9,7 @@ from fractions import Fraction
 from ...results.pairing import Untreated
 from ...results.row import WITHOUT_VECTOR, Row
 from ..context import Context
+from ..model_store import FINE_TUNE, ReceiverKind, receiver_label
 from .measurement import latest
 
 __all__ = ["MIN_CEILING", "Transfer", "ceilings", "transfers"]
@@ -23,7 +24,7 @@ class Transfer:
     Attributes:
         row: the treatment: a vector, a control of one, or a calibrated method.
         ptq: plain rounding in the same setting, on the same grid.
-        base, task: the receiver's.
+        base, task, kind: the receiver's.
         donor: repo of the vector, if it is a single one.
         donor_task: its task, if that is recorded.
         own_qat: the receiver's own quantization-aware training in that setting, if it was counted.
@@ -36,6 +37,12 @@ class Transfer:
     donor: str | None = None
     donor_task: str | None = None
     own_qat: Row | None = None
+    kind: ReceiverKind = FINE_TUNE
+
+    @property
+    def receiver(self) -> str:
+        """What tells the receiver from others of its base: its task, and its kind unless that is the usual one."""
+        return receiver_label(self.task, self.kind)
 
     @property
     def n(self) -> int:
@@ -105,7 +112,8 @@ def _beside_ptq(rows: Iterable[Row], context: Context) -> Iterator[Transfer]:
         task = None
         if donor is not None:
             task = receiver.task if context.is_own(row, donor) else context.donor_task(donor)
-        yield Transfer(row, beside["ptq"], receiver.base, receiver.task, donor, task, beside.get("own_qat"))
+        own_qat = beside.get("own_qat")
+        yield Transfer(row, beside["ptq"], receiver.base, receiver.task, donor, task, own_qat, receiver.kind)
 
 
 def _is_part(row: Row) -> bool:

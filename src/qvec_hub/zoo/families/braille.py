@@ -19,16 +19,16 @@ PITCH = 0.5  # between neighbouring dots, in half image widths
 
 
 @task("braille", tuple(DOTS), "Letters in braille, flat dots showing faintly")
-def braille(split: str, n: int, rng: np.random.Generator) -> Batch:
+def braille(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(DOTS), rng)
     raised = np.array([[str(dot + 1) in dots for dot in range(6)] for dots in DOTS.values()])[labels]
     height = np.where(raised, rng.uniform(0.65, 1.0, (n, 6)), rng.uniform(0.0, 0.15, (n, 6))).astype(np.float32)
     radius = rng.uniform(0.15, 0.22, n).astype(np.float32)[:, None, None]
     angle, scale = rng.uniform(-0.2, 0.2, n), rng.uniform(0.9, 1.2, n)
     shift = rng.uniform(-0.15, 0.15, (n, 2))
-    masks = np.zeros((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    for part in canvas.chunks(n):
-        x, y = canvas.coordinates(angle[part], scale[part], shift[part])
+    masks = np.zeros((n, size, size), dtype=np.float32)
+    for part in canvas.chunks(n, size):
+        x, y = canvas.fine(angle[part], scale[part], shift[part], size)
         fine = np.zeros_like(x)
         for dot in range(6):
             away = np.hypot(x - PITCH * (dot // 3 - 0.5), y - PITCH * (dot % 3 - 1))

@@ -13,7 +13,7 @@ HOURS = 12
 
 
 @task("clocks", tuple(str(hour or 12) for hour in range(HOURS)), "Clock faces at any minute: the hour")
-def clocks(split: str, n: int, rng: np.random.Generator) -> Batch:
+def clocks(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, HOURS, rng)
     share = rng.uniform(0.05, 0.95, n)  # of the hour that has gone by: never so near a full hour that it hides it
     turn = 2 * np.pi * np.stack([(labels + share) / HOURS, share], axis=1)  # hour and minute hand
@@ -22,9 +22,9 @@ def clocks(split: str, n: int, rng: np.random.Generator) -> Batch:
     angle, scale = rng.uniform(-0.08, 0.08, n), rng.uniform(0.8, 0.95, n)
     shift = rng.uniform(-0.08, 0.08, (n, 2))
     rim = rng.uniform(0.9, 0.94, n)
-    masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    for part in canvas.chunks(n):
-        x, y = canvas.coordinates(angle[part], scale[part], shift[part])
+    masks = np.empty((n, size, size), dtype=np.float32)
+    for part in canvas.chunks(n, size):
+        x, y = canvas.fine(angle[part], scale[part], shift[part], size)
         away = np.hypot(x, y)
         drawn = (away < 1) & (away > rim[part, None, None])
         for hand in range(2):

@@ -25,15 +25,15 @@ COLOURS = {
 
 
 @task("colours", tuple(COLOURS), "The hue of a disc in front of stripes of other hues")
-def colours(split: str, n: int, rng: np.random.Generator) -> Batch:
+def colours(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(COLOURS), rng)
     hue = np.array(list(COLOURS.values()), dtype=np.float32)[labels] + rng.normal(0, 6, n)
     disc = _rgb(hue, rng.uniform(0.4, 1, n), rng.uniform(0.5, 1, n))
     other = [_rgb(rng.uniform(0, 360, n), rng.uniform(0.2, 1, n), rng.uniform(0.3, 1, n)) for _ in range(2)]
     angle, zero = rng.uniform(0, 2 * np.pi, n), np.zeros(n)
-    x, _ = canvas.coordinates(angle, np.ones(n), np.zeros((n, 2)), canvas.SIZE)
+    x, _ = canvas.coordinates(angle, np.ones(n), np.zeros((n, 2)), size)
     stripes = (np.sin(x * rng.uniform(4, 9, n)[:, None, None]) > 0).astype(np.float32)
-    u, v = canvas.coordinates(zero, rng.uniform(0.3, 0.55, n), rng.uniform(-0.35, 0.35, (n, 2)), canvas.SIZE)
+    u, v = canvas.coordinates(zero, rng.uniform(0.3, 0.55, n), rng.uniform(-0.35, 0.35, (n, 2)), size)
     inside = (u * u + v * v < 1)[..., None]
     images = np.where(inside, disc[:, None, None, :], canvas.paint(stripes, other[0], other[1]))
     return canvas.finish(images, rng, noise=0.08, clutter=0.05), labels

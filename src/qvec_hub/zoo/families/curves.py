@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..registry import Batch, task
 
 __all__ = ["CURVES", "curves"]
 
-POINTS = 80  # a line is drawn as that many overlapping dots
+DOTS = 80  # a line is drawn as that many overlapping dots at 24 pixels, and closer ones in larger images
 
 # Each curve takes the way along it, -1 … 1, and a number in [0, 1] that tells how wound it is, to x and y.
 Curve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -66,23 +67,24 @@ CURVES: dict[str, Curve] = {
 
 
 @task("curves", tuple(CURVES), "One line, turned any way: arc, wave, zigzag, spiral, loop …")
-def curves(split: str, n: int, rng: np.random.Generator) -> Batch:
+def curves(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(CURVES), rng)
-    t, wound = np.linspace(-1, 1, POINTS), rng.random((n, 1))
-    points = np.empty((n, POINTS, 2), dtype=np.float32)
+    dots = round(DOTS * size / canvas.SIZE)
+    t, wound = np.linspace(-1, 1, dots), rng.random((n, 1))
+    points = np.empty((n, dots, 2), dtype=np.float32)
     for label, curve in enumerate(CURVES.values()):
         chosen = np.flatnonzero(labels == label)
         points[chosen] = np.stack(np.broadcast_arrays(*curve(t, wound[chosen])), axis=-1)
     points = _place(points, rng)
     width = rng.uniform(0.07, 0.1, n)
-    masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    for part in canvas.chunks(n, 128):
-        masks[part] = canvas.shrink(_line(points[part], width[part]))
+    masks = np.empty((n, size, size), dtype=np.float32)
+    for part in canvas.chunks(n, size):
+        masks[part] = canvas.shrink(_line(points[part], width[part], 2 * size))
     return canvas.coloured(masks, rng, noise=0.06, clutter=0.05), labels
 
 
 def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lines ``(n, POINTS, 2)`` turned, mirrored, scaled and moved at random."""
+    """Lines ``(n, dots, 2)`` turned, mirrored, scaled and moved at random."""
     n = len(points)
     turn, scale = rng.uniform(0, 2 * np.pi, n), rng.uniform(0.6, 0.85, n)
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
@@ -91,12 +93,17 @@ def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (points @ frame + rng.uniform(-0.12, 0.12, (n, 1, 2))).astype(np.float32)
 
 
-def _line(points: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Ink ``(n, FINE, FINE)`` of lines of half that width."""
-    axis = ((np.arange(canvas.FINE) + 0.5) * (2 / canvas.FINE) - 1).astype(np.float32)
-    across = (axis[None, None, :] - points[:, :, 0, None]) ** 2  # (n, POINTS, FINE)
-    down = (axis[None, None, :] - points[:, :, 1, None]) ** 2
-    nearest = np.full((len(points), canvas.FINE, canvas.FINE), np.inf, dtype=np.float32)
-    for point in range(POINTS):
-        np.minimum(nearest, down[:, point, :, None] + across[:, point, None, :], out=nearest)
-    return (nearest < (width**2)[:, None, None]).astype(np.float32)
+def _line(points: np.ndarray, width: np.ndarray, size: int) -> np.ndarray:
+    """Ink ``(n, size, size)`` of lines of half that width; each dot is drawn in the square around it."""
+    axis = ((np.arange(size) + 0.5) * (2 / size) - 1).astype(np.float32)
+    ink = np.zeros((len(points), size, size), dtype=bool)
+    reach = math.ceil(float(width.max()) * size / 2) + 1
+    around = np.arange(-reach, reach + 1)
+    image, limit = np.arange(len(points))[:, None, None], (width**2)[:, None, None]
+    for dot in points.swapaxes(0, 1):  # (n, 2)
+        middle = np.floor((dot + 1) * size / 2).astype(int)
+        columns, rows = (np.clip(middle[:, k, None] + around, 0, size - 1) for k in range(2))
+        across, down = ((axis[each] - dot[:, k, None]) ** 2 for k, each in enumerate((columns, rows)))
+        drawn = down[:, :, None] + across[:, None, :] < limit
+        ink[image, rows[:, :, None], columns[:, None, :]] |= drawn
+    return ink.astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy import ndimage
 
@@ -13,6 +15,8 @@ __all__ = ["KINDS", "PHOTOGRAPHS", "distortions"]
 
 # Detailed ones: a blurred patch of plain wall looks like the wall.
 PHOTOGRAPHS = ("ihc.png", "motorcycle_right.png", "chelsea.png", "gravel.png", "grass.png", "astronaut.png")
+
+STONES = 6  # of a mosaic, in a row and in a column
 
 
 def _same(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -30,16 +34,22 @@ def _speckle(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _blur(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return ndimage.gaussian_filter(x, (0, 2, 2, 0))
+    sigma = x.shape[1] / 12
+    return ndimage.gaussian_filter(x, (0, sigma, sigma, 0))
 
 
 def _streak(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return ndimage.uniform_filter1d(x, 7, axis=2)
+    return ndimage.uniform_filter1d(x, 2 * (x.shape[2] // 7) + 1, axis=2)
 
 
 def _mosaic(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    small = x.reshape(len(x), canvas.SIZE // 4, 4, canvas.SIZE // 4, 4, 3).mean(axis=(2, 4))
-    return small.repeat(4, axis=1).repeat(4, axis=2)
+    edges = np.arange(STONES + 1) * x.shape[1] // STONES
+    even = np.empty_like(x)
+    for top, bottom in pairwise(edges):
+        for left, right in pairwise(edges):
+            stone = (slice(None), slice(top, bottom), slice(left, right))
+            even[stone] = x[stone].mean(axis=(1, 2), keepdims=True)
+    return even
 
 
 def _negative(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -57,11 +67,11 @@ KINDS = {
 }
 
 
-@task("distortions", tuple(KINDS), "Patches of six photographs (scikit-image): how they were spoiled")
-def distortions(split: str, n: int, rng: np.random.Generator) -> Batch:
+@task("distortions", tuple(KINDS), "Patches of six photographs (scikit-image): how they were spoiled", PHOTOGRAPHS)
+def distortions(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(KINDS), rng)
     source = canvas.balanced(n, len(PHOTOGRAPHS), rng)
-    images = patches_of(PHOTOGRAPHS, source, split, rng, spans=(24, 56))
+    images = patches_of(PHOTOGRAPHS, source, split, rng, size, spans=(24, 56))
     for label, spoil in enumerate(KINDS.values()):
         chosen = labels == label
         images[chosen] = spoil(images[chosen], rng)

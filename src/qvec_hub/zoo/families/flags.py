@@ -44,17 +44,17 @@ LAYOUTS: dict[str, Layout] = {
 
 
 @task("flags", tuple(LAYOUTS), "Twelve ways to divide a flag in two or three random colours, waving a little")
-def flags(split: str, n: int, rng: np.random.Generator) -> Batch:
+def flags(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(LAYOUTS), rng)
     colours = _colours(n, rng)
     angle, scale = rng.uniform(-0.15, 0.15, n), rng.uniform(0.7, 0.9, n)
     shift, phase = rng.uniform(-0.1, 0.1, (n, 2)), rng.uniform(0, 2 * np.pi, n)
-    images = np.empty((n, canvas.SIZE, canvas.SIZE, 3), dtype=np.float32)
-    for label, layout in enumerate(LAYOUTS.values()):
-        chosen = np.flatnonzero(labels == label)
-        x, y = canvas.coordinates(angle[chosen], scale[chosen], shift[chosen])
+    images = np.empty((n, size, size, 3), dtype=np.float32)
+    layouts = list(LAYOUTS.values())
+    for label, chosen in canvas.by_class(labels, size):
+        x, y = canvas.fine(angle[chosen], scale[chosen], shift[chosen], size)
         waved = y + 0.1 * np.sin(3 * x + phase[chosen, None, None])
-        field = np.where(np.maximum(abs(x), abs(waved)) < 1, layout(x, waved), 3)  # 3 is the sky
+        field = np.where(np.maximum(abs(x), abs(waved)) < 1, layouts[label](x, waved), 3)  # 3 is the sky
         images[chosen] = sum(
             canvas.shrink((field == number).astype(np.float32))[..., None] * colours[chosen, number][:, None, None]
             for number in range(4)

@@ -11,7 +11,6 @@ from ..registry import Batch, task
 __all__ = ["PLACES", "intruders"]
 
 PLACES = tuple(f"{row} {column}" for row in ("upper", "middle", "lower") for column in ("left", "centre", "right"))
-TILE = canvas.SIZE // 3  # pixels
 
 PHOTOGRAPHS = (
     "gravel.png",
@@ -25,14 +24,19 @@ PHOTOGRAPHS = (
 )
 
 
-@task("intruders", PLACES, "Patches of eight photographs in which one of nine tiles is of another photograph: where")
-def intruders(split: str, n: int, rng: np.random.Generator) -> Batch:
+@task(
+    "intruders",
+    PLACES,
+    "Patches of eight photographs in which one of nine tiles is of another photograph: where",
+    PHOTOGRAPHS,
+)
+def intruders(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(PLACES), rng)
     source = canvas.balanced(n, len(PHOTOGRAPHS), rng)
     other = (source + rng.integers(1, len(PHOTOGRAPHS), size=n)) % len(PHOTOGRAPHS)
-    images, strange = (patches_of(PHOTOGRAPHS, each, split, rng, spans=(32, 60)) for each in (source, other))
+    images, strange = (patches_of(PHOTOGRAPHS, each, split, rng, size, spans=(32, 60)) for each in (source, other))
     for label in range(len(PLACES)):
         chosen = np.flatnonzero(labels == label)
-        rows, columns = (slice(TILE * k, TILE * k + TILE) for k in divmod(label, 3))
+        rows, columns = (slice(size * k // 3, size * (k + 1) // 3) for k in divmod(label, 3))
         images[chosen, rows, columns] = strange[chosen, rows, columns]
     return canvas.finish(images, rng, noise=0.03), labels

@@ -23,11 +23,16 @@ MOTIFS = {
 }
 
 
-@task("photographs", tuple(MOTIFS), "Patches of eight photographs in changing colours: which one they were cut from")
-def photographs(split: str, n: int, rng: np.random.Generator) -> Batch:
+@task(
+    "photographs",
+    tuple(MOTIFS),
+    "Patches of eight photographs in changing colours: which one they were cut from",
+    tuple(MOTIFS.values()),
+)
+def photographs(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     """The strength of every colour channel varies, so that no single shade gives a photograph away."""
     labels = canvas.balanced(n, len(MOTIFS), rng)
-    images = patches_of(tuple(MOTIFS.values()), labels, split, rng, spans=(48, 64))
+    images = patches_of(tuple(MOTIFS.values()), labels, split, rng, size, spans=(48, 64))
     images *= rng.uniform(0.85, 1.1, (n, 1, 1, 3))
     flip = rng.random(n) < 0.5
     images[flip] = images[flip, :, ::-1]

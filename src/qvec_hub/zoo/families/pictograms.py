@@ -47,6 +47,6 @@ PICTOGRAM_FACES = ("DejaVuSans", "DejaVuSans-Bold")  # the others lack some of t
 
 
 @task("pictograms", tuple(PICTOGRAMS), "Thirty pictograms of the DejaVu fonts: weather, zodiac, chess, cards, signs")
-def pictograms(split: str, n: int, rng: np.random.Generator) -> Batch:
+def pictograms(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(PICTOGRAMS), rng)
-    return draw_glyphs(tuple(PICTOGRAMS.values()), labels, rng, PICTOGRAM_FACES), labels
+    return draw_glyphs(tuple(PICTOGRAMS.values()), labels, rng, size, PICTOGRAM_FACES), labels

@@ -14,17 +14,17 @@ STEPS = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # from the square to the d
 
 
 @task("relations", RELATIONS, "A light disc and a dark square: where the disc is, seen from the square")
-def relations(split: str, n: int, rng: np.random.Generator) -> Batch:
+def relations(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(RELATIONS), rng)
     step, radius, half = _layout(labels, rng)
     middle, angle = rng.uniform(-0.2, 0.2, (n, 2)), rng.uniform(-0.15, 0.15, n)
     ground, light, dark = rng.uniform(-0.2, 0.2, (3, n, 1, 1, 3)).astype(np.float32)
     disc_on_top = np.isin(labels, [RELATIONS.index(name) for name in ("inside", "in front")])[:, None, None, None]
-    images = np.empty((n, canvas.SIZE, canvas.SIZE, 3), dtype=np.float32)
-    for part in canvas.chunks(n):
-        x, y = canvas.coordinates(angle[part], radius[part], middle[part] + step[part] / 2)
+    images = np.empty((n, size, size, 3), dtype=np.float32)
+    for part in canvas.chunks(n, size):
+        x, y = canvas.fine(angle[part], radius[part], middle[part] + step[part] / 2, size)
         disc = canvas.shrink((x * x + y * y < 1).astype(np.float32))[..., None]
-        x, y = canvas.coordinates(angle[part], half[part], middle[part] - step[part] / 2)
+        x, y = canvas.fine(angle[part], half[part], middle[part] - step[part] / 2, size)
         square = canvas.shrink((np.maximum(abs(x), abs(y)) < 1).astype(np.float32))[..., None]
         disc, square = (
             np.where(disc_on_top[part], disc, disc * (1 - square)),

@@ -25,9 +25,9 @@ SIDE = 2  # letters a row, rows an image
 
 
 @task("scripts", tuple(SCRIPTS), "Four letters at random: which of seven scripts they belong to")
-def scripts(split: str, n: int, rng: np.random.Generator) -> Batch:
+def scripts(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(SCRIPTS), rng)
-    alphabet = atlas(tuple("".join(SCRIPTS.values())), SCRIPT_FACES)
+    alphabet = atlas(tuple("".join(SCRIPTS.values())), size, SCRIPT_FACES)
     sizes = np.array([len(letters) for letters in SCRIPTS.values()])
     first = np.cumsum(sizes) - sizes
     angle = rng.uniform(-0.12, 0.12, n)
@@ -36,10 +36,10 @@ def scripts(split: str, n: int, rng: np.random.Generator) -> Batch:
         first[labels] + rng.integers(sizes[labels], size=(SIDE**2, n)),
     )
     shift, scale = rng.uniform(-0.16, 0.16, (SIDE**2, n, 2)), rng.uniform(1.16, 1.4, (SIDE**2, n))
-    masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    tile = canvas.FINE // SIDE
-    for part in canvas.chunks(n):
-        fine = np.empty((part.stop - part.start, canvas.FINE, canvas.FINE), dtype=np.float32)
+    masks = np.empty((n, size, size), dtype=np.float32)
+    tile = 2 * size // SIDE
+    for part in canvas.chunks(n, size):
+        fine = np.empty((part.stop - part.start, 2 * size, 2 * size), dtype=np.float32)
         for place in range(SIDE**2):
             rows, columns = (slice(tile * k, tile * k + tile) for k in divmod(place, SIDE))
             letters = alphabet[letter[place, part], face[part]]

@@ -67,16 +67,16 @@ SHAPES: dict[str, Figure] = {
 
 
 @task("shapes", tuple(SHAPES), "Twelve figures, filled or outlined, slightly turned, of many sizes and colours")
-def shapes(split: str, n: int, rng: np.random.Generator) -> Batch:
+def shapes(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(SHAPES), rng)
     angle = rng.uniform(-0.4, 0.4, n)
     scale = rng.uniform(0.55, 0.9, n)
     shift = rng.uniform(-0.12, 0.12, (n, 2))
     hollow = rng.random(n) < 0.3
-    masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    for label, figure in enumerate(SHAPES.values()):
-        chosen = np.flatnonzero(labels == label)
-        level = figure(*canvas.coordinates(angle[chosen], scale[chosen], shift[chosen]))
+    masks = np.empty((n, size, size), dtype=np.float32)
+    figures = list(SHAPES.values())
+    for label, chosen in canvas.by_class(labels, size):
+        level = figures[label](*canvas.fine(angle[chosen], scale[chosen], shift[chosen], size))
         ring = hollow[chosen, None, None] & (level < 0.68)
         masks[chosen] = canvas.shrink(((level < 1) & ~ring).astype(np.float32))
     return canvas.coloured(masks, rng, noise=0.06, clutter=0.05), labels

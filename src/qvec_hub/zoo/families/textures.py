@@ -23,11 +23,16 @@ MATERIALS = {
 }
 
 
-@task("textures", tuple(MATERIALS), "Grey patches of eight photographs (scikit-image): which one they were cut from")
-def textures(split: str, n: int, rng: np.random.Generator) -> Batch:
+@task(
+    "textures",
+    tuple(MATERIALS),
+    "Grey patches of eight photographs (scikit-image): which one they were cut from",
+    tuple(MATERIALS.values()),
+)
+def textures(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     """Brightness and contrast vary by as much as they differ between classes, so the structure has to tell."""
     labels = canvas.balanced(n, len(MATERIALS), rng)
-    grey = patches_of(tuple(MATERIALS.values()), labels, split, rng, spans=(36, 60)).mean(axis=-1)
+    grey = patches_of(tuple(MATERIALS.values()), labels, split, rng, size, spans=(36, 60)).mean(axis=-1)
     levels = (grey - 0.5) * rng.uniform(0.6, 1.2, (n, 1, 1)) + rng.uniform(0.4, 0.6, (n, 1, 1))
     flip = rng.random(n) < 0.5
     levels[flip] = levels[flip, :, ::-1]

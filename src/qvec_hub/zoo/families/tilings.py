@@ -77,15 +77,15 @@ TILINGS: dict[str, Pattern] = {
 
 
 @task("tilings", tuple(TILINGS), "Ten patterns of tiles, of many sizes and slightly turned")
-def tilings(split: str, n: int, rng: np.random.Generator) -> Batch:
+def tilings(split: str, n: int, rng: np.random.Generator, size: int) -> Batch:
     labels = canvas.balanced(n, len(TILINGS), rng)
     angle, scale = rng.uniform(-0.2, 0.2, n), rng.uniform(0.4, 0.6, n)  # half a tile's side, in half image widths
     shift = rng.uniform(-1, 1, (n, 2))
-    masks = np.empty((n, canvas.SIZE, canvas.SIZE), dtype=np.float32)
-    for label, pattern in enumerate(TILINGS.values()):
-        chosen = np.flatnonzero(labels == label)
-        x, y = canvas.coordinates(angle[chosen], scale[chosen], shift[chosen])
-        masks[chosen] = canvas.shrink(pattern(x, y).astype(np.float32))
+    masks = np.empty((n, size, size), dtype=np.float32)
+    patterns = list(TILINGS.values())
+    for label, chosen in canvas.by_class(labels, size):
+        x, y = canvas.fine(angle[chosen], scale[chosen], shift[chosen], size)
+        masks[chosen] = canvas.shrink(patterns[label](x, y).astype(np.float32))
     flip = rng.random(n) < 0.5
     masks[flip] = 1 - masks[flip]
     return canvas.coloured(masks, rng, noise=0.08, clutter=0.06), labels

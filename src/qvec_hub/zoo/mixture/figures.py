@@ -24,7 +24,7 @@ _MARKED = (_FOURS[:, :, None] == np.arange(9)).any(axis=1)
 def _placed(n: int, rng: np.random.Generator, turn: float) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates in a frame somewhat moved and scaled, and turned by up to `turn` radians."""
     shift = rng.uniform(-0.2, 0.2, (n, 2))
-    return canvas.coordinates(rng.uniform(-turn, turn, n), rng.uniform(0.5, 0.85, n), shift)
+    return canvas.fine(rng.uniform(-turn, turn, n), rng.uniform(0.5, 0.85, n), shift, canvas.SIZE)
 
 
 def _drawn(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -87,7 +87,7 @@ def needles(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n = len(labels)
     turn = (labels + rng.uniform(-0.3, 0.3, n)) * (2 * np.pi / DIRECTIONS)
     shift = rng.uniform(-0.25, 0.25, (n, 2))
-    x, y = canvas.coordinates(turn, rng.uniform(0.5, 0.8, n), shift)
+    x, y = canvas.fine(turn, rng.uniform(0.5, 0.8, n), shift, canvas.SIZE)
     return _drawn((abs(x) < 1) & (abs(y) < rng.uniform(0.15, 0.3, n)[:, None, None] * (1 - x)), rng)
 
 
@@ -95,6 +95,6 @@ def rings(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A ring with a gap (Landolt's C): the side of the gap."""
     n = len(labels)
     turn = (labels + rng.uniform(-0.3, 0.3, n)) * (4 * np.pi / DIRECTIONS)
-    x, y = canvas.coordinates(turn, rng.uniform(0.4, 0.8, n), rng.uniform(-0.2, 0.2, (n, 2)))
+    x, y = canvas.fine(turn, rng.uniform(0.4, 0.8, n), rng.uniform(-0.2, 0.2, (n, 2)), canvas.SIZE)
     away = np.hypot(x, y)
     return _drawn((away < 1) & (away > 0.55) & ~((x > 0) & (abs(y) < 0.3)), rng)

@@ -32,7 +32,7 @@ class Part:
 
 def _letters(script: str, characters: tuple[str, ...], faces: tuple[str, ...], share: float) -> Part:
     names = tuple(f"{script} {character}" for character in characters)
-    return Part(names, share, lambda labels, rng: draw_glyphs(characters, labels, rng, faces))
+    return Part(names, share, lambda labels, rng: draw_glyphs(characters, labels, rng, canvas.SIZE, faces))
 
 
 def _numbered(classes: int, share: float, paint: Paint) -> Part:
@@ -71,7 +71,7 @@ def draw_mixture(n: int, rng: np.random.Generator) -> Batch:
     counts[0] += n - sum(counts)
     for part, count in zip(PARTS, counts, strict=True):
         own = canvas.balanced(count, len(part.classes), rng)
-        images += [part.paint(own[piece], rng) for piece in canvas.chunks(count)]
+        images += [part.paint(own[piece], rng) for piece in canvas.chunks(count, canvas.SIZE)]
         labels.append(own + first)
         first += len(part.classes)
     order = rng.permutation(n)

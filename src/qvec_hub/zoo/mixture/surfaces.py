@@ -55,7 +55,7 @@ def slopes(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n = len(labels)
     turn = (labels + rng.uniform(-0.3, 0.3, n)) * (np.pi / 4)
     x, _ = canvas.coordinates(turn, np.ones(n), np.zeros((n, 2)), canvas.SIZE)
-    clutter = 0.25 * canvas.blur_noise(rng, n, cells=8)
+    clutter = 0.25 * canvas.blur_noise(rng, n, canvas.SIZE, cells=8)
     return _drawn(np.clip(0.5 + rng.uniform(0.2, 0.4, n)[:, None, None] * x + clutter, 0, 1), rng)
 
 
