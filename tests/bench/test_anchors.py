@@ -147,6 +147,17 @@ def test_published_figures_name_their_source() -> None:
         assert line["images"]
 
 
+def test_the_page_has_the_published_figures_as_the_file_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "imagenet-anchors.md").read_text(encoding="utf-8")
+    wanted = [
+        f"| `{each['model']}` | {each['weight_bits']} / {each['activation_bits']} | "
+        + " | ".join(each[key] for key in ("method", "images", "top1", "source"))
+        + " |"
+        for each in published()
+    ]
+    assert [line for line in page.splitlines() if line.startswith("| `")] == wanted
+
+
 def test_bits_a_weight_count_scales_and_shifts() -> None:
     sizes = Sizes(16, 1000, ((4, 64), (8, 64)))
     assert sizes.bits_per_weight(None) == 32

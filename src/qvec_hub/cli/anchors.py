@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .app import emit, note
-from .options import AsJson, ReadToken
+from .options import AsJson
 
 __all__ = ["EPILOG", "anchors"]
 
@@ -45,7 +45,9 @@ def anchors(
     device: Annotated[
         str | None, typer.Option(help="Device, such as cpu or cuda. Default: the one accelerate chooses.")
     ] = None,
-    token: ReadToken = None,
+    token: Annotated[
+        str | None, typer.Option(help="A token, for gated or private images and models; by default the one logged in.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count published checkpoints at several widths, beside published figures.

@@ -48,7 +48,8 @@ def run(
     """Run a suite: count one row for every receiver, method, grid, donor and scale.
 
     Missing models are trained first. Each row is on the disk before the next one begins, so an interrupted run
-    continues where it ended. Several processes (accelerate launch, torchrun) share the work.
+    continues where it ended. Several processes (accelerate launch, torchrun) share the work. Published checkpoints on
+    ImageNet are counted by qvec bench anchors.
     """
     from ..bench.runner import run_suite
     from ..bench.suite import load_suite

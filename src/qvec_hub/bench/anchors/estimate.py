@@ -18,9 +18,10 @@ from .suite import AnchorCell, short_name
 
 __all__ = ["estimate"]
 
-# Forward passes over the images it is shown that a rounding takes as long as: for a ViT-B on a CPU, roughly.
-PASSES = {"gptq": 10, "awq": 40, "fitted": 20, "tuned": 45}
-OTHERS = 45  # of a method that is not among them
+# Forward passes over the images it is shown that a rounding takes as long as: roughly, for a ViT-B and 284 images on
+# two cores (docs/results.md).
+PASSES = {"gptq": 7, "fitted": 14, "tuned": 28}
+OTHERS = 28  # of a method that is not among them
 DECODED = 16  # images to time
 
 

@@ -96,7 +96,7 @@ def run_anchors(
         if pending:
             data = AnchorData(suite.images, token)
             bench = AnchorBench(suite, opened, data, device or state.device, show)
-            _prepare(bench, pending, say)
+            _prepare(bench, pending, say, [] if only_estimate else pending)
             if not only_estimate:
                 _count(bench, pending, out, say)
         rows = _rows(out)
@@ -154,12 +154,18 @@ def _same_models(rows: Sequence[Row], models: dict[str, AnchorModel], out: Path)
             )
 
 
-def _prepare(bench: AnchorBench, pending: Sequence[AnchorCell], say: Callable[[str], None]) -> None:
-    """Open the images that the cells need, check their classes, and say what the run costs."""
+def _prepare(
+    bench: AnchorBench, pending: Sequence[AnchorCell], say: Callable[[str], None], counted: Sequence[AnchorCell]
+) -> None:
+    """Open the images that the cells need, check their classes, and say what the run costs.
+
+    Args:
+        counted: the cells that are counted in this run: what only those need is not opened for an estimate.
+    """
     say(f"opening {bench.suite.images.dataset}")
     for name in dict.fromkeys(cell.model for cell in pending):
         check_classes(bench.models[name].config(), bench.data.test, name)
-        if any(cell.needs_data for cell in pending):
+        if any(cell.needs_data for cell in counted):
             check_classes(bench.models[name].config(), bench.data.calibration, name)
     for line in estimate(bench, pending):
         say(line)
