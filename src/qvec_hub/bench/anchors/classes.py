@@ -92,7 +92,7 @@ def _same(name: str, lemmas: str) -> bool:
 
 @cache
 def imagenet_classes() -> tuple[list[str], list[str]]:
-    """The synsets of ImageNet-1k in the order of a head's outputs, and their names in English."""
+    """The synsets of ImageNet-1k in the order of a head's outputs, and their names in English (timm's lists)."""
     lines = Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     synsets, lemmas = zip(*(line.split("\t") for line in lines), strict=True)
     return list(synsets), list(lemmas)

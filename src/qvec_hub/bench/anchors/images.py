@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Any
 
@@ -89,7 +90,7 @@ def spread_over_classes(labels: NDArray[np.integer], count: int, seed: int) -> l
 def _advice(found: str, dataset: str) -> str:
     """What to do about an error that is another library's."""
     text = found.lower()
-    if "gated" in text or "401" in text or "403" in text:
+    if re.search(r"\bgated\b|\b40[13]\b", text):
         return (
             f"ask for access on the page of {dataset}, then log in with `hf auth login` or pass --token; images that "
             "lie on this machine go with --images"
