@@ -9,7 +9,7 @@ import pytest
 from qvec_hub import Grid
 from qvec_hub.errors import DataError
 from qvec_hub.results.counts import EvalResult
-from qvec_hub.results.row import DonorUse, Row
+from qvec_hub.results.row import PROXY, DonorUse, ImagesUse, Row
 from qvec_hub.results.rows import append_row, read_rows
 
 KEYS = [
@@ -52,6 +52,20 @@ def test_a_written_row_has_the_keys_of_the_format_in_order(make_row) -> None:
         for donor in values["donors"]:
             assert list(donor) == ["repo", "revision", "weight"]
         assert Row.from_dict(json.loads(json.dumps(values))) == row
+
+
+def test_keys_that_older_rows_lack_are_written_where_they_say_something(make_row) -> None:
+    row = make_row("gptq", correct_top5=200, calibration=ImagesUse("train", 1024, 0))
+    values = row.to_dict()
+    assert list(values) == [*KEYS, "correct_top5", "calibration"]
+    assert values["calibration"] == {"split": "train", "n": 1024, "seed": 0}
+    assert Row.from_dict(json.loads(json.dumps(values))) == row
+    assert len({row.calibration, ImagesUse("train", 1024, 0), ImagesUse(PROXY, 1024, 0)}) == 2
+    for top5 in (99, 301):
+        with pytest.raises(DataError, match="correct_top5: expected from 100 to 300, as correct and n are"):
+            make_row("gptq", correct_top5=top5)
+    with pytest.raises(DataError, match="expected the keys split, n, seed"):
+        Row.from_dict({**values, "calibration": {"n": 1}})
 
 
 def test_a_row_of_an_evaluation(make_row) -> None:

@@ -182,7 +182,7 @@ def test_another_suite_s_folder_is_refused(finished: Path, library: Library) -> 
 
 
 def test_two_runs_at_once_are_refused(library: Library, tmp_path: Path) -> None:
-    with runner._alone(tmp_path, 0), pytest.raises(DataError, match="another run is writing to it"):
+    with runner.alone(tmp_path), pytest.raises(DataError, match="another run is writing to it"):
         run_suite(a_suite(), tmp_path, library.root)
 
 

@@ -12,6 +12,7 @@ import pytest
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from qvec_hub.bench.anchors.suite import load_anchors
 from qvec_hub.bench.suite import load_suite
 from qvec_hub.cli.app import app
 from qvec_hub.grid.scale_rules.registry import SCALE_RULES
@@ -153,4 +154,5 @@ def test_suites_are_suites(page: Page, tmp_path) -> None:
     for block in page.blocks:
         if block.kind == "yaml":
             (tmp_path / "suite.yaml").write_text(block.text, encoding="utf-8")
-            load_suite(tmp_path / "suite.yaml")
+            of_models = re.search("^models:", block.text, re.MULTILINE)
+            (load_anchors if of_models else load_suite)(tmp_path / "suite.yaml")

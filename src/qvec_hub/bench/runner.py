@@ -27,7 +27,7 @@ from .suite import Suite
 from .train_models import build_library, recorded_similarity
 from .workers import processes, rows_by_workers, worthwhile_workers
 
-__all__ = ["ROWS_FILE", "SUITE_FILE", "Run", "open_run", "run_suite"]
+__all__ = ["ROWS_FILE", "SUITE_FILE", "Run", "alone", "open_run", "run_suite"]
 
 ROWS_FILE, SUITE_FILE = "rows.jsonl", "suite.json"
 MANY = 400  # cells that justify workers: starting them takes as long as counting dozens
@@ -78,7 +78,7 @@ def run_suite(
     check_writable(out)
     library = Library(Path(models) if models else out / "models")
     state = processes()
-    with _alone(out, state.process_index):
+    with alone(out, state.process_index):
         if state.is_main_process:
             _claim(out, suite)
         state.wait_for_everyone()
@@ -115,7 +115,7 @@ def open_run(out: str | Path) -> tuple[list[Row], Context, Suite | None]:
 
 
 @contextmanager
-def _alone(out: Path, process: int) -> Iterator[None]:
+def alone(out: Path, process: int = 0) -> Iterator[None]:
     """Hold a lock on the folder, so that two runs do not count the same cells twice."""
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -38,9 +38,10 @@ from .controls.registry import CONTROLS
 from .methods import known_method, proxied
 from .model_store import FINE_TUNE, ReceiverKind
 
-__all__ = ["SUITES", "Images", "Measure", "Suite", "TaskSpec", "load_suite"]
+__all__ = ["SUITES", "Images", "Measure", "Strict", "Suite", "TaskSpec", "load_suite", "suite_path", "validated_suite"]
 
 SUITES = Path(__file__).parent / "suites"  # the suites of the package
+S = TypeVar("S", bound=BaseModel)
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scale = Finite | Literal["unit", "recommended", "auto", "validation"]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
@@ -300,20 +301,38 @@ def load_suite(source: str | Path) -> Suite:
     Raises:
         DataError: when there is none, or it is not valid; the message names each error with its place in the file.
     """
+    return validated_suite(suite_path(source, SUITES), Suite)
+
+
+def suite_path(source: str | Path, suites: Path) -> Path:
+    """The file of a suite: a YAML file itself, or the one of that name in the folder `suites`.
+
+    Raises:
+        DataError: when there is no suite of that name.
+    """
     path = Path(str(source))
-    if path.suffix not in (".yaml", ".yml"):
-        known = {file.stem: file for file in SUITES.glob("*.yaml")}
-        if str(source) not in known:
-            names = ", ".join(sorted(known))
-            raise DataError(f"suite {printable(repr(source))}: expected one of {names}, or a .yaml file of your own")
-        path = known[str(source)]
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    known = {file.stem: file for file in suites.glob("*.yaml")}
+    if str(source) not in known:
+        names = ", ".join(sorted(known))
+        raise DataError(f"suite {printable(repr(source))}: expected one of {names}, or a .yaml file of your own")
+    return known[str(source)]
+
+
+def validated_suite(path: Path, kind: type[S]) -> S:
+    """Read a YAML file as a suite of some kind.
+
+    Raises:
+        DataError: when it cannot be read, or is not valid; the message names each error with its place in the file.
+    """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _NoKeyTwice)
     except (OSError, ValueError, RecursionError, TypeError, yaml.YAMLError) as error:
         found = " ".join(str(error).split())
         raise DataError(f"{path}: expected a suite in YAML, found none that can be read ({found})") from error
     try:
-        return Suite.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         shown = [f"{'.'.join(map(str, loc)) or 'suite'}: {said}" for loc, said, _ in findings(error)[:5]]
         raise DataError(f"{path}: expected a suite, found: {'; '.join(shown)}") from error

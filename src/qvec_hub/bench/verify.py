@@ -33,7 +33,7 @@ from .suite import Images, Suite, TaskSpec
 from .vector_cache import revision_of
 from .workers import processes
 
-__all__ = ["TOLERANCE", "Check", "verify"]
+__all__ = ["TOLERANCE", "Check", "count_sample", "verify"]
 
 TOLERANCE = 0.005  # share of the images, with other software or on another device than the row's
 
@@ -86,14 +86,21 @@ def verify(
     Raises:
         DataError: when there are no rows.
     """
+    again = _Again(context or Context(), library, suite)
+    return count_sample(rows, sample, seed, again.count, done)
+
+
+def count_sample(
+    rows: Sequence[Row], sample: int | None, seed: int, count: Callable[[Row], int], done: Callable[[int], None]
+) -> list[Check]:
+    """Draw rows and count each again by `count`; other arguments, result and errors as `verify`."""
     if not rows:
         raise DataError("verify: expected rows, found none")
     drawn = list(rows) if sample is None else random.Random(seed).sample(list(rows), min(sample, len(rows)))
-    again = _Again(context or Context(), library, suite)
     checks = []
     for row in drawn:
         try:
-            correct = again.count(row)
+            correct = count(row)
             checks.append(Check(row, correct, _difference(row, correct)))
         except QVecError as error:
             checks.append(Check(row, None, str(error)))

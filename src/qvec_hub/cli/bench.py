@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import report, submit
+from . import anchors, report, submit
 from .app import app, emit, note, print_table
 from .options import AsJson
 
 if TYPE_CHECKING:
+    from ..bench.verify import Check
     from ..results.row import Row
 
 __all__ = ["bench_app"]
@@ -25,6 +26,7 @@ bench_app = typer.Typer(no_args_is_help=True, help="Measure donors, grids and sc
 app.add_typer(bench_app, name="bench")
 bench_app.command("report", epilog=report.EPILOG)(report.report)
 bench_app.command("submit", epilog=submit.EPILOG)(submit.submit)
+bench_app.command("anchors", epilog=anchors.EPILOG)(anchors.anchors)
 
 
 @bench_app.command(epilog="Example: qvec bench run zoo-mini --out runs/zoo-mini")
@@ -50,7 +52,8 @@ def run(
     """Run a suite: count one row for every receiver, method, grid, donor and scale.
 
     Missing models are trained first. Each row is on the disk before the next one begins, so an interrupted run
-    continues where it ended. Several processes (accelerate launch, torchrun) share the work.
+    continues where it ended. Several processes (accelerate launch, torchrun) share the work. Published checkpoints on
+    ImageNet are counted by qvec bench anchors.
     """
     from ..bench.runner import run_suite
     from ..bench.suite import load_suite
@@ -121,11 +124,22 @@ def verify(
     With the same software and device the counts must be equal; otherwise up to 0.5 % of the images may differ.
     Exits with code 1 when a row does not reproduce.
     """
+    from ..bench.anchors.run import ANCHORS_FILE
     from ..bench.model_store import Library
     from ..bench.runner import open_run
     from ..bench.verify import verify as count_again
     from ..util.progress import counting
 
+    if Path(rows, ANCHORS_FILE).is_file():
+        from ..bench.anchors.run import open_anchors
+        from ..bench.anchors.verify import verify_anchors
+
+        found, anchor_suite = open_anchors(rows)
+        with counting("counting again", min(sample, len(found))) as advance:
+            folder = models or Path(rows) / "models"
+            checks = verify_anchors(found, sample, anchor_suite, folder, seed=seed, done=advance)
+        _show_checks(rows, checks, as_json)
+        return
     if Path(rows).exists():
         found, context, suite = open_run(rows)
         library: Library | None = Library(models or Path(rows) / "models")
@@ -134,6 +148,15 @@ def verify(
         found, context, suite, library = gathered.rows, gathered.context, None, Library(models) if models else None
     with counting("counting again", min(sample, len(found))) as advance:
         checks = count_again(found, sample, seed=seed, context=context, library=library, suite=suite, done=advance)
+    _show_checks(rows, checks, as_json)
+
+
+def _show_checks(rows: str, checks: list[Check], as_json: bool) -> None:
+    """Print what became of each row.
+
+    Raises:
+        typer.Exit: with code 1 when a row does not reproduce.
+    """
     results = {True: "reproduces", False: "differs", None: "not counted"}
     lines = [
         [results[each.reproduces], *_what(each.row), f"{each.row.correct}/{each.row.n}", f"{each.correct}", each.why]

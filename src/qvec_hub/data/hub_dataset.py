@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import datasets
 from datasets import Dataset, DatasetDict
@@ -25,19 +26,29 @@ def dataset_revision(dataset: Dataset) -> str | None:
 
 
 def open_hub(
-    name: str, config: str | None, revision: str | None, token: str | bool | None, cache_dir: str | Path | None
+    name: str,
+    config: str | None,
+    revision: str | None,
+    token: str | bool | None,
+    cache_dir: str | Path | None,
+    files: Mapping[str, str] | None = None,
 ) -> DatasetDict:
     """Read all splits of a Hub dataset; arguments as for ``datasets.load_dataset``.
+
+    Args:
+        files: splits to read instead, with a pattern of their files in the repository; nothing else is fetched.
 
     Raises:
         DataError: when the Hub refuses, or does not answer and the cache holds no copy of this revision.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         "name": config,
         "revision": revision,
         "token": token,
         "cache_dir": str(cache_dir) if cache_dir else None,
     }
+    if files is not None:  # the repository's card counts all of its files
+        arguments |= {"data_files": dict(files), "verification_mode": "no_checks"}
     if _reachable(name, revision, token):
         return datasets.load_dataset(name, **arguments)
     # The library itself retries for half a minute before it looks in its cache; told to be offline it looks at once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,12 @@ def open_source(
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> DatasetDict:
     """Read all splits of a source, with their original columns.
+
+    Args:
+        files: of a Hub dataset, see `open_hub`; ignored for any other source.
 
     Raises:
         DataError: when there is nothing at `source`, or it cannot be read.
@@ -64,7 +68,7 @@ def open_source(
                 f"dataset {text!r}: expected a folder, a parquet file or a Hub dataset id such as 'org/name', "
                 "found no such path; check the spelling"
             )
-        return open_hub(text, config, revision, token, cache_dir)
+        return open_hub(text, config, revision, token, cache_dir, files)
 
 
 def _exists(text: str) -> bool:

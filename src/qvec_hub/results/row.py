@@ -23,11 +23,13 @@ from ..util.validation import Finite, Kind, Stored, findings, raising, refuse, r
 if TYPE_CHECKING:
     from .counts import EvalResult
 
-__all__ = ["CONTROLS", "COUNT", "SCALE_POLICIES", "TEXT", "DonorUse", "Row", "build_row"]
+__all__ = ["CONTROLS", "COUNT", "PROXY", "SCALE_POLICIES", "TEXT", "DonorUse", "ImagesUse", "Row", "build_row"]
 
 CONTROLS = ("random", "shuffle", "task_vector")
 SCALE_POLICIES = ("unit", "recommended", "auto", "validation")
 WITHOUT_VECTOR = ("fp", "ptq", "own_qat")
+PROXY = "proxy"  # as the split of `ImagesUse`: images that have nothing to do with the dataset
+LEFT_OUT = ("correct_top5", "calibration")  # keys that older rows do not have
 
 
 def _is_time(text: str) -> bool:
@@ -63,6 +65,22 @@ class DonorUse(Stored):
 
 
 @raising(DataError)
+@dataclass(frozen=True)
+class ImagesUse(Stored):
+    """The images that codes and scales were computed with.
+
+    Attributes:
+        split: of the row's dataset, or `PROXY`.
+        n: number of images.
+        seed: of their choice.
+    """
+
+    split: Annotated[StrictStr, TEXT]
+    n: Annotated[StrictInt, COUNT]
+    seed: Annotated[StrictInt, COUNT]
+
+
+@raising(DataError)
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Row:
     """`correct` of `n` images of a split, counted on a receiver that was treated by `method`.
@@ -86,6 +104,8 @@ class Row:
         n, correct: images shown, and images whose class was predicted. `top1` is their ratio.
         wall_s, image_backend, versions, device: as in `qvec_hub.results.counts.EvalResult`.
         created: when it was counted, ISO 8601 with the offset from UTC.
+        correct_top5: images whose class was among the five largest logits; None where that was not counted.
+        calibration: the images that were shown to find codes; None where there were none, or nobody recorded them.
 
     Raises:
         DataError: when a value has the wrong type or is out of range, or values contradict each other.
@@ -114,6 +134,8 @@ class Row:
     versions: Annotated[dict[StrictStr, StrictStr], TEXTS]
     device: Annotated[StrictStr, TEXT]
     created: Annotated[StrictStr, TIME]
+    correct_top5: Annotated[StrictInt | None, COUNT] = None
+    calibration: ImagesUse | None = None
 
     def __post_init__(self) -> None:
         for name, wanted, value in _contradictions(self):
@@ -126,7 +148,7 @@ class Row:
         """A line of a file writes out what follows from the others, and an empty object for no grid."""
         if not isinstance(values, dict):
             return build(values)
-        refuse_missing(values, KEYS)
+        refuse_missing(values, KEYS, LEFT_OUT)
         if values["grid"] is None:
             refuse("grid", "an object", None)
         others = {key: value for key, value in values.items() if key != "top1"}
@@ -155,6 +177,7 @@ class Row:
         scale: float | None = None,
         scale_policy: str | None = None,
         control: str | None = None,
+        calibration: ImagesUse | None = None,
     ) -> Row:
         """Make the row of an evaluation that has just ended, from its result and what was evaluated."""
         return cls(
@@ -180,12 +203,15 @@ class Row:
             versions=dict(result.versions),
             device=result.device,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            correct_top5=result.correct_top5,
+            calibration=calibration,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as JSON values, keys in the order of the fields."""
+        """The row as JSON values, keys in the order of the fields; without those of `LEFT_OUT` that are None."""
         grid = {} if self.grid is None else self.grid.to_dict()
-        return asdict(self) | {"grid": grid, "donors": [asdict(donor) for donor in self.donors]}
+        values = asdict(self) | {"grid": grid, "donors": [asdict(donor) for donor in self.donors]}
+        return {key: value for key, value in values.items() if value is not None or key not in LEFT_OUT}
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "row") -> Row:
@@ -209,6 +235,8 @@ def _contradictions(row: Row) -> Iterator[tuple[str, str, Any]]:
         yield "n", "at least one image", row.n
     if row.correct > row.n:
         yield "correct", f"at most n, which is {row.n}", row.correct
+    if row.correct_top5 is not None and not row.correct <= row.correct_top5 <= row.n:
+        yield "correct_top5", f"from {row.correct} to {row.n}, as correct and n are", row.correct_top5
     if row.method == "fp" and row.grid is not None:
         yield "grid", "an empty one with method 'fp'", str(row.grid)
     if row.method != "fp" and row.grid is None:

@@ -14,7 +14,7 @@ from .read_rows import Placed, Rejection
 __all__ = ["Said", "agreed_context", "agreed_rows"]
 
 # Counts and their circumstances; all other fields identify the measurement.
-COUNTED = {"n", "correct", "top1", "wall_s", "versions", "device", "created"}
+COUNTED = {"n", "correct", "correct_top5", "top1", "wall_s", "versions", "device", "created"}
 MEASURED = [field.name for field in dataclasses.fields(Row) if field.name not in COUNTED]
 _KINDS = [field.name for field in dataclasses.fields(Context)]
 
