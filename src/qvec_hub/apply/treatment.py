@@ -26,7 +26,7 @@ from .patch import add_vector_, refuse_unsuitable, resolve_scale
 
 __all__ = ["Treatment", "codes_of", "prepare_"]
 
-BEST = "tuned"  # rounding by default, where plain rounding loses much
+BEST = "fitted"  # rounding by default, where plain rounding loses much
 FEW_BITS = 3
 
 

@@ -1,4 +1,4 @@
-"""Draw proxy images: a reproducible mixture of photograph crops, shapes, drawings, patterns and noise."""
+"""Draw proxy images: a reproducible mixture of photograph crops, clip art, shapes, drawings, patterns and noise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import QVecError
+from .clip_art import clip_art
 from .dead_leaves import dead_leaves
 from .drawings import drawing, pattern
 from .photo_crops import crop
@@ -16,16 +17,20 @@ from .pink_noise import pink_noise
 __all__ = ["MAX_SIZE", "proxy_images"]
 
 MAX_SIZE = 1024  # pixels; larger crops would only enlarge the photographs
-KINDS = (crop, drawing, dead_leaves, pattern, crop, drawing, dead_leaves, pink_noise)  # one after the other
+# One after the other.
+KINDS = (
+    *(crop, clip_art, drawing, dead_leaves, clip_art, pattern),
+    *(crop, clip_art, drawing, dead_leaves, clip_art, pink_noise),
+)
 
 
 @lru_cache(maxsize=4)
 def proxy_images(count: int, size: int | tuple[int, int] = 224, seed: int = 0) -> NDArray[np.uint8]:
     """Draw proxy images, uint8 ``(count, height, width, 3)``; the array is shared by all callers and read-only.
 
-    Of every eight images two each are random crops of three photographs in the public domain, dead leaves (shapes that
-    cover each other) and drawings, and one each is a pattern of stripes or waves, and 1/f noise. A longer draw begins
-    with the images of a shorter one.
+    Of every twelve images four are clip art in the public domain, two each are random crops of three photographs in the
+    public domain, dead leaves (shapes that cover each other) and drawings, and one each is a pattern of stripes or
+    waves, and 1/f noise. A longer draw begins with the images of a shorter one.
 
     Args:
         count: number of images, 1 or more.

@@ -20,8 +20,10 @@ from .draw import proxy_images
 
 __all__ = ["enough_images", "proxy_pixels"]
 
-TOKEN_BUDGET = 56_000  # tokens of all images together; more did not help on the zoo
-LEAST, MOST = 128, 1536  # images
+# Rounding is found for the images it sees, so the more of them the better: on DINOv2-small the features' error on other
+# images falls from 0.34 of their variance with 192 images to 0.24 with 768, 0.22 with 1,536 and 0.20 with 6,144.
+PARAMETER_TOKENS = 4.8e12  # parameters times tokens of all images together: what a ViT-B takes minutes for
+LEAST, MOST = 128, 6144  # images
 CHUNK = 64  # images in one call of the processor
 # Proxy images already have the model's size; only the processor's changes to pixel values matter.
 GEOMETRY = ("do_resize", "do_center_crop", "do_pad")
@@ -71,10 +73,13 @@ def proxy_pixels(
 
 
 def enough_images(model: PreTrainedModel) -> int:
-    """How many images to show a model: fewer when it cuts each into more tokens."""
+    """How many images to show a model: the fewer, the more parameters it has and tokens it cuts each image into."""
     size = getattr(model.config, "image_size", None)
     tokens = tokens_per_image(model.config, size, size) if isinstance(size, int) else None
-    return LEAST if tokens is None else min(MOST, max(LEAST, TOKEN_BUDGET // tokens))
+    if tokens is None:
+        return LEAST
+    parameters = sum(parameter.numel() for parameter in model.base_model.parameters())
+    return min(MOST, max(LEAST, int(PARAMETER_TOKENS / (parameters * tokens))))
 
 
 def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tensor:
