@@ -68,6 +68,18 @@ def test_the_best_rounding_uses_images_and_serves_the_widths_that_lose_much() ->
     assert FEW_BITS == 3
 
 
+def test_what_people_read_names_it(qvec) -> None:
+    """Its name stands in texts that cannot look it up; it changes in all of them or in none."""
+    docs = Path(__file__).parents[2]
+    page = (docs / "README.md").read_text(encoding="utf-8")
+    assert page.count(f'| `"{BEST}"` on proxy images |') == 3
+    assert f'the rounding is `"{BEST}"` by default' in (docs / "docs/usage.md").read_text(encoding="utf-8")
+    assert f'Default: ``"{BEST}"`` at 2 and' in qv.QVecConfig.__doc__
+    assert f'(``rounding="{BEST}"``)' in qv.from_pretrained.__doc__
+    shown = " ".join(qvec("apply", "--help").stdout.replace("│", " ").split())
+    assert f"Default: {BEST} at 2 and 3 bits where --scale is left out or auto, else nearest" in shown
+
+
 @both_ways
 @pytest.mark.parametrize("bits", [2, 3])
 def test_no_vector(bits: int, load: Callable[..., Any], receiver_folder: Path, pixels) -> None:
