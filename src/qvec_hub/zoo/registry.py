@@ -126,8 +126,9 @@ def parse_dataset(dataset: str) -> tuple[str, int]:
     get_task(name)
     if at and not re.fullmatch("[1-9][0-9]{0,3}", size):
         raise DataError(f"zoo: task {name!r}: expected a size in pixels behind '@', such as @70, found {size!r}")
-    check_size(name, int(size) if at else SIZE)
-    return name, int(size) if at else SIZE
+    pixels = int(size) if at else SIZE
+    check_size(name, pixels)
+    return name, pixels
 
 
 def arrays(name: str, split: str, n: int, seed: int = 0, size: int = SIZE) -> Batch:
