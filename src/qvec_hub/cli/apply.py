@@ -30,7 +30,7 @@ def apply(
     vector: Annotated[
         list[str] | None,
         typer.Option(
-            help="A vector: a folder or a Hub repo id. Repeat it for the mean of several; leave it out to quantize alone."
+            help="A vector: a folder or a Hub repo id. Repeat it for the mean of several; leave it out for none."
         ),
     ] = None,
     weights: Annotated[
