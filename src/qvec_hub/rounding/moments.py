@@ -36,7 +36,7 @@ class Moments:
         """Moments of what flows into a step, and into the same step of the float twin; of many tokens, of some."""
         moments = cls()
         for inputs, twins, lacking in _pairs(step, floats):
-            every, most = inputs.shape[:-1].numel(), max(LEAST_ROWS, ROWS_A_FEATURE * inputs.shape[-1]) // parts
+            every, most = inputs.shape[:-1].numel(), _enough(inputs.shape[-1], parts)
             chosen = _some(every, most, moments.rows).to(inputs.device) if every > most else None
             moments.add(_rows(inputs, chosen), _rows(twins, chosen), _rows(lacking, chosen))
         return moments
@@ -80,6 +80,11 @@ def _pairs(step: Step, floats: Step | None) -> Iterator[tuple[Tensor, Tensor | N
             yield inputs, twins, None
         else:
             yield inputs, twins, floats.stream[number] - step.stream[number]
+
+
+def _enough(features: int, parts: int) -> int:
+    """How many tokens of each part are taken; of very many parts still one."""
+    return max(1, max(LEAST_ROWS, ROWS_A_FEATURE * features) // parts)
 
 
 def _some(count: int, wanted: int, seed: int) -> Tensor:
