@@ -142,8 +142,9 @@ def test_own_images_make_it_calibrated(vector, receiver_folder: Path, pixels) ->
     assert config.watched == "own_images"
     assert config.images is None
     assert config.progress is None
-    plain = qv.from_pretrained(receiver_folder, weights="int3", rounding="gptq", images=pixels)
-    by_hand = qv.quantize_(qv.from_pretrained(receiver_folder), "int3", rounding="gptq", images=pixels)
+    grid = "int3-channel-absmax"
+    plain = qv.from_pretrained(receiver_folder, weights=grid, rounding="gptq", images=pixels)
+    by_hand = qv.quantize_(qv.from_pretrained(receiver_folder), grid, rounding="gptq", images=pixels)
     assert same(plain, by_hand)
 
 
