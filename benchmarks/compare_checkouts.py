@@ -52,13 +52,14 @@ with tempfile.TemporaryDirectory() as folder:
     images = torch.randn(8, 3, image_size, image_size, generator=torch.Generator().manual_seed(9))
     ways = {
         "float": dict(vector=vectors[0]),
-        "int2": dict(weights="int2"),
+        "int2": dict(weights="int2", rounding="nearest"),
         "int3-vector": dict(vector=vectors[0], weights="int3", scale=1.0),
-        "int2-group16-mse-affine": dict(weights="int2-group16-mse-affine"),
+        "int2-group16-mse-affine": dict(weights="int2-group16-mse-affine", rounding="nearest"),
         "int8": dict(weights="int8"),
         "gptq": dict(weights="int2-channel-mse-affine", rounding="gptq"),
         "fitted": dict(weights="int2-channel-mse-affine", rounding="fitted"),
         "default-of-two": dict(vector=vectors, weights="int2"),
+        "default-of-none": dict(weights="int2"),
     }
     for name, how in ways.items():
         model = qv.from_pretrained(root / "receiver", **how)

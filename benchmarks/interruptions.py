@@ -99,7 +99,12 @@ def commands(kills: int, few: int) -> dict[str, Command]:
             ["extract", "FP", "QAT", "--base", "BASE", "--scale", "VALUE", "--out", "OUT"], vector_of, kills, ("1", "2")
         ),
         "merge": Command(["merge", "A", "B", "--scale", "VALUE", "--out", "OUT"], vector_of, kills, ("1", "2")),
-        "apply": Command(["apply", "FP", "--weights", "intVALUE", "--out", "OUT"], model_of, kills, ("3", "4")),
+        "apply": Command(
+            ["apply", "FP", "--weights", "intVALUE", "--rounding", "nearest", "--out", "OUT"],
+            model_of,
+            kills,
+            ("3", "4"),
+        ),
         "train": Command(train, donor_of, few, again=["--resume"], places=grown, partly=True),
         "bench run": Command(bench, rows_of, few, places=grown, partly=True),
         "zoo build": Command(["zoo", "build", *zoo], library_of, few, places=grown, partly=True),

@@ -53,7 +53,7 @@ def load(variant: str, folder: Path) -> torch.nn.Module:
     if variant == "int3":
         import qvec_hub as qv
 
-        return qv.from_pretrained(folder / "receiver", vector=folder / "vector", weights="int3")
+        return qv.from_pretrained(folder / "receiver", vector=folder / "vector", weights="int3", rounding="nearest")
     config = transformers.QuantoConfig("int4", modules_to_not_convert=["classifier"])
     return Auto.from_pretrained(folder / "receiver", quantization_config=config)
 
@@ -119,7 +119,7 @@ def sizes(folder: Path) -> dict[str, float]:
     import qvec_hub as qv
     from qvec_hub.layers.packed_linear import packed_layers
 
-    model = qv.from_pretrained(folder / "receiver", vector=folder / "vector", weights="int3")
+    model = qv.from_pretrained(folder / "receiver", vector=folder / "vector", weights="int3", rounding="nearest")
     model.save_pretrained(folder / "saved")
     layers = packed_layers(model)
     weights = sum(layer.in_features * layer.out_features for layer in layers)

@@ -98,7 +98,7 @@ def test_a_scale_is_chosen_for_every_kind_of_head(head: str, receiver, base, pix
     _, scales = qv.scale_layers(model, vectors[0], GRID, groups=2, images=pixels)
     assert len(scales) == 2
     model.save_pretrained(tmp_path / "receiver")
-    how = {"weights": "int2-channel-mse", "images": pixels, "scale": "auto"}
+    how = {"weights": "int2-channel-mse", "images": pixels, "scale": "auto", "rounding": "nearest"}
     loaded = qv.from_pretrained(tmp_path / "receiver", vector=vectors[0], **how)
     expected = qv.choose_scale(model, vectors[0], GRID, images=pixels)
     assert loaded.config.quantization_config.to_dict()["scale_curve"] == [list(point) for point in expected.curve]

@@ -136,53 +136,15 @@ def test_loading_equals_patching_and_rounding_by_hand(
     assert again.config.quantization_config.to_dict() == record
 
 
-@pytest.mark.usefixtures("quick_rounding")
-def test_several_vectors_and_nothing_else_give_the_best_there_is(vector, receiver_folder: Path) -> None:
-    grid = Grid.parse("int2-channel-mse-affine")
-    donors = [on_grid(vector, grid), on_grid(0.5 * vector, grid)]
-    stages = set()
-    loaded = qv.from_pretrained(
-        receiver_folder, vector=donors, weights="int2", progress=lambda what, done, total: stages.add((what, total))
-    )
-    float_model = qv.from_pretrained(receiver_folder)
-    merged = qv.merge(donors)
-    choice = qv.choose_scale(float_model, merged, grid, rounding="tuned")
-    by_hand = qv.quantize_(qv.patch_(float_model, merged, choice.scale), grid, rounding="tuned")
-    assert same(loaded, by_hand)
-    config = loaded.config.quantization_config
-    assert (config.grid, config.scale, config.rounding) == (grid, choice.scale, "tuned")
-    assert config.to_dict()["scale_curve"] == [list(point) for point in choice.curve]
-    assert {what for what, _ in stages} == {"choosing the scale", "rounding"}
-
-
-def test_what_is_asked_for_is_done(vector, receiver_folder: Path) -> None:
-    """One donor, or a scale given by hand, is the published recipe; a bare width is the vector's own grid."""
-    merged = [vector, 0.5 * vector]
-    one = qv.from_pretrained(receiver_folder, vector=vector, weights="int3").config.quantization_config
-    by_hand = qv.from_pretrained(receiver_folder, vector=merged, weights="int3", scale=1.0).config.quantization_config
-    auto = qv.from_pretrained(receiver_folder, vector=vector, weights="int3", scale="auto").config.quantization_config
-    assert [each.rounding for each in (one, by_hand, auto)] == ["nearest"] * 3
-    assert (one.scale, by_hand.scale) == (1.0, 1.0)
-    assert auto.scale_curve is not None
-    assert auto.watched == "proxies"
-    own = on_grid(vector, Grid.parse("int3-channel-mse"))
-    assert qv.from_pretrained(receiver_folder, vector=own, weights="int3").config.quantization_config.grid == (
-        own.config.grid
-    )
-    with pytest.warns(UserWarning, match="trained on int3-channel-mse and is used on int2"):
-        qv.from_pretrained(receiver_folder, vector=own, weights="int2")
-    with pytest.warns(UserWarning, match="trained on int3-channel-mse and is used on int3-channel-absmax"):
-        qv.from_pretrained(receiver_folder, vector=own, weights=Grid(3))
-
-
 def test_own_images_make_it_calibrated(vector, receiver_folder: Path, pixels) -> None:
     how = {"weights": "int3", "scale": "auto", "rounding": "fitted", "images": pixels}
     config = qv.from_pretrained(receiver_folder, vector=vector, **how).config.quantization_config
     assert config.watched == "own_images"
     assert config.images is None
     assert config.progress is None
-    plain = qv.from_pretrained(receiver_folder, weights="int3", rounding="gptq", images=pixels)
-    by_hand = qv.quantize_(qv.from_pretrained(receiver_folder), "int3", rounding="gptq", images=pixels)
+    grid = "int3-channel-absmax"
+    plain = qv.from_pretrained(receiver_folder, weights=grid, rounding="gptq", images=pixels)
+    by_hand = qv.quantize_(qv.from_pretrained(receiver_folder), grid, rounding="gptq", images=pixels)
     assert same(plain, by_hand)
 
 
@@ -212,7 +174,7 @@ def test_refusals_before_anything_is_done(vector, receiver, receiver_folder: Pat
         parameter.data = torch.randn_like(parameter)
     receiver.save_pretrained(receiver_folder)
     with pytest.raises(qv.LineageError):
-        qv.from_pretrained(receiver_folder, vector=unrelated, weights="int3", scale="auto")
+        qv.from_pretrained(receiver_folder, vector=unrelated, weights="int3", scale="auto", rounding="nearest")
 
 
 @pytest.mark.parametrize(("rounding", "clear"), [("nearest", 0.1), ("gptq", 0.1), ("fitted", 0.2), ("tuned", 0.2)])

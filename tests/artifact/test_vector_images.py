@@ -96,8 +96,8 @@ def test_damaged_sheets_are_named(kind: str, vector, receiver_folder: Path, tmp_
     with pytest.raises(qv.ArtifactError, match=r"images\.png"):
         opened.images()
     with pytest.raises(qv.ArtifactError, match=r"images\.png"):
-        qv.from_pretrained(receiver_folder, vector=opened, weights="int3", scale="auto")
-    qv.from_pretrained(receiver_folder, vector=opened, weights="int3")  # which shows the model no image
+        qv.from_pretrained(receiver_folder, vector=opened, weights="int3", scale="auto", rounding="nearest")
+    qv.from_pretrained(receiver_folder, vector=opened, weights="int3", rounding="nearest")  # shows it no image
 
 
 def test_a_sheet_for_oblong_images(tmp_path: Path) -> None:

@@ -53,10 +53,10 @@ def test_rows_and_what_they_say(tmp_path: Path) -> None:
         library.fp(BASE, 0, "shapes"),
         vector=[library.vector(BASE, 0, task, suite.grids[0]) for task in ("counting", "textures")],
         weights="int2",
+        rounding="tuned",
     ).config.quantization_config
     auto = next(row for row in rows if row.method == "proxy_tuned" and row.scale_policy == "auto" and not row.control)
     assert (auto.scale, auto.grid) == (by_hand.scale, by_hand.grid)
-    assert by_hand.rounding == "tuned"
 
     kinds = {line.method: (line.kind, line.needs) for line in measured(rows, context).lines}
     assert kinds["fitted on proxy images"] == ("proxy images", "none")

@@ -59,6 +59,22 @@ def test_with_a_vector_on_a_grid(checkpoint, photos, vector_folder, monkeypatch,
     assert (found["vector"], found["weights"], found["scale"]) == (str(vector_folder), "int3", 0.5)
 
 
+def test_rounded_to_nearest(checkpoint, photos, monkeypatch, capsys):
+    how = ["--weights", "int3", "--rounding", "nearest", "--reference", checkpoint]
+    _, out, _ = run(monkeypatch, capsys, checkpoint, photos, *how, "--json")
+    found = json.loads(out)
+    model = qv.from_pretrained(checkpoint, weights="int3", rounding="nearest")
+    wanted = evaluate(model, photos, processor=checkpoint, reference=checkpoint)
+    assert (found["correct"], found["agreed"]) == (wanted.correct, wanted.agreed)
+    assert (found["weights"], found["rounding"]) == ("int3", "nearest")
+
+
+def test_a_rounding_needs_a_grid(checkpoint, photos, monkeypatch, capsys):
+    code, out, err = run(monkeypatch, capsys, checkpoint, photos, "--rounding", "nearest")
+    assert (code, out) == (2, "")
+    assert "goes only with --weights" in " ".join(err.split())
+
+
 def test_table(checkpoint, photos, monkeypatch, capsys):
     code, out, err = run(monkeypatch, capsys, checkpoint, photos)
     wanted = evaluate(checkpoint, photos)

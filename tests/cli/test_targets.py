@@ -35,7 +35,7 @@ def test_a_float_model_is_not_replaced_by_accident(out, qvec, receiver_folder, t
     if out == ".":
         monkeypatch.chdir(receiver_folder)
     before = contents(tmp_path)
-    done = qvec("apply", receiver_folder, "--weights", "int3", "--out", out)
+    done = qvec("apply", receiver_folder, "--weights", "int3", "--rounding", "nearest", "--out", out)
     assert done.returncode == 1
     assert "nothing was changed" in done.stderr
     assert "--overwrite" in done.stderr
@@ -43,12 +43,17 @@ def test_a_float_model_is_not_replaced_by_accident(out, qvec, receiver_folder, t
 
 
 def test_unless_it_is_asked_for_and_a_quantized_one_is_replaced(qvec, receiver_folder, tmp_path) -> None:
-    assert qvec("apply", receiver_folder, "--out", "quantized", "--weights", "int2").returncode == 0
+    assert (
+        qvec("apply", receiver_folder, "--out", "quantized", "--weights", "int2", "--rounding", "nearest").returncode
+        == 0
+    )
     (tmp_path / "quantized" / "README.md").write_text("by hand")
     assert qvec("apply", receiver_folder, "--out", "quantized", "--weights", "int4").returncode == 0
     assert qv.from_pretrained(tmp_path / "quantized").config.quantization_config.grid.bits == 4
     assert "by hand" in (tmp_path / "quantized" / "README.md").read_text()
-    assert qvec("apply", receiver_folder, "--out", receiver_folder, "--overwrite").returncode == 0
+    assert (
+        qvec("apply", receiver_folder, "--out", receiver_folder, "--rounding", "nearest", "--overwrite").returncode == 0
+    )
     assert qv.from_pretrained(receiver_folder).config.quantization_config.grid.bits == 3
 
 
@@ -114,7 +119,7 @@ def test_extract_does_not_write_into_a_model(qvec, finetuned, qat, tmp_path) -> 
 def test_a_signal_in_the_middle_of_a_save(number, code, qvec, receiver_folder, tmp_path, monkeypatch) -> None:
     from transformers import PreTrainedModel
 
-    qvec("apply", receiver_folder, "--out", "quantized", "--weights", "int2")
+    qvec("apply", receiver_folder, "--out", "quantized", "--weights", "int2", "--rounding", "nearest")
     before = contents(tmp_path)
     real = PreTrainedModel.save_pretrained
 

@@ -57,7 +57,18 @@ def test_from_two_checkpoints_to_a_published_model(hub, published: Path, qvec, p
     assert info["hub"]["commit"] == commit
     assert info["receiver"]["fits"] is True
 
-    applied = qvec("apply", "lab/receiver", "--vector", "alice/toys", "--weights", "int3", "--out", "small")
+    applied = qvec(
+        "apply",
+        "lab/receiver",
+        "--vector",
+        "alice/toys",
+        "--weights",
+        "int3",
+        "--rounding",
+        "nearest",
+        "--out",
+        "small",
+    )
     assert applied.returncode == 0, applied.stderr
     record = json.loads((published / "small" / "config.json").read_text())["quantization_config"]
     assert (record["vector"][0]["repo_id"], record["vector"][0]["revision"]) == ("alice/toys", commit)
@@ -79,7 +90,7 @@ def test_from_two_checkpoints_to_a_published_model(hub, published: Path, qvec, p
 
 
 def test_a_processor_that_does_not_load_here_is_pushed_too(hub, published: Path, qvec) -> None:
-    qv.from_pretrained(published / "receiver", weights="int3").save_pretrained(published / "small")
+    qv.from_pretrained(published / "receiver", weights="int3", rounding="nearest").save_pretrained(published / "small")
     (published / "small" / "preprocessor_config.json").write_text('{"image_processor_type": "OfSomebodyElse"}')
     pushed = qvec("push", "small", "alice/small")
     assert pushed.returncode == 0, pushed.stderr

@@ -32,11 +32,11 @@ def published(hub, vector, receiver, tmp_path):
 
 
 def by_loading(tmp_path):
-    return qv.from_pretrained("alice/vit", vector=DONOR, weights="int3")
+    return qv.from_pretrained("alice/vit", vector=DONOR, weights="int3", rounding="nearest")
 
 
 def by_transformers(tmp_path):
-    config = qv.QVecConfig(vector=DONOR, weights="int3")
+    config = qv.QVecConfig(vector=DONOR, weights="int3", rounding="nearest")
     return AutoModelForImageClassification.from_pretrained("alice/vit", quantization_config=config)
 
 
@@ -141,7 +141,9 @@ def test_without_chunk_storage_and_with_a_lost_answer(hub, published, asked, tmp
 
 def test_tokens_reach_the_download_and_nothing_else(hub, published, vector, tmp_path, caplog) -> None:
     hub.seed("bob/donor", hub.files(DONOR), private=True)
-    config = qv.QVecConfig(vector="bob/donor", weights="int3", token="hf_bob", cache_dir=tmp_path / "own")
+    config = qv.QVecConfig(
+        vector="bob/donor", weights="int3", token="hf_bob", cache_dir=tmp_path / "own", rounding="nearest"
+    )
     assert "hf_bob" not in repr(config) + str(config) + config.to_json_string() + json.dumps(config.to_dict())
     with caplog.at_level(logging.DEBUG):
         model = AutoModelForImageClassification.from_pretrained("alice/vit", quantization_config=config)
@@ -155,12 +157,12 @@ def test_tokens_reach_the_download_and_nothing_else(hub, published, vector, tmp_
     for said in kept:
         assert str(tmp_path / "own").encode() not in said
     assert config.hub["token"] == "hf_bob"  # the user's own may serve again
-    offline = qv.QVecConfig("bob/donor", "int3", cache_dir=tmp_path / "own", local_files_only=True)
+    offline = qv.QVecConfig("bob/donor", "int3", cache_dir=tmp_path / "own", local_files_only=True, rounding="nearest")
     hub.clear_requests()
     AutoModelForImageClassification.from_pretrained("alice/vit", revision=None, quantization_config=offline)
     assert not [record for record in hub.requests if "bob/donor" in record.path]
     with pytest.raises(qv.HubError, match=r"bob/donor: .*no such repository"):
-        qv.from_pretrained("alice/vit", vector="bob/donor", weights="int3")
+        qv.from_pretrained("alice/vit", vector="bob/donor", weights="int3", rounding="nearest")
     assert done.oid == HfApi().model_info(REPO).sha
 
 
@@ -194,7 +196,7 @@ def test_receivers_that_cannot_be_fetched(hub, published, pixels, kind: str, pat
     hub.inject(Fault(kind, path=path, code=503, at=40, times=None))
     model, failure = None, None
     try:
-        model = qv.from_pretrained("alice/vit", weights="int3")
+        model = qv.from_pretrained("alice/vit", weights="int3", rounding="nearest")
     except qv.QVecError as error:
         failure = str(error)
     assert failure is None or "alice/vit" in failure
@@ -231,11 +233,11 @@ def test_receivers_that_are_nonsense(hub, published, nonsense, path: str) -> Non
         options = {"cache_dir": hub.store.root / str(i)}
         nonsense(path, body)
         try:
-            qv.from_pretrained("alice/vit", weights="int3", **options)
+            qv.from_pretrained("alice/vit", weights="int3", rounding="nearest", **options)
         except qv.QVecError as error:
             assert str(error).startswith("alice/vit: ")  # noqa: PT017
         nonsense()
-        qv.from_pretrained("alice/vit", weights="int3", **options)
+        qv.from_pretrained("alice/vit", weights="int3", rounding="nearest", **options)
         hub.seed(f"alice/odd-{i}", {**hub.files("alice/vit"), "config.json": body})
         with pytest.raises(qv.QVecError, match=f"^alice/odd-{i}: "):
-            qv.from_pretrained(f"alice/odd-{i}", weights="int3", **options)
+            qv.from_pretrained(f"alice/odd-{i}", weights="int3", rounding="nearest", **options)

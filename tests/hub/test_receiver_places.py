@@ -82,7 +82,7 @@ def record_of(place: str, commits: dict[str, str]) -> dict[str, str]:
 def test_receivers_are_named_as_vectors_are(placed, place: str, tmp_path: Path) -> None:
     for i, spelling in enumerate(SPELLINGS[place]):
         source, where = spelling if isinstance(spelling, tuple) else (spelling, {})
-        model = qv.from_pretrained(source, vector=DONOR, weights="int3", **where)
+        model = qv.from_pretrained(source, vector=DONOR, weights="int3", rounding="nearest", **where)
         assert torch.equal(model.classifier.weight, placed.weights[place])
         model.save_pretrained(tmp_path / str(i))
         saved = json.loads((tmp_path / str(i) / "config.json").read_text())["quantization_config"]
@@ -109,7 +109,7 @@ def test_and_everywhere_else(placed, place: str, qvec, tmp_path: Path) -> None:
 
 
 def test_through_transformers_as_well(placed, tmp_path: Path) -> None:
-    config = qv.QVecConfig(DONOR, "int3")
+    config = qv.QVecConfig(DONOR, "int3", rounding="nearest")
     model = AutoModelForImageClassification.from_pretrained(REPO, subfolder="vits/small", quantization_config=config)
     assert model.config.quantization_config.receiver == record_of("sub", placed.commits)
     plain = AutoModelForImageClassification.from_pretrained(REPO)
@@ -126,13 +126,13 @@ def test_a_folder_with_an_at_sign_is_a_folder(placed, receiver, tmp_path: Path, 
 def test_offline_nothing_is_asked(placed, how: str, monkeypatch, tmp_path: Path, qvec) -> None:
     sources = [each for spellings in SPELLINGS.values() for each in spellings if isinstance(each, str)]
     for source in sources:
-        qv.from_pretrained(source, vector=DONOR, weights="int3")
+        qv.from_pretrained(source, vector=DONOR, weights="int3", rounding="nearest")
     if how == "environment":
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     before = len(placed.hub.requests)
     offline = {"local_files_only": True} if how == "argument" else {}
     for source in sources:
-        model = qv.from_pretrained(source, vector=DONOR, weights="int3", **offline)
+        model = qv.from_pretrained(source, vector=DONOR, weights="int3", rounding="nearest", **offline)
         model.save_pretrained(tmp_path / source.replace("/", "-"))
         proxy_pixels(model, 2)
         qv.evaluate(model, images(), progress=False)
@@ -145,7 +145,7 @@ def test_offline_nothing_is_asked(placed, how: str, monkeypatch, tmp_path: Path,
         with pytest.raises(qv.HubError, match="not asked"):
             qv.search()
         assert qvec("info", DONOR, "--receiver", REPO).returncode == 0
-        assert qvec("apply", REPO, "--vector", DONOR, "--out", "out").returncode == 0
+        assert qvec("apply", REPO, "--vector", DONOR, "--rounding", "nearest", "--out", "out").returncode == 0
     assert len(placed.hub.requests) == before
 
 
@@ -177,10 +177,11 @@ def test_what_the_hub_says_is_said(placed, fault: str) -> None:
     rule, said = FAULTS[fault]
     placed.hub.inject(rule)
     with patience(0.5), pytest.raises(qv.HubError, match=f"{REPO}.*{said}") as caught:
-        qv.from_pretrained(REPO, weights="int3")
+        qv.from_pretrained(REPO, weights="int3", rounding="nearest")
     assert "\n" not in str(caught.value)
     placed.hub.clear_faults()
-    assert torch.equal(qv.from_pretrained(REPO, weights="int3").classifier.weight, placed.weights["main"])
+    loaded = qv.from_pretrained(REPO, weights="int3", rounding="nearest")
+    assert torch.equal(loaded.classifier.weight, placed.weights["main"])
 
 
 @pytest.mark.parametrize("fault", ["hours", "limit", "busy"])
@@ -236,10 +237,11 @@ def renamed(placed):
 
 
 def test_renamed_repositories(placed, renamed) -> None:
-    model = qv.from_pretrained("old/vit", vector="old/qvec", weights="int3")
+    model = qv.from_pretrained("old/vit", vector="old/qvec", weights="int3", rounding="nearest")
     assert torch.equal(model.classifier.weight, placed.weights["main"])
     assert model.config.quantization_config.receiver["revision"] == placed.commits["main"]
-    assert qv.from_pretrained("old/vit", vector="old/qvec", weights="int3", local_files_only=True).num_labels == 5
+    how = {"weights": "int3", "rounding": "nearest", "local_files_only": True}
+    assert qv.from_pretrained("old/vit", vector="old/qvec", **how).num_labels == 5
 
 
 def error_of(number: int, path: object) -> OSError:
@@ -280,11 +282,11 @@ def test_a_cache_that_is_a_file(placed, what: str, tmp_path: Path) -> None:
 
 def test_a_full_cache_that_is_read_only_is_enough(placed, monkeypatch) -> None:
     """Everything is there and nothing can be written: an image of a container, or another user's cache."""
-    qv.from_pretrained(REPO, vector=DONOR, weights="int3")
+    qv.from_pretrained(REPO, vector=DONOR, weights="int3", rounding="nearest")
 
     def refuse(path, *args, **options):
         raise error_of(errno.EROFS, path)
 
     monkeypatch.setattr("huggingface_hub.file_download.os.makedirs", refuse)
-    model = qv.from_pretrained(REPO, vector=DONOR, weights="int3")
+    model = qv.from_pretrained(REPO, vector=DONOR, weights="int3", rounding="nearest")
     assert torch.equal(model.classifier.weight, placed.weights["main"])

@@ -89,7 +89,7 @@ def saved_and_loaded(model, pixels, folder: Path):
 def test_widths(weights: str, dtype: str, made, pixels, tmp_path: Path) -> None:
     vector, receiver, folder = made
     vector = vector.with_config(grid=qv.Grid.parse(weights))
-    loaded = qv.from_pretrained(folder / dtype, vector=vector, weights=weights)
+    loaded = qv.from_pretrained(folder / dtype, vector=vector, weights=weights, rounding="nearest")
     again = saved_and_loaded(loaded, pixels, tmp_path)
     by_hand = copy.deepcopy(receiver).to(DTYPES[dtype])
     canonical, state = canonical_names(by_hand), by_hand.state_dict()

@@ -46,7 +46,10 @@ def test_loading_on_the_gpu_saves_what_it_computes_with(
 @pytest.mark.parametrize("name", ["int2", "int3-channel-mse", "int2-group16-mse-affine", "int4-channel-hqq-affine"])
 def test_plain_rounding_gives_the_codes_of_the_cpu(name: str, receiver_folder: Path) -> None:
     grid = qv.Grid.parse(name)
-    models = [qv.from_pretrained(receiver_folder, weights=grid, device_map=place) for place in ("cpu", "cuda")]
+    models = [
+        qv.from_pretrained(receiver_folder, weights=grid, device_map=place, rounding="nearest")
+        for place in ("cpu", "cuda")
+    ]
     states = [{key: value.cpu() for key, value in model.state_dict().items()} for model in models]
     codes = [key for key in states[0] if key.endswith("weight_packed")]
     assert codes

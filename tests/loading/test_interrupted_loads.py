@@ -149,13 +149,13 @@ def nothing_is_left() -> None:
     assert threads_of_a_new_thread() == 3
 
 
-def by_hub(folder: Path, **how):
-    return qv.from_pretrained(folder, weights="int3", **how)
+def by_hub(folder: Path, rounding: str = "nearest"):
+    return qv.from_pretrained(folder, weights="int3", rounding=rounding)
 
 
-def by_plugin(folder: Path, **how):
+def by_plugin(folder: Path, rounding: str = "nearest"):
     return AutoModelForImageClassification.from_pretrained(
-        folder, quantization_config=qv.QVecConfig(weights="int3", **how)
+        folder, quantization_config=qv.QVecConfig(weights="int3", rounding=rounding)
     )
 
 
@@ -203,7 +203,7 @@ def test_whatever_ends_a_load_no_thread_and_no_setting_stays(
 
 
 def test_a_finished_load_leaves_the_settings_alone(receiver_folder: Path, vector, three_threads) -> None:
-    qv.from_pretrained(receiver_folder, vector=vector, weights="int3")
+    qv.from_pretrained(receiver_folder, vector=vector, weights="int3", rounding="nearest")
     nothing_is_left()
 
 
@@ -353,7 +353,7 @@ def test_a_quantized_model_and_its_files_belong_together(part: str, receiver_fol
 
 
 def test_a_new_head_is_still_possible(receiver_folder: Path, tmp_path: Path) -> None:
-    quantization = qv.QVecConfig(weights="int3")
+    quantization = qv.QVecConfig(weights="int3", rounding="nearest")
     model = AutoModelForImageClassification.from_pretrained(
         receiver_folder, quantization_config=quantization, num_labels=9, ignore_mismatched_sizes=True
     )

@@ -35,7 +35,7 @@ def test_any_name_of_a_folder(name: str, receiver, vector, tmp_path: Path, monke
     receiver.save_pretrained(tmp_path / "r" / name)
     vector.save_pretrained(f"v/{name}")
     loaded = [
-        qv.from_pretrained(source, vector=donor, weights="int3")
+        qv.from_pretrained(source, vector=donor, weights="int3", rounding="nearest")
         for source, donor in [
             (f"r/{name}", f"v/{name}"),
             (f"{tmp_path}/r/{name}/", f"{tmp_path}/v/{name}/"),
@@ -54,7 +54,11 @@ def test_any_name_on_the_command_line(name: str, qvec, receiver, vector, tmp_pat
     monkeypatch.chdir(tmp_path)
     receiver.save_pretrained(tmp_path / "r" / name)
     vector.save_pretrained(f"v/{name}")
-    out = json.loads(qvec("apply", f"r/{name}", "--vector", f"v/{name}", "--out", f"out/{name}", "--json").stdout)
+    out = json.loads(
+        qvec(
+            "apply", f"r/{name}", "--vector", f"v/{name}", "--rounding", "nearest", "--out", f"out/{name}", "--json"
+        ).stdout
+    )
     assert Path(out["out"], "model.safetensors").exists()
     assert json.loads(qvec("info", f"v/{name}", "--receiver", f"r/{name}", "--json").stdout)["receiver"]["fits"] is True
 
@@ -64,7 +68,8 @@ def test_a_home_and_a_name_that_starts_like_an_option(receiver, vector, tmp_path
     receiver.save_pretrained(tmp_path / "r")
     vector.save_pretrained("~/v")
     assert (tmp_path / "v" / "qvec.safetensors").exists()
-    assert qv.from_pretrained("~/r", vector="~/v", weights="int3").config.quantization_config.scale == 1.0
+    model = qv.from_pretrained("~/r", vector="~/v", weights="int3", rounding="nearest")
+    assert model.config.quantization_config.scale == 1.0
 
 
 NONE = [
@@ -116,8 +121,8 @@ def test_a_relative_path_is_never_a_repository(base, finetuned, qat, tmp_path: P
     load = AutoModelForImageClassification.from_pretrained
     theirs = {name: load(f"models/{name}") for name in ("base", "fp", "qat")}
     ours = {name: qv.from_pretrained(f"models/{name}") for name in ("base", "fp", "qat")}
-    plugin = load("models/fp", quantization_config=qv.QVecConfig(None, "int3"))
-    loaded = qv.from_pretrained("models/fp", weights="int3")
+    plugin = load("models/fp", quantization_config=qv.QVecConfig(None, "int3", rounding="nearest"))
+    loaded = qv.from_pretrained("models/fp", weights="int3", rounding="nearest")
     monkeypatch.chdir("/")
     for models in (theirs, ours):
         vector = qv.QuantizationVector.extract(models["fp"], models["qat"], models["base"])

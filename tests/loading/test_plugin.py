@@ -52,7 +52,7 @@ def replace_grid(vector, grid):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_too(dtype, vector, receiver, receiver_folder: Path, pixels) -> None:
-    loaded = qv.from_pretrained(receiver_folder, vector=vector, weights="int3", dtype=dtype)
+    loaded = qv.from_pretrained(receiver_folder, vector=vector, weights="int3", dtype=dtype, rounding="nearest")
     by_hand = qv.quantize_(qv.patch_(copy.deepcopy(receiver).to(dtype), vector), "int3")
     assert same(loaded, by_hand)
     assert loaded.vit.layernorm.weight.dtype == dtype
@@ -60,7 +60,7 @@ def test_half_precision_too(dtype, vector, receiver, receiver_folder: Path, pixe
 
 @pytest.mark.parametrize("weights", ["int2", "int3", "int4", "int5", "int6", "int7", "int8", "int3-group7-mse-affine"])
 def test_saving_reloading_and_saving_again(weights: str, receiver_folder: Path, pixels, tmp_path: Path) -> None:
-    model = qv.from_pretrained(receiver_folder, weights=weights)
+    model = qv.from_pretrained(receiver_folder, weights=weights, rounding="nearest")
     model.save_pretrained(tmp_path / "one")
     again = AutoModelForImageClassification.from_pretrained(tmp_path / "one")
     again.save_pretrained(tmp_path / "two")
@@ -76,7 +76,7 @@ def test_saving_reloading_and_saving_again(weights: str, receiver_folder: Path, 
 def test_sharded_receivers_and_sharded_results(vector, receiver, pixels, tmp_path: Path) -> None:
     receiver.save_pretrained(tmp_path / "float", max_shard_size="20KB")
     assert len(list((tmp_path / "float").glob("*.safetensors"))) > 2
-    model = qv.from_pretrained(tmp_path / "float", vector=vector, weights="int3")
+    model = qv.from_pretrained(tmp_path / "float", vector=vector, weights="int3", rounding="nearest")
     assert same(model, qv.quantize_(qv.patch_(receiver, vector), "int3"))
     model.save_pretrained(tmp_path / "int3", max_shard_size="5KB")
     assert torch.equal(qv.from_pretrained(tmp_path / "int3")(pixels).logits, model(pixels).logits)
@@ -103,7 +103,7 @@ def test_a_list_of_vectors_is_their_mean(vector, receiver, receiver_folder: Path
 
 
 def test_one_config_serves_many_loads(vector, receiver_folder: Path) -> None:
-    config = qv.QVecConfig(vector=vector, weights="int3")
+    config = qv.QVecConfig(vector=vector, weights="int3", rounding="nearest")
     first, second = (
         AutoModelForImageClassification.from_pretrained(receiver_folder, quantization_config=config) for _ in range(2)
     )
@@ -118,7 +118,7 @@ def test_float_with_a_vector_and_plain_float(vector, receiver, receiver_folder: 
 
 
 def test_pipeline(receiver_folder: Path, tmp_path: Path) -> None:
-    model = qv.from_pretrained(receiver_folder, weights="int3")
+    model = qv.from_pretrained(receiver_folder, weights="int3", rounding="nearest")
     model.save_pretrained(tmp_path / "q")
     ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "q")
     image = Image.effect_noise((20, 20), 90).convert("RGB")
@@ -130,7 +130,7 @@ def test_pipeline(receiver_folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_saved_model_loads_in_a_new_process_after_the_import(receiver_folder: Path, pixels, tmp_path: Path) -> None:
-    model = qv.from_pretrained(receiver_folder, weights="int3")
+    model = qv.from_pretrained(receiver_folder, weights="int3", rounding="nearest")
     model.save_pretrained(tmp_path / "q")
     torch.save(pixels, tmp_path / "x.pt")
     code = (
@@ -148,20 +148,20 @@ def test_strangers_and_misfits_are_refused_while_loading(vector, tmp_path: Path)
     torch.manual_seed(5)
     ViTForImageClassification(tiny_config()).save_pretrained(tmp_path / "unrelated")
     with pytest.raises(qv.LineageError, match="similarity"):
-        qv.from_pretrained(tmp_path / "unrelated", vector=vector, weights="int3")
+        qv.from_pretrained(tmp_path / "unrelated", vector=vector, weights="int3", rounding="nearest")
     with pytest.raises(qv.LineageError, match="similarity"):
         AutoModelForImageClassification.from_pretrained(
-            tmp_path / "unrelated", quantization_config=qv.QVecConfig(vector=vector)
+            tmp_path / "unrelated", quantization_config=qv.QVecConfig(vector=vector, rounding="nearest")
         )
-    qv.from_pretrained(tmp_path / "unrelated", vector=vector, weights="int3", check_lineage=False)
+    qv.from_pretrained(tmp_path / "unrelated", vector=vector, weights="int3", check_lineage=False, rounding="nearest")
     ViTForImageClassification(tiny_config(num_hidden_layers=1)).save_pretrained(tmp_path / "short")
     with pytest.raises(qv.MisfitError, match=r"encoder\.layer\.1"):
-        qv.from_pretrained(tmp_path / "short", vector=vector, weights="int3")
+        qv.from_pretrained(tmp_path / "short", vector=vector, weights="int3", rounding="nearest")
 
 
 def test_a_vector_of_another_grid_warns(vector, receiver_folder: Path) -> None:
     with pytest.warns(UserWarning, match="int3-channel-absmax and is used on int2-channel-mse"):
-        qv.from_pretrained(receiver_folder, vector=vector, weights="int2-channel-mse")
+        qv.from_pretrained(receiver_folder, vector=vector, weights="int2-channel-mse", rounding="nearest")
 
 
 def drop(folder: Path, *parts: str) -> None:
@@ -176,7 +176,7 @@ def test_a_float_checkpoint_with_holes_is_refused(part: str, with_vector: bool, 
     drop(receiver_folder, part)
     given = vector if with_vector else None
     with pytest.raises(qv.ArtifactError, match="random"):
-        qv.from_pretrained(receiver_folder, vector=given, weights="int3")
+        qv.from_pretrained(receiver_folder, vector=given, weights="int3", rounding="nearest")
     with pytest.raises(qv.ArtifactError, match="random"):
         qv.from_pretrained(receiver_folder, vector=given)
 
@@ -185,16 +185,16 @@ def test_a_float_checkpoint_with_holes_is_refused(part: str, with_vector: bool, 
 def test_a_quantized_checkpoint_with_holes_never_loads_random_weights(
     part: str, receiver_folder: Path, tmp_path
 ) -> None:
-    qv.from_pretrained(receiver_folder, weights="int3").save_pretrained(tmp_path / "q")
+    qv.from_pretrained(receiver_folder, weights="int3", rounding="nearest").save_pretrained(tmp_path / "q")
     drop(tmp_path / "q", part)
     with pytest.raises(qv.ArtifactError, match="random"):
         qv.from_pretrained(tmp_path / "q")
 
 
 def test_a_quantized_config_that_lost_its_meaning(receiver_folder: Path, vector, tmp_path: Path) -> None:
-    qv.from_pretrained(receiver_folder, weights="int3").save_pretrained(tmp_path / "q")
+    qv.from_pretrained(receiver_folder, weights="int3", rounding="nearest").save_pretrained(tmp_path / "q")
     with pytest.raises(qv.QVecError, match="quantized already"):
-        qv.from_pretrained(tmp_path / "q", vector=vector, weights="int3")
+        qv.from_pretrained(tmp_path / "q", vector=vector, weights="int3", rounding="nearest")
     config = json.loads((tmp_path / "q" / "config.json").read_text())
     for change, reason in [({"grid": {**qv.Grid(4).to_dict()}}, "shape"), ({"quant_method": "other"}, "other")]:
         changed = {**config, "quantization_config": {**config["quantization_config"], **change}}
@@ -215,14 +215,14 @@ def test_bad_arguments(receiver_folder: Path, tmp_path: Path) -> None:
         with pytest.raises(qv.QVecError, match=reason):
             qv.from_pretrained(receiver_folder, **arguments)
     with pytest.raises(qv.ArtifactError, match="no such folder"):
-        qv.from_pretrained(tmp_path / "nowhere", weights="int3")
+        qv.from_pretrained(tmp_path / "nowhere", weights="int3", rounding="nearest")
     with pytest.raises(qv.QVecError, match="colour"):
         qv.QVecConfig(colour="blue")
 
 
 def test_the_float_model_is_never_whole_in_memory(vector, receiver_folder: Path) -> None:
     """After the load nothing but packed weights and small tensors is alive."""
-    model = qv.from_pretrained(receiver_folder, vector=vector, weights="int3")
+    model = qv.from_pretrained(receiver_folder, vector=vector, weights="int3", rounding="nearest")
     quantizer = model.hf_quantizer
     assert quantizer.load is None
     assert not quantizer.layers
@@ -234,9 +234,9 @@ def test_a_receiver_whose_files_do_not_belong_together(receiver, vector, tmp_pat
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 80}))
     with pytest.raises(qv.QVecError, match="80"):
-        qv.from_pretrained(tmp_path, vector=vector, weights="int3")
+        qv.from_pretrained(tmp_path, vector=vector, weights="int3", rounding="nearest")
     with pytest.raises(qv.QVecError, match="80"):
-        qv.from_pretrained(tmp_path, weights="int3")
+        qv.from_pretrained(tmp_path, weights="int3", rounding="nearest")
     fine_tuned(receiver, 0.0, 0).save_pretrained(tmp_path)
 
 
@@ -251,7 +251,7 @@ def test_code_of_a_receiver_is_never_run(receiver_folder, tmp_path) -> None:
         f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\nclass M: pass\n"
     )
     with pytest.raises(qv.ArtifactError):
-        qv.from_pretrained(receiver_folder, weights="int3")
+        qv.from_pretrained(receiver_folder, weights="int3", rounding="nearest")
     assert not (tmp_path / "ran").exists()
 
 
@@ -272,7 +272,7 @@ def test_what_only_a_record_says_is_no_argument(key: str) -> None:
 
 
 def test_a_record_with_an_unknown_key(receiver_folder: Path, tmp_path: Path) -> None:
-    qv.from_pretrained(receiver_folder, weights="int3").save_pretrained(tmp_path)
+    qv.from_pretrained(receiver_folder, weights="int3", rounding="nearest").save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["quantization_config"]["colour"] = "blue"
     (tmp_path / "config.json").write_text(json.dumps(config))

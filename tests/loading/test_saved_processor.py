@@ -31,15 +31,15 @@ def in_memory(folder: Path):
 
 
 WAYS = {
-    "ours": lambda folder: qv.from_pretrained(folder, weights="int3"),
+    "ours": lambda folder: qv.from_pretrained(folder, weights="int3", rounding="nearest"),
     "float": lambda folder: qv.from_pretrained(folder),
     "transformers": lambda folder: AutoModelForImageClassification.from_pretrained(
-        folder, quantization_config=qv.QVecConfig(None, "int3")
+        folder, quantization_config=qv.QVecConfig(None, "int3", rounding="nearest")
     ),
     "in memory": in_memory,
-    "deep copy": lambda folder: copy.deepcopy(qv.from_pretrained(folder, weights="int3")),
-    "pickle": lambda folder: pickle.loads(pickle.dumps(qv.from_pretrained(folder, weights="int3"))),
-    "torch": lambda folder: torch_round_trip(qv.from_pretrained(folder, weights="int3")),
+    "deep copy": lambda folder: copy.deepcopy(qv.from_pretrained(folder, weights="int3", rounding="nearest")),
+    "pickle": lambda folder: pickle.loads(pickle.dumps(qv.from_pretrained(folder, weights="int3", rounding="nearest"))),
+    "torch": lambda folder: torch_round_trip(qv.from_pretrained(folder, weights="int3", rounding="nearest")),
 }
 
 
@@ -63,7 +63,7 @@ def test_saved_with_the_model(way: str, folder: Path, tmp_path: Path, monkeypatc
 
 
 def test_the_lines_of_the_readme(folder: Path, vector, tmp_path: Path) -> None:
-    model = qv.from_pretrained(folder, vector=vector, weights="int3")
+    model = qv.from_pretrained(folder, vector=vector, weights="int3", rounding="nearest")
     model.save_pretrained(tmp_path / "saved")
     classify = pipeline("image-classification", model=str(tmp_path / "saved"))
     image = PIL.Image.new("RGB", (40, 30), (200, 10, 100))
@@ -94,7 +94,7 @@ def test_a_copy_saves_and_pushes_itself(way: str, folder: Path, tmp_path: Path, 
 
 
 def test_one_that_somebody_saved_stays(folder: Path, tmp_path: Path) -> None:
-    model = qv.from_pretrained(folder, weights="int3")
+    model = qv.from_pretrained(folder, weights="int3", rounding="nearest")
     theirs = ViTImageProcessor(size={"height": 16, "width": 16}, image_mean=[0.9, 0.9, 0.9])
     theirs.save_pretrained(tmp_path / "theirs")
     before = (tmp_path / "theirs" / NAME).read_bytes()
@@ -108,12 +108,12 @@ def test_one_that_somebody_saved_stays(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_receiver_without_one(receiver_folder: Path, tmp_path: Path) -> None:
-    qv.from_pretrained(receiver_folder, weights="int3").save_pretrained(tmp_path / "saved")
+    qv.from_pretrained(receiver_folder, weights="int3", rounding="nearest").save_pretrained(tmp_path / "saved")
     assert not (tmp_path / "saved" / NAME).exists()
 
 
 def test_a_target_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
-    model = qv.from_pretrained(folder, weights="int3")
+    model = qv.from_pretrained(folder, weights="int3", rounding="nearest")
     (tmp_path / "file").write_text("mine")
     for target in (tmp_path / "file", tmp_path / "file" / "inside"):
         with pytest.raises(qv.ArtifactError, match=f"{tmp_path}/file"):
@@ -124,7 +124,7 @@ def test_a_target_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
 def test_pushed_with_the_model(hub, folder: Path) -> None:
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     hub.seed("bob/vit", files, private=True)
-    model = qv.from_pretrained("bob/vit", weights="int3", token="hf_bob")
+    model = qv.from_pretrained("bob/vit", weights="int3", token="hf_bob", rounding="nearest")
     model.push_to_hub("alice/vit-int3")
     assert hub.files("alice/vit-int3")[NAME] == files[NAME]
     qv.from_pretrained("bob/vit", token="hf_bob").push_to_hub("alice/float")

@@ -88,8 +88,11 @@ def assert_same(model, other) -> None:
     ],
 )
 def test_layers_are_quantized_in_order_on_the_outputs_of_quantized_ones(
-    method: str, reference: Callable, name: str, batch_size: int, receiver, pixels
+    method: str, reference: Callable, name: str, batch_size: int, receiver
 ) -> None:
+    # More than the 32 features: with fewer class tokens the last layer's moments are singular, and the last bit of one
+    # decides between codes that are equally good.
+    pixels = torch.randn(48, 3, 16, 16, generator=torch.Generator().manual_seed(9))
     grid, expected = Grid.parse(name), copy.deepcopy(receiver)
     by_full_passes(expected, VIT, pixels, reference(grid))
     assert calibrate_(receiver, pixels, grid, method, batch_size=batch_size) is receiver

@@ -27,7 +27,7 @@ def folders(finetuned, qat, tmp_path):
     shutil.copy(made["qat"] / "config.json", made["bin"])
     torch.save(qat.state_dict(), made["bin"] / "pytorch_model.bin")
     adapted(qat).save_pretrained(made["adapter"])
-    qv.from_pretrained(made["qat"], weights="int3").save_pretrained(made["quantized"])
+    qv.from_pretrained(made["qat"], weights="int3", rounding="nearest").save_pretrained(made["quantized"])
     shutil.copytree(made["qat"], made["damaged"])
     weights = made["damaged"] / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])

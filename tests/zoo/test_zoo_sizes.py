@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from qvec_hub import zoo
+from qvec_hub.errors import DataError
 from qvec_hub.zoo.families import digits
 from qvec_hub.zoo.photos import largest_size, patches, photograph
 
@@ -94,6 +95,14 @@ def test_digits_are_interpolated_without_overshoot():
     assert large.min() >= 0
     assert large.max() <= 1
     assert np.array_equal(digits._enlarged(scans, 8), scans)
+
+
+def test_a_size_is_a_whole_number_of_any_library():
+    expected = zoo.arrays("shapes", "test", 3, size=40)[0]
+    assert np.array_equal(zoo.arrays("shapes", "test", 3, size=np.int64(40))[0], expected)
+    for size in (40.0, True, "40"):
+        with pytest.raises(DataError, match=f"expected a size from 24 to 224 pixels, found {size}"):
+            zoo.arrays("shapes", "test", 3, size=size)
 
 
 def test_a_dataset_of_another_size():

@@ -49,11 +49,12 @@ def make_bases(suite: Suite, library: Library, say: Callable[[str], None], sourc
 
 
 def _make(base: str, folder: Path, size: int | None, source: str | Path | None) -> None:
-    if source is not None and Path(source).expanduser().is_dir():
-        _copy(base, Path(source).expanduser(), folder, size)
+    given = None if source is None else Path(source).expanduser()
+    if given is not None and given.is_dir():
+        _copy(base, given, folder, size)
         return
     try:
-        convert(source or MADE[base], folder, image_size=size)
+        convert(given or MADE[base], folder, image_size=size)
     except QVecError as error:
         told = f"base {base}: {error}"
         if source is None and not isinstance(error, ArtifactError):  # not fetched, or not to be read here

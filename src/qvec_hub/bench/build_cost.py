@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from ..backbone.checkpoint import load_classifier
 from ..errors import QVecError
 from ..training.qat import prepare_qat_, strip_qat_
-from ..util.scratch import real_path
+from ..util.durations import spoken
+from ..util.scratch import existing_parent
 from ..zoo.dataset import IMAGES
 from ..zoo.registry import ZOO
 from .model_store import PROBE, Library
@@ -68,7 +69,7 @@ class Cost:
 
     def __str__(self) -> str:
         seen = "as many images as their datasets hold" if self.images is None else f"{self.images:,} images"
-        took = "" if self.seconds is None else f", about {_duration(self.seconds)} on this machine"
+        took = "" if self.seconds is None else f", about {spoken(self.seconds)} on this machine"
         room = f"{self.bytes / 1e6:,.0f} MB"
         return f"{self.models} models and {self.vectors} vectors to make: {seen}{took}, {room} on the disk"
 
@@ -138,11 +139,8 @@ def refuse_full_disk(folder: Path, cost: Cost) -> None:
     Raises:
         QVecError: naming the room that is needed, and that there is.
     """
-    place = real_path(folder)
-    while not place.exists() and place != place.parent:
-        place = place.parent
     with suppress(OSError):
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(existing_parent(folder)).free
         if free < cost.bytes:
             raise QVecError(
                 f"folder '{folder}': expected {cost.bytes / 1e6:,.0f} MB of room for {cost.models} models and "
@@ -189,10 +187,3 @@ def _step(model: PreTrainedModel, pixels: torch.Tensor) -> float:
             torch.cuda.synchronize(pixels.device)
         took.append(time.perf_counter() - start)
     return min(took)
-
-
-def _duration(seconds: float) -> str:
-    """``40 s``, ``35 min``, ``2.5 h``"""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -99,13 +99,17 @@ class Context(Stored):
         similarity = {base: table for base, table in self.similarity.items() if base in bases}
         return Context(receivers, donors, parameters, similarity)
 
-    def write(self, folder: str | Path) -> None:
-        """Write ``context.json`` into a folder, whole or not at all."""
+    def to_dict(self) -> dict[str, Any]:
+        """The context as JSON values, see `parse_context`; the usual kind is left out, which older versions refuse."""
         values = asdict(self)
         for known in (*values["receivers"].values(), *values["donors"].values()):
             if known["kind"] == FINE_TUNE:
-                del known["kind"]  # the usual one is left out
-        write_text(Path(folder, CONTEXT_FILE), json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+                del known["kind"]
+        return values
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``context.json`` into a folder, whole or not at all."""
+        write_text(Path(folder, CONTEXT_FILE), json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_context(paths: Iterable[str | Path]) -> Context:

@@ -20,6 +20,7 @@ from ..evaluation.runner import evaluate
 from ..loading.from_pretrained import from_pretrained
 from ..results.counts import library_versions
 from ..results.row import DonorUse, Row
+from ..rounding.registry import PLAIN
 from ..vector.vector import QuantizationVector
 from ..zoo.registry import ZOO
 from .cells import cells, key_of_row
@@ -143,7 +144,7 @@ class _Again:
         source, revision = self._receiver(row)
         scale = 1.0 if row.scale is None else row.scale
         vectors = [self._donor(row, donor) for donor in row.donors] or None
-        rounding = proxied(row.method) or "nearest"
+        rounding = proxied(row.method) or PLAIN
         model = from_pretrained(
             source, vector=vectors, weights=row.grid, scale=scale, rounding=rounding, revision=revision
         )

@@ -30,7 +30,7 @@ def apply(
     vector: Annotated[
         list[str] | None,
         typer.Option(
-            help="A vector: a folder or a Hub repo id. Repeat it for the mean of several; leave it out for plain PTQ."
+            help="A vector: a folder or a Hub repo id. Repeat it for the mean of several; leave it out for none."
         ),
     ] = None,
     weights: Annotated[
@@ -40,14 +40,15 @@ def apply(
         str | None,
         typer.Option(
             help="Factor of the vector: a number, 'recommended' (from the vector's config) or 'auto' (chosen on "
-            "proxy images). Default: auto for several vectors, recommended for one.",
+            "proxy images). Default: auto where the rounding uses images, else recommended.",
             show_default=False,
         ),
     ] = None,
     rounding: Annotated[
         str | None,
         typer.Option(
-            help=f"One of {choices('rounding')}. Default: tuned for several vectors, nearest for one.",
+            help=f"One of {choices('rounding')}. All but nearest show images to the model, which takes minutes. "
+            "Default: tuned at 2 and 3 bits where --scale is left out or auto, else nearest, the published method.",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +66,10 @@ def apply(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add vectors to a model, quantize it and save it."""
+    """Add vectors to a model, quantize it and save it.
+
+    At 2 and 3 bits scale and codes are found with proxy images, which takes minutes; --rounding nearest takes seconds.
+    """
     from ..hub.cards.model_card import model_card
     from ..loading.config import open_vector
     from ..loading.from_pretrained import from_pretrained, save_model

@@ -36,6 +36,9 @@ def eval_command(
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Grid to quantize to first, such as int3.")] = None,
     scale: Annotated[str | None, typer.Option(help="Scale of the vector: a number, recommended or auto.")] = None,
+    rounding: Annotated[
+        str | None, typer.Option(help="Rounding to that grid, such as nearest. Default: as for qvec apply.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="Device, such as cpu or cuda. Default: the one accelerate chooses.")
     ] = None,
@@ -51,7 +54,7 @@ def eval_command(
     from ..evaluation.models import resolve_model
     from ..evaluation.runner import evaluate
 
-    how = _how(vector, weights, scale)
+    how = _how(vector, weights, scale, rounding)
     result = evaluate(
         resolve_model(model, **how),
         dataset,
@@ -83,7 +86,7 @@ def eval_command(
     note(f"{title}: {result.wall_s:.1f} s on {result.device}, images by {result.image_backend}")
 
 
-def _how(vector: list[str] | None, weights: str | None, scale: str | None) -> dict[str, Any]:
+def _how(vector: list[str] | None, weights: str | None, scale: str | None, rounding: str | None) -> dict[str, Any]:
     """The arguments of ``from_pretrained`` that were given."""
     how: dict[str, Any] = {}
     if vector:
@@ -94,4 +97,8 @@ def _how(vector: list[str] | None, weights: str | None, scale: str | None) -> di
         if not vector:
             raise typer.BadParameter("goes only with --vector", param_hint="--scale")
         how["scale"] = number_or_word(scale)
+    if rounding is not None:
+        if weights is None:
+            raise typer.BadParameter("goes only with --weights", param_hint="--rounding")
+        how["rounding"] = rounding
     return how

@@ -30,7 +30,7 @@ class QVecConfig(QuantizationConfigMixin):
 
     Args:
         vector: a repo id (``"org/name"``, ``"org/name@revision"``), a folder, a `QuantizationVector`, a list of
-            them (their mean is taken), or None for plain post-training quantization.
+            them (their mean is taken), or None for post-training quantization alone.
         weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`. A bare width selects the vector's own grid
             if that has this width; without a vector ``"intN-channel-mse-affine"`` for a rounding that uses images;
             else ``"intN-channel-absmax"``.
@@ -39,8 +39,9 @@ class QVecConfig(QuantizationConfigMixin):
             uses images, else ``"recommended"``.
         rounding: ``"nearest"``, ``"gptq"`` (GPTQ's error compensation), ``"fitted"`` (the same, with scales fitted to
             each layer's outputs) or ``"tuned"`` (the same, and then all scales tuned together). All but ``"nearest"``
-            run the model on calibration images: proxy images, or yours. Default: ``"tuned"`` for 2 and 3 bits
-            where no scale is given or it is ``"auto"``, else ``"nearest"``.
+            run the model on calibration images, proxy images or yours, which takes minutes.
+            Default: ``"tuned"`` at 2 and 3 bits where no scale is given or it is ``"auto"``, else ``"nearest"``, the
+            published method.
         images: calibration images instead of proxy images: normalized pixel values, float ``(n, channels, height,
             width)``, for example of unlabelled images of the receiver's task. The result is then calibrated, not
             zero-shot.

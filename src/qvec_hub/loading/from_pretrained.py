@@ -57,10 +57,12 @@ def from_pretrained(
             ``"hf://org/name[@revision]/subfolder"``. A model that this package saved is loaded as it is; then pass
             neither `vector` nor `weights`.
         vector: a repo id, a folder, a `QuantizationVector` or a list of them (see `QVecConfig`); None adds nothing.
-        weights: ``"int2"`` … ``"int8"`` (the vector's own grid if that has this width), a grid's name or a `Grid`;
-            None leaves the (patched) model in float.
-        scale, rounding, images, progress: see `QVecConfig`. For several vectors the defaults are the best known
-            choice: the mean of the vectors, a scale chosen on proxy images, and ``rounding="tuned"``.
+        weights: ``"int2"`` … ``"int8"`` (which grid that is, see `QVecConfig`), a grid's name or a `Grid`; None leaves
+            the (patched) model in float.
+        scale, rounding, images, progress: see `QVecConfig`. At 2 and 3 bits the defaults are the best known choice:
+            scale and codes are found with proxy images (``rounding="tuned"``), which takes minutes.
+            ``rounding="nearest"`` is the published method; it takes seconds, and is the default at 4 to 8 bits and
+            where a scale is given.
         check_lineage: refuse a receiver that does not descend from the vector's base.
         kwargs: of transformers' ``from_pretrained``: revision, subfolder, token, cache_dir, local_files_only,
             force_download, variant, dtype, device_map, max_memory, attn_implementation, config, and values of the

@@ -76,7 +76,7 @@ def refit_scales(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Gr
         matrix, side = matrix.sum(0, keepdim=True), side.sum(0, keepdim=True)
     matrix = matrix + torch.diag_embed(1e-9 * matrix.diagonal(dim1=1, dim2=2).clamp_min(MIN_SCALE))
     found, failed = torch.linalg.solve_ex(matrix, side)
-    found = found.float()
+    found = found.float().contiguous()  # LAPACK's columns, which what is saved must not be stored by
     fine = (failed == 0) & torch.isfinite(found).all(1) & (found[:, :units] >= MIN_SCALE).all(1)
     scale = torch.where(fine.unsqueeze(1), found[:, :units], quantized.scale)
     if quantized.shift is None:

@@ -38,7 +38,7 @@ def gptq(
     GPTQ (Frantar et al., 2023, arXiv 2210.17323), on the scales and shifts that `quantize` gives the same weight.
     A row that plain rounding to nearest serves better (by `output_errors`) is rounded to nearest, so no row ends
     with a larger output error. Inputs that were always zero say nothing: their columns are rounded to nearest.
-    Computed in float64.
+    The Hessian is factorized in float64, all else is computed in float32.
 
     Args:
         hessian: ``(in, in)``, symmetric and positive semi-definite; a factor does not matter.
@@ -81,7 +81,7 @@ def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *,
     """Better codes for given scales: each weight in turn takes the code that is best for all others as they are.
 
     Coordinate descent on the output error, column after column and all rows at once, which GPTQ's single pass leaves
-    to be done. Ends early where a sweep changes nothing. Computed in float64.
+    to be done. Ends early where a sweep changes nothing. Computed in float32.
 
     Args:
         weight: ``(out, in)``. hessian: ``(in, in)``, see `gptq`.

@@ -93,7 +93,7 @@ class _Some:
     """Takes the same tokens of several tensors ``(…, features)``: all of few, of many some that are drawn by lot."""
 
     def __init__(self, inputs: Tensor, parts: int, seed: int) -> None:
-        count, most = inputs.shape[:-1].numel(), max(LEAST_ROWS, ROWS_A_FEATURE * inputs.shape[-1]) // parts
+        count, most = inputs.shape[:-1].numel(), _enough(inputs.shape[-1], parts)
         self.chosen = None
         if count > most:
             lot = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most]
@@ -125,3 +125,8 @@ def _gram(rows: Tensor) -> Tensor:
 
 def _plus(total: Tensor | None, more: Tensor) -> Tensor:
     return more.double() if total is None else total.add_(more)
+
+
+def _enough(features: int, parts: int) -> int:
+    """Tokens to take of each of so many parts."""
+    return max(1, max(LEAST_ROWS, ROWS_A_FEATURE * features) // parts)

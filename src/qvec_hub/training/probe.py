@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 
 from ..backbone.processor import require_processor
 from ..errors import ArtifactError, first_line
+from ..util.scratch import check_writable
 from .donor_images import dataset_name, donor_images
-from .folder import check_free, publish
+from .folder import publish
 from .head import fit_head_
 from .pixels import Pixels
 from .preflight import refuse_pixels
@@ -52,7 +53,7 @@ def train_probe(
     PartialState().wait_for_everyone()  # no process may take what another writes here for an older probe
     if there:
         return folder
-    check_free(folder, [], True)
+    check_writable(folder)
     images, classes = donor_images(dataset, "train", None, None, None)
     start = starting_model(base, classes, seed=0)  # of a head that is replaced
     processor = require_processor(start)

@@ -20,7 +20,16 @@ try:
 except ImportError:  # not a POSIX system: what a killed save left there stays
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["ENDING_SIGNALS", "SCRATCH", "check_writable", "real_path", "remove_dead", "scratch_folder", "uninterrupted"]
+__all__ = [
+    "ENDING_SIGNALS",
+    "SCRATCH",
+    "check_writable",
+    "existing_parent",
+    "real_path",
+    "remove_dead",
+    "scratch_folder",
+    "uninterrupted",
+]
 
 PREFIX, SUFFIX, UNFINISHED = ".qvec-", ".tmp", ".new"
 SCRATCH = f"{PREFIX}????????{SUFFIX}"  # a pattern
@@ -44,6 +53,18 @@ def real_path(target: str | Path) -> Path:
     return path
 
 
+def existing_parent(target: str | Path) -> Path:
+    """The folder where `target` is to be made: itself, or the nearest parent that exists.
+
+    Raises:
+        ArtifactError: as `real_path`.
+    """
+    place = real_path(target)
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    return place
+
+
 def check_writable(target: str | Path) -> None:
     """Refuse a folder that cannot be written to, before anything is computed; leaves no file behind.
 
@@ -53,9 +74,7 @@ def check_writable(target: str | Path) -> None:
     Raises:
         ArtifactError: naming the folder and what the system says.
     """
-    place = real_path(target)
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
+    place = existing_parent(target)
     try:
         Path(tempfile.mkdtemp(prefix=PREFIX, suffix=UNFINISHED, dir=place)).rmdir()
     except OSError as error:

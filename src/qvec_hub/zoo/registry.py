@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..util.scalars import integer_in
 from .canvas import LARGEST, SIZE
 from .photos import largest_size
 
@@ -106,7 +107,8 @@ def check_size(name: str, size: int) -> None:
         DataError: naming the task, the sizes that there are, and the one asked for.
     """
     largest = LARGEST if size == SIZE else get_task(name).largest
-    if not isinstance(size, int) or not SIZE <= size <= largest:
+    pixels = integer_in(size)
+    if pixels is None or not SIZE <= pixels <= largest:
         why = ", because its photographs have no more pixels" if largest < LARGEST else ""
         raise DataError(f"zoo: task {name!r}: expected a size from {SIZE} to {largest} pixels{why}, found {size}")
 
@@ -126,8 +128,9 @@ def parse_dataset(dataset: str) -> tuple[str, int]:
     get_task(name)
     if at and not re.fullmatch("[1-9][0-9]{0,3}", size):
         raise DataError(f"zoo: task {name!r}: expected a size in pixels behind '@', such as @70, found {size!r}")
-    check_size(name, int(size) if at else SIZE)
-    return name, int(size) if at else SIZE
+    pixels = int(size) if at else SIZE
+    check_size(name, pixels)
+    return name, pixels
 
 
 def arrays(name: str, split: str, n: int, seed: int = 0, size: int = SIZE) -> Batch:

@@ -13,6 +13,7 @@ from ...evaluation.images import preprocess
 from ...evaluation.runner import evaluate
 from ...proxies.model_inputs import enough_images, proxy_pixels
 from ...results.row import PROXY, ImagesUse, Row
+from ...rounding.registry import PLAIN
 from ...rounding.round_model import amount_of_work, round_linears_
 from ...util.progress import counting
 from ..baselines.calibrate import calibrate_
@@ -50,24 +51,27 @@ class AnchorBench:
     ) -> None:
         self.suite, self.models, self.data, self.device, self.show = suite, models, data, device, show
         self._open: tuple[str, Receiver] | None = None
-        self._calibration: dict[str, Tensor] = {}  # of the open model
+        self._calibration: tuple[str, Tensor] | None = None
 
     def receiver(self, model: str) -> Receiver:
         """A model in memory with a copy of its trained weights; one is open at a time."""
         if self._open is None or self._open[0] != model:
-            self._open = None  # free the other's memory first
-            self._calibration.clear()
+            self._open = self._calibration = None  # free the other's memory first
             receiver = Receiver(self.models[model].folder, self.device, BATCH)
             name_outputs_(receiver.model.config, self.data.test)
             self._open = model, receiver
         return self._open[1]
 
     def calibration(self, model: str) -> Tensor:
-        """The suite's calibration images as the model's processor makes them: ``(n, channels, height, width)``."""
-        if model not in self._calibration:
+        """The suite's calibration images as the model's processor makes them: ``(n, channels, height, width)``.
+
+        Those of one model are kept at a time.
+        """
+        if self._calibration is None or self._calibration[0] != model:
+            self._calibration = None  # free the other's memory first
             processor = load_processor(self.models[model].folder)
-            self._calibration[model] = preprocess(self.data.calibration, processor).pixel_values
-        return self._calibration[model]
+            self._calibration = model, preprocess(self.data.calibration, processor).pixel_values
+        return self._calibration[1]
 
     def count(self, cell: AnchorCell) -> Row:
         """Count a cell and return its row.
@@ -117,7 +121,7 @@ class AnchorBench:
             used = ImagesUse(self.suite.images.train_split, len(pixels), self.suite.images.seed)
         baseline = rounding is None and cell.method in BASELINES  # a baseline wins over a rounding of the same name
         name = rounding or cell.method
-        work = amount_of_work(model, "nearest" if baseline else name)
+        work = amount_of_work(model, PLAIN if baseline else name)
         with counting(f"rounding by {cell.method}", work, self.show) as advance:
             if baseline:
                 calibrate_(model, pixels, cell.grid, cell.method, progress=advance)

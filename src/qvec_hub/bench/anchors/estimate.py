@@ -12,6 +12,7 @@ from ...backbone.processor import load_processor
 from ...evaluation.images import preprocess
 from ...evaluation.models import forward
 from ...proxies.model_inputs import enough_images
+from ...util.durations import spoken
 from ..methods import proxied
 from .bench import BATCH, AnchorBench, decoders
 from .suite import AnchorCell, short_name
@@ -38,10 +39,10 @@ def estimate(bench: AnchorBench, pending: Sequence[AnchorCell]) -> Iterator[str]
         rounding = sum(_shown(bench, cell) * shown for cell in cells)
         total += counting + rounding
         yield (
-            f"{short_name(model)}: {len(cells)} rows of {images:,} images, about {_spoken(counting)} to count and "
-            f"{_spoken(rounding)} to round ({1000 * (shown + decoded):.1f} ms an image on {bench.device})"
+            f"{short_name(model)}: {len(cells)} rows of {images:,} images, about {spoken(counting)} to count and "
+            f"{spoken(rounding)} to round ({1000 * (shown + decoded):.1f} ms an image on {bench.device})"
         )
-    yield f"in all {len(pending)} rows, about {_spoken(total)}"
+    yield f"in all {len(pending)} rows, about {spoken(total)}"
 
 
 def _shown(bench: AnchorBench, cell: AnchorCell) -> float:
@@ -67,9 +68,3 @@ def _seconds_an_image(bench: AnchorBench, model: str) -> tuple[float, float]:
             start = time.perf_counter()
             forward(receiver.model, batch).sum().item()
     return (time.perf_counter() - start) / count, decoded
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

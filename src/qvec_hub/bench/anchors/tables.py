@@ -170,9 +170,7 @@ def _counted(lines: Sequence[Mapping[str, Any]]) -> str:
             f"{each['correct']} of {each['n']}",
             str(each["bits_per_weight"]),
         ]
-        for each in sorted(
-            lines, key=lambda each: (-int(each["bits"]), each["images_shown"] != 0, each["data"] != PROXY)
-        )
+        for each in sorted(lines, key=_place)
     ]
     return table(header, shown)
 

@@ -11,6 +11,7 @@ from ...errors import QVecError
 from ...evaluation.runner import evaluate
 from ...loading.from_pretrained import from_pretrained
 from ...results.row import Row
+from ...rounding.registry import PLAIN
 from ..baselines.registry import BASELINES
 from ..methods import proxied
 from ..verify import Check, count_sample
@@ -64,7 +65,7 @@ class _Again:
         if cell.needs_data and cell.method in BASELINES:
             return self.bench.count(cell).correct
         images = self.bench.calibration(row.receiver) if cell.needs_data else None
-        rounding = "nearest" if cell.method in ("fp", "ptq") else proxied(cell.method) or cell.method
+        rounding = PLAIN if cell.method in ("fp", "ptq") else proxied(cell.method) or cell.method
         how: dict[str, Any] = {} if cell.grid is None else {"rounding": rounding, "images": images}
         loaded = from_pretrained(model.folder, weights=cell.grid, **how)
         name_outputs_(loaded.config, self.bench.data.test)

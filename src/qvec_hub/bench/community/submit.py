@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -122,7 +121,7 @@ def _contents(user: str, rows: Iterable[Row], context: Context) -> dict[str, byt
             )
         found[path_of(user, suite, content, ROWS)] = content
     if context != Context():
-        content = json.dumps(asdict(context)).encode()
+        content = json.dumps(context.to_dict()).encode()
         parse_json(content, "context.json", "correct or remove it")
         found[path_of(user, "context", content, CONTEXT)] = content
     return found

@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import parse_ratelimit_headers
 
 from ...errors import HubError, QVecError, first_line
+from ...util.durations import spoken
 from ...util.untrusted import printable
 from ...version import __version__
 
@@ -200,7 +201,7 @@ def _advice(error: BaseException) -> str:
     if isinstance(long, _TooLong):
         return (
             f"{'too many requests' if status == 429 else f'the Hub answered {status}'}, and the Hub asks to wait "
-            f"{_spoken(long.seconds)} before the next, more than the {MAX_PAUSE_S:.0f} s waited here; try again then"
+            f"{spoken(long.seconds)} before the next, more than the {MAX_PAUSE_S:.0f} s waited here; try again then"
             + ("; `hf auth login` raises the limit" if status == 429 else "")
         )
     if status is not None:
@@ -232,12 +233,6 @@ _DISK = {
     errno.ENOSPC: "free some space on that disk, or choose a cache on another, with cache_dir= or HF_HOME",
     errno.EDQUOT: "your quota is used up: free some space, or choose another cache, with cache_dir= or HF_HOME",
 }
-
-
-def _spoken(seconds: int) -> str:
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 _KNOWN: dict[type[Exception], str] = {
