@@ -75,10 +75,10 @@ def rounding(model: ViTForImageClassification, name: str) -> dict[str, float]:
     from qvec_hub.proxies.model_inputs import enough_images
     from qvec_hub.util.progress import stages
 
-    start = time.perf_counter()
+    images, start = enough_images(model), time.perf_counter()
     with stages(show=True) as show:
         qv.quantize_(model, GRID, rounding=name, progress=show)
-    return {"images": enough_images(model), "wall_s": round(time.perf_counter() - start, 1)}
+    return {"images": images, "wall_s": round(time.perf_counter() - start, 1)}
 
 
 def tuning(model: ViTForImageClassification) -> dict[str, float]:

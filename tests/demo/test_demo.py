@@ -70,7 +70,7 @@ def test_a_small_demo(qvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
             ("qvec", None, "mean", 2.0, None),
             ("qvec", "random", "mean", 2.0, None),
             ("qvec", None, "mean", 0.5, None),
-            ("proxy_tuned", None, "mean", mine[10].scale, "auto"),
+            ("proxy_fitted", None, "mean", mine[10].scale, "auto"),
         ]
         assert {donor.repo for row in mine for donor in row.donors} == {f"zoo-s-{other}-{GRID}-qvec"}
         assert {(row.dataset, row.split, row.seed) for row in mine} == {(f"zoo:{receiver}", "test", SEED)}

@@ -30,7 +30,7 @@ def rows_of(task: str) -> list[Row]:
             a_row(task, task, "qvec", GRID, 0.7, **about),
             a_row(task, task, "qvec", GRID, 0.5, **about, control="random"),
         ]
-    rows.append(a_row(task, task, "proxy_tuned", GRID, 0.8, **parts, scale=CHOSEN[task], scale_policy="auto"))
+    rows.append(a_row(task, task, "proxy_fitted", GRID, 0.8, **parts, scale=CHOSEN[task], scale_policy="auto"))
     return rows
 
 

@@ -9,6 +9,7 @@ import torch
 from transformers import ViTForImageClassification, ViTImageProcessor
 
 import qvec_hub as qv
+from qvec_hub.proxies.clip_art import ACROSS, TILE, clip_art, sheet
 from qvec_hub.proxies.dead_leaves import dead_leaves
 from qvec_hub.proxies.draw import proxy_images
 from qvec_hub.proxies.drawings import drawing, pattern
@@ -18,7 +19,14 @@ from qvec_hub.proxies.pink_noise import pink_noise
 
 from ..conftest import tiny_config
 
-KINDS = {"crop": crop, "leaves": dead_leaves, "noise": pink_noise, "drawing": drawing, "pattern": pattern}
+KINDS = {
+    "crop": crop,
+    "leaves": dead_leaves,
+    "noise": pink_noise,
+    "drawing": drawing,
+    "pattern": pattern,
+    "clip art": clip_art,
+}
 
 
 @pytest.mark.parametrize("size", [1, 16, (20, 33), 224])
@@ -58,9 +66,10 @@ def test_noise_has_the_spectrum_of_photographs() -> None:
     assert -2.6 < np.mean(slopes) < -0.8
 
 
-def test_photographs_are_small_and_in_the_package() -> None:
+def test_photographs_and_clip_art_are_small_and_in_the_package() -> None:
     folder = Path(qv.__file__).parent / "proxies" / "data"
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3_000_000
+    assert sheet().size == (TILE * ACROSS, TILE * ACROSS)
     assert all(min(photograph(name).size) >= 384 for name in NAMES)
 
 
@@ -107,11 +116,16 @@ def test_models_of_one_channel_and_of_oblong_images() -> None:
         assert model(proxy_pixels(model, 3)).logits.shape == (3, 5)
 
 
-def test_fewer_images_where_each_is_many_tokens() -> None:
-    counts = [enough_images(ViTForImageClassification(tiny_config(image_size=size))) for size in (8, 96, 384)]
-    tokens = [5, 577, 9217]
-    assert counts == [min(1536, max(128, 56_000 // each)) for each in tokens]
-    assert counts == [1536, 128, 128]
+def test_as_many_images_as_the_widest_layer_needs() -> None:
+    counts = [enough_images(ViTForImageClassification(tiny_config(intermediate_size=size))) for size in (16, 64, 1000)]
+    assert counts == [128, 256, 4000]
+
+
+def test_fewer_images_where_they_would_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ViTForImageClassification(tiny_config(image_size=96, intermediate_size=1000))
+    parameters = sum(parameter.numel() for parameter in model.vit.parameters())
+    monkeypatch.setattr("qvec_hub.proxies.model_inputs.PARAMETER_TOKENS", 300.5 * parameters * 577)
+    assert enough_images(model) == 300
 
 
 def test_a_model_without_an_image_size() -> None:

@@ -11,14 +11,16 @@ from qvec_hub.rounding.steps import Step
 FEATURES, OUT, TOKENS_OF_A_PART = 6, 4, 40
 
 
-def steps(parts: int) -> tuple[Step, Step]:
-    """A step and its float twin, ``(2, 20, features)`` a part, with the residual stream ``(2, 20, out)``."""
+def steps(parts: int, out: int = OUT) -> tuple[Step, Step, torch.Tensor]:
+    """A step and its float twin, ``(2, 20, features)`` a part, with the residual stream ``(2, 20, out)``; a weight."""
     generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(FEATURES, out)
 
     def drawn(width: int) -> list[torch.Tensor]:
         return [torch.randn(2, TOKENS_OF_A_PART // 2, width, generator=generator) for _ in range(parts)]
 
-    return Step((), drawn(FEATURES), drawn(OUT)), Step((), drawn(FEATURES), drawn(OUT))
+    own, twin = (Step((layer,), drawn(FEATURES), drawn(out)) for _ in range(2))
+    return own, twin, layer.weight.detach()
 
 
 def by_hand(own: Step, twin: Step, chosen: list[torch.Tensor], weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -32,9 +34,9 @@ def by_hand(own: Step, twin: Step, chosen: list[torch.Tensor], weight: torch.Ten
     return 2 / len(x) * x.T @ x, 2 / len(x) * lost.T @ x
 
 
-def test_few_tokens_are_all_taken() -> None:
-    own, twin = steps(parts=3)
-    weight = torch.randn(OUT, FEATURES, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("out", [OUT, FEATURES // 2], ids=["wide", "narrow"])
+def test_few_tokens_are_all_taken(out: int) -> None:
+    own, twin, weight = steps(3, out)
     found = Moments.of(own, twin, 3)
     hessian, missing = by_hand(own, twin, [torch.arange(TOKENS_OF_A_PART)] * 3, weight)
     assert found.rows == 3 * TOKENS_OF_A_PART
@@ -45,10 +47,9 @@ def test_few_tokens_are_all_taken() -> None:
 def test_of_many_tokens_the_same_ones_of_both_twins_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_ROWS", 60)
     drawn = []
-    some = module._some
-    monkeypatch.setattr(module, "_some", lambda *args: drawn.append(some(*args)) or drawn[-1])
-    own, twin = steps(parts=3)
-    weight = torch.randn(OUT, FEATURES, generator=torch.Generator().manual_seed(1))
+    lot = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *args, **how: drawn.append(lot(*args, **how)[:20]) or drawn[-1])
+    own, twin, weight = steps(parts=3)
     found = Moments.of(own, twin, 3)
     assert found.rows == 60
     assert [len(set(each.tolist())) for each in drawn] == [20, 20, 20]  # none twice
@@ -62,7 +63,7 @@ def test_of_many_tokens_the_same_ones_of_both_twins_are_taken(monkeypatch: pytes
 
 def test_wide_layers_have_more_tokens_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_ROWS", 10)
-    own, _ = steps(parts=1)
+    own, _, _ = steps(parts=1)
     assert Moments.of(own, None, 1).rows == TOKENS_OF_A_PART  # fewer than 8 a feature
     monkeypatch.setattr(module, "ROWS_A_FEATURE", 4)
     assert Moments.of(own, None, 1).rows == 4 * FEATURES
@@ -71,7 +72,7 @@ def test_wide_layers_have_more_tokens_counted(monkeypatch: pytest.MonkeyPatch) -
 def test_of_very_many_parts_each_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_ROWS", 2)
     monkeypatch.setattr(module, "ROWS_A_FEATURE", 0)
-    own, _ = steps(parts=3)
+    own, _, _ = steps(parts=3)
     assert Moments.of(own, None, 3).rows == 3
 
 

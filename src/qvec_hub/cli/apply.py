@@ -48,7 +48,7 @@ def apply(
         str | None,
         typer.Option(
             help=f"One of {choices('rounding')}. All but nearest show images to the model, which takes minutes. "
-            "Default: tuned at 2 and 3 bits where --scale is left out or auto, else nearest, the published method.",
+            "Default: fitted at 2 and 3 bits where --scale is left out or auto, else nearest, the published method.",
             show_default=False,
         ),
     ] = None,

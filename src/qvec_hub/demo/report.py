@@ -21,7 +21,7 @@ COLUMNS = {
     "+ one donor": "one donor, recommended λ",
     "+ mean of others": "mean of others, λ = 1",
     "+ random": "random control of mean of others, λ = 1",
-    "default": "mean of others, automatic λ, then tuned on proxy images",
+    "default": "mean of others, automatic λ, then fitted on proxy images",
     "own QAT": "own QAT",
 }
 HEADER = ["receiver", *COLUMNS]
@@ -79,7 +79,7 @@ def _panel(axis: Any, found: Measured, lines: Lines, task: str) -> None:
         axis.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
     for column, colour, marker, size, label in [
         ("+ one donor", SINGLE, "D", 4, "one donor"),
-        ("default", KIND_COLOURS["proxy images"], "*", 12, "default: mean, chosen λ, tuned rounding"),
+        ("default", KIND_COLOURS["proxy images"], "*", 12, "default: mean, chosen λ, fitted rounding"),
     ]:
         points = [(row.scale, 100 * row.top1) for row in _of(lines[column], task)]
         axis.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=size, markeredgecolor="white",

@@ -40,7 +40,7 @@ class QVecConfig(QuantizationConfigMixin):
         rounding: ``"nearest"``, ``"gptq"`` (GPTQ's error compensation), ``"fitted"`` (the same, with scales fitted to
             each layer's outputs) or ``"tuned"`` (the same, and then all scales tuned together). All but ``"nearest"``
             run the model on calibration images, proxy images or yours, which takes minutes.
-            Default: ``"tuned"`` at 2 and 3 bits where no scale is given or it is ``"auto"``, else ``"nearest"``, the
+            Default: ``"fitted"`` at 2 and 3 bits where no scale is given or it is ``"auto"``, else ``"nearest"``, the
             published method.
         images: calibration images instead of proxy images: normalized pixel values, float ``(n, channels, height,
             width)``, for example of unlabelled images of the receiver's task. The result is then calibrated, not

@@ -60,7 +60,7 @@ def from_pretrained(
         weights: ``"int2"`` … ``"int8"`` (which grid that is, see `QVecConfig`), a grid's name or a `Grid`; None leaves
             the (patched) model in float.
         scale, rounding, images, progress: see `QVecConfig`. At 2 and 3 bits the defaults are the best known choice:
-            scale and codes are found with proxy images (``rounding="tuned"``), which takes minutes.
+            scale and codes are found with proxy images (``rounding="fitted"``), which takes minutes.
             ``rounding="nearest"`` is the published method; it takes seconds, and is the default at 4 to 8 bits and
             where a scale is given.
         check_lineage: refuse a receiver that does not descend from the vector's base.

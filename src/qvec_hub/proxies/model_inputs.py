@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ..backbone.names import backbone_linears
 from ..backbone.processor import ADVICE, require_processor
 from ..backbone.tokens import tokens_per_image
 from ..errors import QVecError
@@ -22,8 +23,9 @@ __all__ = ["enough_images", "proxy_pixels"]
 
 # Rounding is found for the images it sees, so the more of them the better: on DINOv2-small the features' error on other
 # images falls from 0.34 of their variance with 192 images to 0.24 with 768, 0.22 with 1,536 and 0.20 with 6,144.
-PARAMETER_TOKENS = 4.8e12  # parameters times tokens of all images together: what a ViT-B takes minutes for
-LEAST, MOST = 128, 6144  # images
+IMAGES_A_FEATURE = 4  # of the layer with the most input features, whose second moments need them most
+PARAMETER_TOKENS = 4.8e12  # at most, parameters times tokens of all images: what a ViT-B takes minutes for
+LEAST = 128  # images
 CHUNK = 64  # images in one call of the processor
 # Proxy images already have the model's size; only the processor's changes to pixel values matter.
 GEOMETRY = ("do_resize", "do_center_crop", "do_pad")
@@ -73,13 +75,14 @@ def proxy_pixels(
 
 
 def enough_images(model: PreTrainedModel) -> int:
-    """How many images to show a model: the fewer, the more parameters it has and tokens it cuts each image into."""
+    """How many images to show a model: four for each feature of its widest layer, if that does not take too long."""
     size = getattr(model.config, "image_size", None)
     tokens = tokens_per_image(model.config, size, size) if isinstance(size, int) else None
     if tokens is None:
         return LEAST
     parameters = sum(parameter.numel() for parameter in model.base_model.parameters())
-    return min(MOST, max(LEAST, int(PARAMETER_TOKENS / (parameters * tokens))))
+    widest = max((layer.weight.shape[-1] for _, layer in backbone_linears(model)), default=0)
+    return max(LEAST, min(IMAGES_A_FEATURE * widest, int(PARAMETER_TOKENS / (parameters * tokens))))
 
 
 def _processed(images: NDArray[np.uint8], processor: Any, channels: int) -> Tensor:

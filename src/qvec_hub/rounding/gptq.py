@@ -87,7 +87,7 @@ def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *,
         weight: ``(out, in)``. hessian: ``(in, in)``, see `gptq`.
     """
     check_hessian(weight, hessian)
-    hessian = hessian.float().clone()
+    hessian = hessian.to(torch.float32, copy=True)
     diagonal = hessian.diagonal()
     diagonal.add_(POLISH_DAMPING * diagonal.mean())
     scale, shift = _by_column(quantized, weight.shape, grid)
@@ -169,20 +169,21 @@ def _inverse_factor(hessian: Tensor, damping: float) -> Tensor:
     """Upper triangular ``U`` with ``UᵀU = (H + damping)⁻¹``, the Cholesky factor that GPTQ's updates need.
 
     With the rows and columns of H in reverse order, ``L Lᵀ`` in reverse order is ``R Rᵀ`` with an upper triangular
-    R, and ``U = R⁻¹``: one factorization, and no inverse of H that would have to be factorized again.
+    R, and ``U = R⁻¹``, which is ``L⁻¹`` in reverse order: one factorization, and no inverse of H that would have to be
+    factorized again.
     """
-    diagonal = hessian.diagonal()
-    dead = diagonal == 0
-    mean = diagonal[~dead].mean()
-    matrix = hessian / mean
-    matrix.diagonal()[dead] = 1.0
+    dead = hessian.diagonal() == 0
+    mean = hessian.diagonal()[~dead].mean()
+    reversed_ = hessian.flip(0, 1).div_(mean)  # the only copy: a wide layer's matrices are its memory's peak
+    reversed_.diagonal()[dead.flip(0)] = 1.0
+    added = 0.0
     for amount in (damping, *(max(damping, LEAST_DAMPING) * 10**attempt for attempt in range(1, ATTEMPTS))):
-        damped = matrix.clone()
-        damped.diagonal().add_(amount)
-        lower, failed = torch.linalg.cholesky_ex(damped.flip(0, 1))
+        reversed_.diagonal().add_(amount - added)
+        added = amount
+        lower, failed = torch.linalg.cholesky_ex(reversed_)
         if not bool(failed):
-            identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-            return torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
+            identity = torch.eye(len(lower), dtype=lower.dtype, device=lower.device, out=reversed_)
+            return torch.linalg.solve_triangular(lower, identity, upper=False).flip(0, 1)
     raise QVecError("hessian: expected a positive semi-definite matrix, found one that no damping makes definite")
 
 

@@ -94,21 +94,29 @@ class _ViTRun:
             mixed = [attended(attention, tokens[:, :1], tokens) for tokens in normed]
         else:
             yield Step((attention.q_proj, attention.k_proj, attention.v_proj), normed, None)
-            calls = [((tokens, *args[1:]), kwargs) for tokens, (args, kwargs) in zip(normed, self.parts, strict=True)]
-            mixed = [inputs_of(attention, attention.o_proj, call) for call in calls]
+            mixed = [self._mixed(tokens, part) for tokens, part in zip(normed, self.parts, strict=True)]
         yield Step((attention.o_proj,), mixed, stream)
         stream = [attention.o_proj(more) + tokens for more, tokens in zip(mixed, stream, strict=True)]
         del mixed
         normed = [block.layernorm_after(tokens) for tokens in stream]
         yield Step((mlp.fc1,), normed, None)
-        inner = (mlp.activation_fn(mlp.fc1(tokens)) for tokens in normed)
-        yield Step((mlp.fc2,), self._finished(inner, stream) if self.frozen else (kept := list(inner)), stream)
+        yield Step((mlp.fc2,), self._finished(normed, stream) if self.frozen else self._inner(normed), stream)
         if not self.frozen:
-            self.outputs = [mlp.fc2(tokens) + more for tokens, more in zip(kept, stream, strict=True)]
+            self.outputs = [mlp.fc2(tokens) + more for tokens, more in zip(self._inner(normed), stream, strict=True)]
 
-    def _finished(self, inner: Iterable[Tensor], stream: list[Tensor]) -> Iterator[Tensor]:
-        """The inputs of the last layer, each dropped once its output is known: they are the widest of all."""
-        for tokens, more in zip(inner, stream, strict=True):
+    def _mixed(self, normed: Tensor, part: Part) -> Tensor:
+        """What the output projection takes."""
+        attention, (args, kwargs) = self.block.attention, part
+        return inputs_of(attention, attention.o_proj, ((normed, *args[1:]), kwargs))
+
+    def _inner(self, normed: list[Tensor]) -> Iterator[Tensor]:
+        """The inputs of the last layer: the widest of all, so they are computed again rather than kept."""
+        for tokens in normed:
+            yield self.block.mlp.activation_fn(self.block.mlp.fc1(tokens))
+
+    def _finished(self, normed: list[Tensor], stream: list[Tensor]) -> Iterator[Tensor]:
+        """The same, each with the block's output: once the last layer is read, a frozen block has run."""
+        for tokens, more in zip(self._inner(normed), stream, strict=True):
             self.outputs.append(self.block.mlp.fc2(tokens) + more)
             yield tokens
 

@@ -19,10 +19,10 @@ from .suite import AnchorCell, short_name
 
 __all__ = ["estimate"]
 
-# Forward passes over the images it is shown that a rounding takes as long as: roughly, for a ViT-B and 284 images on
+# Forward passes over the images it is shown that a rounding takes as long as: roughly, for a ViT-B and 283 images on
 # two cores (docs/results.md).
-PASSES = {"gptq": 7, "fitted": 14, "tuned": 28}
-OTHERS = 28  # of a method that is not among them
+PASSES = {"gptq": 4, "fitted": 5, "tuned": 20}
+OTHERS = 20  # of a method that is not among them
 DECODED = 16  # images to time
 
 
