@@ -110,7 +110,7 @@ def test_receivers_are_shown_them_first(vector, receiver_folder: Path, monkeypat
     from qvec_hub.proxies import model_inputs as pixels
 
     monkeypatch.setattr(pixels, "LEAST", 30)
-    monkeypatch.setattr(pixels, "MOST", 30)
+    monkeypatch.setattr(pixels, "IMAGES_A_FEATURE", 0)
     given = vector.with_images(IMAGES)
     model = qv.from_pretrained(receiver_folder)
     shown = proxy_pixels(model, shipped=given.images())

@@ -33,7 +33,7 @@ MEASURE = [
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch) -> None:
     monkeypatch.setattr(pixels, "LEAST", 24)
-    monkeypatch.setattr(pixels, "MOST", 24)
+    monkeypatch.setattr(pixels, "IMAGES_A_FEATURE", 0)
     monkeypatch.setattr(tuning, "STEPS", 5)
     monkeypatch.setattr(fitting, "ROUNDS", 1)
     monkeypatch.setattr(fitting, "SWEEPS", 1)
