@@ -28,7 +28,6 @@ from ..backbone.names import canonical_names
 from ..backbone.provenance import keep_folder_, known_origin, remember_origin_
 from ..errors import ArtifactError, QVecError
 from ..layers.packed_linear import PackedLinear, swap_linears_
-from ..rounding.registry import ROUNDINGS
 from .config import QVecConfig, open_vector
 from .deferred import DeferredLoad
 from .grid_mismatch import other_grid
@@ -89,7 +88,7 @@ class QVecQuantizer(HfQuantizer):
         vector = open_vector(config.vector, **hub)
         treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector, config.grid)
         config.rounding = treatment.rounding
-        if config.grid_is_open and vector is None and ROUNDINGS.get(treatment.rounding).needs_images:
+        if config.grid_is_open and vector is None and treatment.needs_images:
             config.grid = replace(config.grid, range="mse", symmetric=False)
         if vector is not None:
             self.canonical = canonical_names(model)

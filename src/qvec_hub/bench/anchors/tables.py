@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers import AutoModelForImageClassification
 
 from ...backbone.names import backbone_linears
 from ...grid.grid import Grid
+from ...grid.quantize import scale_shape
 from ...hub.cards.markdown import plain, table
 from ...results.row import PROXY, Row
 from ...util.atomic import write_text
@@ -63,8 +64,8 @@ class Sizes:
         """Bits that a rounded weight takes with its share of scales and shifts, on average."""
         if grid is None:
             return FLOAT_BITS
-        weights = sum(rows * columns for rows, columns in self.linears)
-        units = sum(_units(grid, rows, columns) for rows, columns in self.linears)
+        weights = sum(prod(shape) for shape in self.linears)
+        units = sum(prod(scale_shape(torch.Size(shape), grid)) for shape in self.linears)
         return grid.bits + SCALE_BITS * (1 if grid.symmetric else 2) * units / weights
 
 
@@ -125,12 +126,6 @@ def _method(row: Row) -> str:
     if row.method == "ptq":
         return "hqq" if row.grid and row.grid.range == "hqq" else "rtn"
     return proxied(row.method) or row.method
-
-
-def _units(grid: Grid, rows: int, columns: int) -> int:
-    """Number of scales of a weight."""
-    groups = ceil(columns / grid.group_size) if grid.group_size else 1
-    return 1 if grid.granularity == "tensor" else rows * groups
 
 
 def _csv(lines: Sequence[Mapping[str, Any]]) -> str:
