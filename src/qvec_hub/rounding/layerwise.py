@@ -85,8 +85,9 @@ class _Rounder:
         if not self.float_twin:
             return None
         block, parts = copy.deepcopy(stop.block), stop.parts
-        if stop.follows and self.outputs and all(isinstance(each, Tensor) for each in self.outputs):
-            parts = [((out, *args[1:]), kwargs) for out, (args, kwargs) in zip(self.outputs, parts, strict=True)]
+        outputs, self.outputs = self.outputs, []
+        if stop.follows and outputs and all(isinstance(each, Tensor) for each in outputs):
+            parts = [((out, *args[1:]), kwargs) for out, (args, kwargs) in zip(outputs, parts, strict=True)]
         return steps_of(block, [block.get_submodule(name) for name in _places(stop)], parts, frozen=True)
 
     def _round(self, layers: Mapping[str, nn.Module], moments: Moments) -> None:

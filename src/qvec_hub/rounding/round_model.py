@@ -16,7 +16,7 @@ from .registry import ROUNDINGS
 
 __all__ = ["amount_of_work", "round_linears_"]
 
-TOKENS = 8192  # what takes a processor the longest at a time, and little memory
+TOKENS = 4096  # what takes a processor the longest at a time, and little memory
 FEW_IMAGES = 32  # where their tokens cannot be told
 
 

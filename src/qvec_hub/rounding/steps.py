@@ -6,7 +6,7 @@ goes on with the weights that the layers have by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -77,48 +77,63 @@ def inputs_of(module: nn.Module, layer: nn.Module, part: Part) -> Tensor:
 
 
 class _ViTRun:
-    """A transformers ViT layer: `ViTLayer.forward` in evaluation mode, or `only_class_token`'s way through it."""
+    """A transformers ViT layer: `ViTLayer.forward` in evaluation mode, or `only_class_token`'s way through it.
+
+    Of all tokens it keeps the residual stream and what the attention mixes; norms and the MLP's inner values are
+    computed again where they are needed, since a wide model's would fill the memory.
+    """
 
     def __init__(self, block: ViTLayer, parts: list[Part], frozen: bool) -> None:
-        self.block, self.parts, self.frozen = block, parts, frozen
+        self.block, self.frozen = block, frozen
+        self.stream: list[Any] = [args[0] for args, _ in parts]
+        self.rest: list[Part] = [(args[1:], kwargs) for args, kwargs in parts]
         self.outputs: list[Any] = []
 
     def __iter__(self) -> Iterator[Step]:
-        block, attention, mlp = self.block, self.block.attention, self.block.mlp
-        stream = [args[0] for args, _ in self.parts]
-        normed = [block.layernorm_before(tokens) for tokens in stream]
-        if reads_class_token_only(block):
-            yield Step((attention.q_proj,), [tokens[:, :1] for tokens in normed], None)
-            yield Step((attention.k_proj, attention.v_proj), normed, None)
-            stream = [tokens[:, :1] for tokens in stream]
-            mixed = [attended(attention, tokens[:, :1], tokens) for tokens in normed]
-        else:
-            yield Step((attention.q_proj, attention.k_proj, attention.v_proj), normed, None)
-            mixed = [self._mixed(tokens, part) for tokens, part in zip(normed, self.parts, strict=True)]
-        yield Step((attention.o_proj,), mixed, stream)
-        stream = [attention.o_proj(more) + tokens for more, tokens in zip(mixed, stream, strict=True)]
-        del mixed
-        normed = [block.layernorm_after(tokens) for tokens in stream]
-        yield Step((mlp.fc1,), normed, None)
-        yield Step((mlp.fc2,), self._finished(normed, stream) if self.frozen else self._inner(normed), stream)
+        attention, mlp = self.block.attention, self.block.mlp
+        mixed = yield from self._attention_steps()
+        yield Step((attention.o_proj,), mixed, self.stream)
+        for number, tokens in enumerate(mixed):
+            self.stream[number] = attention.o_proj(tokens) + self.stream[number]
+        del mixed, tokens
+        yield Step((mlp.fc1,), map(self.block.layernorm_after, self.stream), None)
+        yield Step((mlp.fc2,), self._finished() if self.frozen else self._inner(), self.stream)
         if not self.frozen:
-            self.outputs = [mlp.fc2(tokens) + more for tokens, more in zip(self._inner(normed), stream, strict=True)]
+            for _ in self._finished():
+                pass
+
+    def _attention_steps(self) -> Generator[Step, None, list[Tensor]]:
+        """Up to what the output projection takes, which is returned; the stream is what its output is added to."""
+        block, attention = self.block, self.block.attention
+        if not reads_class_token_only(block):
+            yield Step((attention.q_proj, attention.k_proj, attention.v_proj), self._normed(), None)
+            return [self._mixed(tokens, part) for tokens, part in zip(self._normed(), self.rest, strict=True)]
+        yield Step((attention.q_proj,), (tokens[:, :1] for tokens in self._normed()), None)
+        yield Step((attention.k_proj, attention.v_proj), self._normed(), None)
+        mixed = [attended(attention, tokens[:, :1], tokens) for tokens in self._normed()]
+        self.stream = [tokens[:, :1] for tokens in self.stream]
+        return mixed
+
+    def _normed(self) -> Iterator[Tensor]:
+        """The inputs of query, key and value."""
+        return map(self.block.layernorm_before, self.stream)
 
     def _mixed(self, normed: Tensor, part: Part) -> Tensor:
         """What the output projection takes."""
         attention, (args, kwargs) = self.block.attention, part
-        return inputs_of(attention, attention.o_proj, ((normed, *args[1:]), kwargs))
+        return inputs_of(attention, attention.o_proj, ((normed, *args), kwargs))
 
-    def _inner(self, normed: list[Tensor]) -> Iterator[Tensor]:
-        """The inputs of the last layer: the widest of all, so they are computed again rather than kept."""
-        for tokens in normed:
-            yield self.block.mlp.activation_fn(self.block.mlp.fc1(tokens))
+    def _inner(self) -> Iterator[Tensor]:
+        """The inputs of the last layer."""
+        for tokens in self.stream:
+            yield self.block.mlp.activation_fn(self.block.mlp.fc1(self.block.layernorm_after(tokens)))
 
-    def _finished(self, normed: list[Tensor], stream: list[Tensor]) -> Iterator[Tensor]:
-        """The same, each with the block's output: once the last layer is read, a frozen block has run."""
-        for tokens, more in zip(self._inner(normed), stream, strict=True):
-            self.outputs.append(self.block.mlp.fc2(tokens) + more)
-            yield tokens
+    def _finished(self) -> Iterator[Tensor]:
+        """The same, each with the block's output; the stream is let go of as it is read."""
+        for number, inner in enumerate(self._inner()):
+            self.outputs.append(self.block.mlp.fc2(inner) + self.stream[number])
+            yield inner
+            self.stream[number] = None
 
 
 class _AnyRun:
