@@ -33,7 +33,7 @@ def plain(rows, method: str, grid: str | None):
 
 def compare_rows(a, b, **how):
     """Of methods without vectors, whose gains do not matter here."""
-    return compare(*([Transfer(row, row, "base", "task") for row in rows] for rows in (a, b)), **how)
+    return compare(*([Transfer(row, row, "base", row.receiver) for row in rows] for rows in (a, b)), **how)
 
 
 def test_two_grids_of_plain_rounding(benchmark) -> None:
@@ -70,6 +70,31 @@ def test_intervals_and_p_as_scipy_has_them() -> None:
     assert found.p is not None
     # another test of the same hypothesis, on ranks: the same verdict
     assert found.p == pytest.approx(wilcoxon(first - second).pvalue, abs=0.15)
+
+
+def test_kinds_of_receivers_of_one_task_count_once() -> None:
+    """A second kind that repeats the first changes neither the interval nor p."""
+    shares = {f"t{i}": (0.5 + 0.01 * i, 0.45 - 0.005 * i) for i in range(6)}
+
+    def found(kinds: tuple[str, ...]):
+        sides = (
+            [
+                Transfer(row := a_row(f"{task}{kind}", task, "ptq", GRIDS[0], pair[side]), row, "base", task)
+                for task, pair in shares.items()
+                for kind in kinds
+            ]
+            for side in (0, 1)
+        )
+        return compare(*sides)
+
+    once, twice = found(("",)), found(("", "-probe"))
+    assert (once.n_pairs, twice.n_pairs) == (6, 12)
+    assert twice.interval is not None
+    assert once.interval is not None
+    assert (twice.interval.low, twice.interval.high) == pytest.approx(
+        (once.interval.low, once.interval.high), abs=1e-12
+    )
+    assert twice.p == once.p == 2 / 2**6
 
 
 def test_single_donors_are_paired_by_donor(benchmark) -> None:

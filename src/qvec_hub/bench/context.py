@@ -20,9 +20,10 @@ from ..util.atomic import write_text
 from ..util.validation import Finite, Stored, findings, validated
 from .model_store import FINE_TUNE, ReceiverKind, receiver_label
 
-__all__ = ["CONTEXT_FILE", "Context", "Trained", "parse_context", "read_context"]
+__all__ = ["CONTEXT_FILE", "UNKNOWN", "Context", "Trained", "parse_context", "read_context"]
 
 CONTEXT_FILE = "context.json"
+UNKNOWN = "unknown"  # the base of a receiver that no context records
 Similarity = dict[str, dict[str, dict[str, Finite]]]  # base -> task -> task -> cosine
 
 
@@ -61,8 +62,8 @@ class Context(Stored):
     similarity: Similarity = field(default_factory=dict)
 
     def receiver(self, row: Row) -> Trained:
-        """Base and task of a row's receiver; if not recorded, ``"unknown"`` and the dataset's name."""
-        return self.receivers.get(row.receiver) or Trained("unknown", _last(row.dataset))
+        """Base and task of a row's receiver; if not recorded, `UNKNOWN` and the dataset's name."""
+        return self.receivers.get(row.receiver) or Trained(UNKNOWN, _last(row.dataset))
 
     def donor_task(self, repo: str) -> str | None:
         """The task a donor was trained on, if recorded."""

@@ -26,7 +26,7 @@ class Comparison:
 
     Attributes:
         interval: of the mean, by `mean_interval`; None if receivers or donors are too few.
-        p: two-sided p-value, by `sign_flip` of whole receivers; None if there is only one.
+        p: two-sided p-value, by `sign_flip` of whole clusters; None if there is only one.
         wins, losses, ties: numbers of pairs above, below and at 0.
     """
 
@@ -50,11 +50,13 @@ def compare(a: Iterable[Transfer], b: Iterable[Transfer], resamples: int = 2000,
     """Compare accuracies of `a` with those of `b`, paired by suite, receiver, seed and images; on any grids.
 
     If both have single donors in common, pairs share the donor too: its task if that is recorded, else its name.
-    Otherwise accuracies are averaged over donors first. Of transfers that repeat a measurement the last one counts.
+    Otherwise accuracies are averaged over donors first. Receivers of one task and base count as one in the interval and
+    in p (`Transfer.cluster`). Of transfers that repeat a measurement the last one counts.
 
     Raises:
         DataError: nothing in `a` has a counterpart in `b`.
     """
+    a, b = list(a), list(b)
     differences = _differences(_accuracies(a), _accuracies(b))
     if not differences:
         raise DataError(
@@ -62,11 +64,12 @@ def compare(a: Iterable[Transfer], b: Iterable[Transfer], resamples: int = 2000,
             "one suite and base"
         )
     values = [float(difference.value) for difference in differences]
-    receivers = [difference.receiver for difference in differences]
+    clusters = {transfer.row.receiver: transfer.cluster for transfer in a}
+    receivers = [clusters[difference.receiver] for difference in differences]
     donors = [difference.donor for difference in differences if difference.donor is not None]
     totals = dict.fromkeys(receivers, Fraction(0))
-    for difference in differences:
-        totals[difference.receiver] += difference.value
+    for receiver, difference in zip(receivers, differences, strict=True):
+        totals[receiver] += difference.value
     return Comparison(
         n_pairs=len(values),
         mean_difference=fmean(values),

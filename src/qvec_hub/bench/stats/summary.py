@@ -53,7 +53,7 @@ def summarise(transfers: Sequence[Transfer], resamples: int = 2000, seed: int = 
     """Summarize transfers, usually those of one protocol.
 
     Intervals are those of `mean_interval`: receivers and donors are resampled if every transfer has a single donor,
-    else receivers alone.
+    else receivers alone. Receivers of one task and base stay together (`Transfer.cluster`).
 
     Raises:
         DataError: there are no transfers.
@@ -65,17 +65,17 @@ def summarise(transfers: Sequence[Transfer], resamples: int = 2000, seed: int = 
         )
     gains = [transfer.gain for transfer in transfers]
     shares = [transfer.correct / transfer.n for transfer in transfers]
-    receivers = [transfer.row.receiver for transfer in transfers]
+    clusters = [transfer.cluster for transfer in transfers]
     donors = [transfer.donor for transfer in transfers if transfer.donor is not None]
     crossed = donors if len(donors) == len(transfers) else None
     clear = [transfer for transfer in transfers if transfer.recovery is not None]
     ordered = sorted(transfers, key=_badness)
     return Summary(
         n_pairs=len(transfers),
-        n_receivers=len(set(receivers)),
+        n_receivers=len({transfer.row.receiver for transfer in transfers}),
         n_donors=len({use.repo for transfer in transfers for use in transfer.row.donors}),
         mean=fmean(gains),
-        interval=mean_interval(gains, receivers, crossed, resamples, seed),
+        interval=mean_interval(gains, clusters, crossed, resamples, seed),
         median=median(gains),
         wins=sum(gain > 0 for gain in gains),
         win_rate=sum(gain > 0 for gain in gains) / len(gains),
@@ -84,7 +84,7 @@ def summarise(transfers: Sequence[Transfer], resamples: int = 2000, seed: int = 
         worst=ordered[0],
         failures=tuple(transfer for transfer in ordered if transfer.gain < 0),
         accuracy=fmean(shares),
-        accuracy_interval=mean_interval(shares, receivers, crossed, resamples, seed),
+        accuracy_interval=mean_interval(shares, clusters, crossed, resamples, seed),
     )
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from ...results.pairing import Untreated
 from ...results.row import WITHOUT_VECTOR, Row
-from ..context import Context
+from ..context import UNKNOWN, Context
 from ..model_store import FINE_TUNE, ReceiverKind, receiver_label
 from .measurement import latest
 
@@ -43,6 +43,11 @@ class Transfer:
     def receiver(self) -> str:
         """What tells the receiver from others of its base: its task, and its kind unless that is the usual one."""
         return receiver_label(self.task, self.kind)
+
+    @property
+    def cluster(self) -> str:
+        """What intervals draw together: a probe and a fine-tune of one task and base resemble each other."""
+        return self.row.receiver if self.base == UNKNOWN else f"{self.base}, {self.task}"
 
     @property
     def n(self) -> int:
