@@ -200,5 +200,12 @@ def test_quantize_is_plain_unless_it_is_asked(receiver, receiver_folder: Path) -
 def test_own_images_instead_of_proxy_images(receiver_folder: Path, pixels) -> None:
     loaded = by_hub(receiver_folder, weights="int2", images=pixels)
     assert how_of(loaded) == ("int2-channel-mse-affine", BEST, 1.0, "own_images")
-    four = by_hub(receiver_folder, weights="int4", images=pixels)  # which plain rounding does not look at
+
+
+def test_images_that_nothing_is_found_with_are_told(receiver, receiver_folder: Path, pixels) -> None:
+    unused = r"^images: expected .* found rounding 'nearest' to int\d.*; they are not used\. Pass rounding='fitted'"
+    with pytest.warns(UserWarning, match=unused):
+        four = by_hub(receiver_folder, weights="int4", images=pixels)
     assert how_of(four) == ("int4-channel-absmax", "nearest", 1.0, None)
+    with pytest.warns(UserWarning, match=unused):
+        qv.quantize_(receiver, "int3", images=pixels)

@@ -5,6 +5,7 @@ What cannot be done tensor by tensor while a checkpoint arrives, because a layer
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -58,6 +59,8 @@ class Treatment:
     def resolved(self, vector: QuantizationVector | None, grid: Grid) -> Treatment:
         """Replace what is None by the defaults for a vector and a grid; the scale is then a number or ``"auto"``.
 
+        Warns of images that nothing is found with.
+
         Raises:
             QVecError: when the scale is neither a finite number, ``"recommended"`` nor ``"auto"``.
         """
@@ -69,7 +72,14 @@ class Treatment:
             scale = 1.0
         elif scale != "auto":
             scale = resolve_scale(scale, vector)
-        return replace(self, scale=scale, rounding=rounding)
+        resolved = replace(self, scale=scale, rounding=rounding)
+        if self.images is not None and not resolved.needs_images:
+            warnings.warn(
+                f"images: expected a scale or codes to find with them, found rounding {rounding!r} to {grid} at a "
+                f"given scale; they are not used. Pass rounding={BEST!r}, or with a vector scale='auto'",
+                stacklevel=2,
+            )
+        return resolved
 
     @property
     def needs_images(self) -> bool:

@@ -50,7 +50,7 @@ def quantize_(
         QVecError: when the rounding does not exist, or the model refuses the images; the model is then unchanged.
     """
     grid = Grid.parse(grid)
-    Treatment(rounding=rounding, images=images)
+    Treatment(1.0, rounding, images).resolved(None, grid)
     refuse_packed(model)
     if rounding == PLAIN:
         packed, shown = _rounded(model, grid), None
