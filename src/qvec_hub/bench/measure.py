@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections import OrderedDict
+from collections.abc import Iterable
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..apply.choose_scale import choose_scale
 from ..evaluation.models import device_name
@@ -26,7 +29,7 @@ from .vector_cache import Donors
 
 __all__ = ["Workbench"]
 
-KEPT = 8  # costly treatments of a receiver to keep, for scale policies with the same result
+KEPT = 6  # rounded backbones to keep: probes share one backbone, and scale policies can agree
 BATCH = 250  # images in a forward pass: changing it can change the prediction between nearly equal logits
 
 
@@ -39,6 +42,7 @@ class Workbench:
         self.versions = library_versions()
         self._at: tuple[str, int, str, str] | None = None
         self._loaded: LoadedReceiver | None = None
+        self._rounded: OrderedDict[str, Vector] = OrderedDict()  # by what they were rounded from, the oldest first
         self._hash = cache(hash_of)
 
     def count(self, cell: Cell) -> Row:
@@ -148,11 +152,22 @@ class Workbench:
         if rounding is None or cell.grid is None:
             receiver.treat(tensors, scale, cell.grid)
             return
-        treatment = replace(cell, scale=scale)  # the same scale by another policy is the same treatment
-        if treatment not in loaded.rounded:
-            receiver.treat(tensors, scale)
-            round_linears_(receiver.model, cell.grid, rounding, proxy_pixels(receiver.model, shipped=shipped))
-            if len(loaded.rounded) < KEPT:
-                loaded.rounded[treatment] = receiver.held()
-        else:
-            receiver.hold(loaded.rounded[treatment])
+        receiver.treat(tensors, scale)
+        pixels = proxy_pixels(receiver.model, shipped=shipped)
+        origin = f"{rounding} {cell.grid.name} {_digest([*receiver.live.values(), pixels])}"
+        if origin in self._rounded:
+            self._rounded.move_to_end(origin)
+            receiver.hold(self._rounded[origin])
+            return
+        round_linears_(receiver.model, cell.grid, rounding, pixels)
+        self._rounded[origin] = receiver.held()
+        if len(self._rounded) > KEPT:
+            self._rounded.popitem(last=False)
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    """One hash of several tensors' bytes."""
+    digest = sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

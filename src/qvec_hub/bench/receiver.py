@@ -22,7 +22,6 @@ from ..evaluation.runner import count_correct
 from ..grid.grid import Grid
 from ..grid.quantize import fake_quantize_all
 from ..vector.vector import QuantizationVector
-from .cells import Cell
 from .splits import load_task_split
 from .suite import Images, TaskSpec
 
@@ -110,7 +109,6 @@ class LoadedReceiver:
         self.spec, self.limits = spec, images
         self.receiver = Receiver(folder, device, batch_size)
         self.dataset_revision: str | None = None
-        self.rounded: dict[Cell, Vector] = {}  # weights after costly treatments
         self._splits: dict[str, PreprocessedImages] = {}
         self._admitted: set[QuantizationVector] = set()
 
