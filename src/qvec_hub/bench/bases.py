@@ -45,6 +45,8 @@ def make_bases(suite: Suite, library: Library, say: Callable[[str], None], sourc
         if not folder.exists():
             say(f"making the base {base} in {folder}, which is done once")
             _make(base, folder, suite.image_size, source)
+        elif source is not None:
+            say(f"{folder} holds the base {base} already; '{source}' is not used")
         _check(base, folder, suite.image_size)
 
 
