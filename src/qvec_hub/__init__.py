@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from .loading.from_pretrained import from_pretrained
     from .loading.quantize_model import quantize_
     from .results.counts import EvalResult
+    from .training.distill import distill_donor
     from .training.donor import train_donor
     from .training.qat import prepare_qat_, strip_qat_
+    from .training.recipes.distill import DistillRecipe
     from .training.recipes.training_recipe import TrainingRecipe
     from .vector.merge import merge
     from .vector.vector import QuantizationVector
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArtifactError",
     "DataError",
+    "DistillRecipe",
     "EvalResult",
     "Grid",
     "GridError",
@@ -48,6 +51,7 @@ __all__ = [
     "__version__",
     "choose_scale",
     "convert",
+    "distill_donor",
     "evaluate",
     "export",
     "fake_quantize",
@@ -65,6 +69,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DistillRecipe": "training.recipes.distill",
     "EvalResult": "results.counts",
     "Grid": "grid.grid",
     "QVecConfig": "loading.config",
@@ -73,6 +78,7 @@ _HOMES = {
     "TrainingRecipe": "training.recipes.training_recipe",
     "choose_scale": "apply.choose_scale",
     "convert": "interop.convert",
+    "distill_donor": "training.distill",
     "export": "interop.export",
     "import_pair": "interop.pair",
     "evaluate": "evaluation.runner",

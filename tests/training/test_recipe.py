@@ -33,7 +33,7 @@ def test_to_dict_is_json_and_makes_the_same_recipe():
         ({"precision": "int8"}, "precision must be one of 'fp32', 'bf16', 'fp16', found 'int8'"),
         ({"optimizer": "sgdd"}, "optimizer must be one of .* found 'sgdd'"),
         ({"head": "mean"}, "head must be one of 'random', 'probe', found 'mean'"),
-        ({"name": "magic"}, "name must be one of 'ste', found 'magic'"),
+        ({"name": "magic"}, "name must be one of 'distill', 'ste', found 'magic'"),
     ],
 )
 def test_values_out_of_range(values, message):

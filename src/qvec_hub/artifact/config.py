@@ -171,6 +171,11 @@ class VectorConfig(_Part):
     tensors: TensorSummary | None
     sources: list[Source]
 
+    @property
+    def of_base(self) -> bool:
+        """Whether it was made from the base itself and belongs to no task, see `distill_donor`."""
+        return self.recipe.get("name") == "distill" and self.donor.task is None and not self.sources
+
     def to_json(self) -> str:
         """The text of the file.
 

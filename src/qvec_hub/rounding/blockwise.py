@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from ..backbone.forward import evaluating, show
 from ..backbone.names import backbone_linears
+from ..backbone.numbered import blocks_of
 from ..errors import QVecError
 from .steps import Part
 
@@ -57,7 +58,7 @@ def visit_blocks(model: PreTrainedModel, pixel_values: Tensor, batch_size: int, 
         _refuse_unused(model, layers, pixels[:1])
         with ExitStack() as replaced:
             way = _Way(visit, len(pixels), batch_size)
-            for block, names in _blocks(layers).items():
+            for block, names in blocks_of(layers).items():
                 replaced.enter_context(way.by(model.get_submodule(block), {name: layers[name] for name in names}))
             model(pixel_values=pixels)
 
@@ -111,27 +112,6 @@ class _Way:
                 tuple(value[part] if split(value) else value for value in args),
                 {name: value[part] if split(value) else value for name, value in kwargs.items()},
             )
-
-
-def _blocks(layers: Mapping[str, nn.Module]) -> dict[str, list[str]]:
-    """Block -> its linear layers: what is quantized together, an encoder layer or, outside of those, one layer alone.
-
-    An encoder layer is the innermost numbered module around a linear layer, as ``vit.layers.3``. Where numbered
-    modules hold others (a Swin stage its layers), what lies between is quantized one linear layer at a time.
-    """
-    numbered = {name: _numbered(name) for name in layers}
-    blocks: dict[str, list[str]] = {}
-    for name, block in numbered.items():
-        holds_others = any(other.startswith(f"{block}.") for other in numbered.values())
-        blocks.setdefault(name if holds_others else block, []).append(name)
-    return blocks
-
-
-def _numbered(name: str) -> str:
-    """The name up to its last number; the whole name without any."""
-    parts = name.split(".")
-    last = max((place for place, part in enumerate(parts) if part.isdigit()), default=len(parts) - 1)
-    return ".".join(parts[: last + 1])
 
 
 def _joined(outputs: list[Any]) -> Any:

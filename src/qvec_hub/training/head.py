@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from ..errors import QVecError
-from .pixels import Pixels, collate
+from .pixels import Pixels, Unlabeled, collate
 
 __all__ = ["fit_head_"]
 
@@ -20,7 +20,7 @@ ITERATIONS = 200
 BATCH = 128
 
 
-def fit_head_(model: PreTrainedModel, data: Pixels) -> None:
+def fit_head_(model: PreTrainedModel, data: Pixels | Unlabeled) -> None:
     """Fit a model's head to the features of its backbone, which is not changed.
 
     With a random head, the first steps of fine-tuning distort the base's features (Kumar et al., "Fine-Tuning can
@@ -46,7 +46,7 @@ def fit_head_(model: PreTrainedModel, data: Pixels) -> None:
 
 
 @torch.no_grad()
-def _features(model: PreTrainedModel, head: nn.Linear, data: Pixels) -> tuple[Tensor, Tensor]:
+def _features(model: PreTrainedModel, head: nn.Linear, data: Pixels | Unlabeled) -> tuple[Tensor, Tensor]:
     """What the head is given for each image, ``(images, hidden)`` on the CPU, and labels ``(images,)``."""
     device, mode = PartialState().device, model.training
     seen: list[Tensor] = []

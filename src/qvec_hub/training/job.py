@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from ..grid.grid import Grid
 from ..vector.vector import QuantizationVector
-from .pixels import Pixels
+from .pixels import Pixels, Unlabeled
 from .recipes.registry import RECIPES, Loss
 from .recipes.training_recipe import TrainingRecipe
 
@@ -46,7 +46,7 @@ class Job:
     start: PreTrainedModel
     processor: Any
     classes: list[str]
-    data: Mapping[str, Pixels]
+    data: Mapping[str, Pixels | Unlabeled]
     out: Path
     folders: Mapping[Grid, Path]
     recipe: TrainingRecipe

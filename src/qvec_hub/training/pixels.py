@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from ..data.images import read_images
 from ..errors import QVecError, first_line
 
-__all__ = ["Pixels", "collate"]
+__all__ = ["Pixels", "Unlabeled", "collate"]
 
 MEMORY = 4 * 2**30  # bytes of pixel values to keep: 7,000 images of 224 x 224
 CHUNK = 64  # images preprocessed at a time
@@ -129,8 +129,26 @@ class Pixels(Dataset):
         )
 
 
+class Unlabeled(Dataset):
+    """Pixel values without labels; every label is 0, for recipes that do not look at it.
+
+    Args:
+        pixels: float32 ``(images, channels, height, width)``.
+        name: what to call the images in messages.
+    """
+
+    def __init__(self, pixels: Tensor, name: str) -> None:
+        self.kept, self.name, self.labels = pixels, name, [0] * len(pixels)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"pixel_values": self.kept[row], "labels": 0}
+
+
 def collate(examples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """Stack examples of `Pixels` to a batch."""
+    """Stack examples of `Pixels` or `Unlabeled` to a batch."""
     return {
         "pixel_values": torch.stack([example["pixel_values"] for example in examples]),  # (batch, channels, h, w)
         "labels": torch.tensor([example["labels"] for example in examples]),  # (batch,)

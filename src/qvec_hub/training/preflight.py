@@ -17,7 +17,7 @@ from ..artifact.images import side_of
 from ..errors import QVecError, first_line
 from ..vector.vector import QuantizationVector
 from .job import Job
-from .pixels import Pixels
+from .pixels import Pixels, Unlabeled
 from .run import rehearse
 from .shared_images import shared_images
 
@@ -57,7 +57,7 @@ def _refuse_broken_base(job: Job) -> None:
 
 
 @torch.no_grad()
-def refuse_pixels(base: str, start: PreTrainedModel, data: Pixels) -> None:
+def refuse_pixels(base: str, start: PreTrainedModel, data: Pixels | Unlabeled) -> None:
     """One image of a split through the model: do the pixels fit?
 
     Args:
@@ -83,8 +83,9 @@ def refuse_pixels(base: str, start: PreTrainedModel, data: Pixels) -> None:
 def _shared(job: Job) -> NDArray[np.uint8] | None:
     if type(job.share_images) is int and job.share_images == 0:
         return None
-    size = side_of(getattr(job.start.config, "image_size", None))
-    return shared_images(job.data["train"].images, job.share_images, size)
+    size, data = side_of(getattr(job.start.config, "image_size", None)), job.data["train"]
+    assert isinstance(data, Pixels)
+    return shared_images(data.images, job.share_images, size)
 
 
 def _rehearse(job: Job, scratch: Path, shared: NDArray[np.uint8] | None) -> None:

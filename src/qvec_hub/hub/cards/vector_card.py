@@ -19,6 +19,20 @@ from .render import UNKNOWN_LICENSE, fill_template, merge_card
 
 __all__ = ["combine_cards", "has_images", "tensor_bytes", "vector_card", "write_card"]
 
+OF_TASK = """\
+A **quantization vector** made from {task}. It is what quantization-aware training changes in the weights of
+{base}, kept apart from what ordinary fine-tuning changes. It is meant to be added to *another* fine-tune of
+the same base"""
+OF_BASE = """\
+A **quantization vector** made from {base} itself, without any task. It is what training for the grid, towards the
+base's own features on images without labels, changes in the weights. It is meant to be added to any fine-tune of that
+base"""
+FROM_PAIR = """\
+The difference *quantization-aware fine-tune − plain fine-tune*: both from {base}, on the same task, with the
+same seed and data order; the classification head is left out."""
+FROM_BASE = """\
+The difference *base trained for the grid − base*: with its weights rounded in every forward pass, {base} was
+trained to compute what it computes without rounding. No label was looked at, and no head is in it."""
 SHIPPED_IMAGES = f"""
 ![Images of the donor's task]({IMAGES_FILE})
 
@@ -97,7 +111,7 @@ def write_card(folder: Path, old: Path) -> None:
     """
     existing = old.read_text(encoding="utf-8", errors="replace") if old.is_file() else ""
     config = VectorConfig.read(folder / CONFIG_FILE)
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config.donor.task or 'merged'}-{config.grid.name}-qvec").strip("-")
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{_short(config)}-{config.grid.name}-qvec").strip("-")
     try:
         text = vector_card(
             config, f"your-name/{name[:90]}", tensor_bytes(folder), existing=existing, images=has_images(folder)
@@ -112,14 +126,16 @@ def _context(config: VectorConfig, repo_id: str, size: int, evidence: Evidence |
     name = repo_id.split("/")[-1]
     bits = config.grid.bits
     base = hub_id(config.base_model.repo_id)
+    base_text = linked(base, config.base_model.revision) or "an unpublished base model"
+    what, how = (OF_BASE, FROM_BASE) if config.of_base else (OF_TASK, FROM_PAIR)
     receiver = _example_receiver(evidence)
     return {
         "title": name,
         "bits": bits,
         "grid": config.grid.name,
         "repo_id": repo_id,
-        "task_text": _task(config),
-        "base_text": linked(base, config.base_model.revision) or "an unpublished base model",
+        "what": what.format(task=_task(config), base=base_text),
+        "how": how.format(base=base_text),
         "base_short": linked(base) or "the same base",
         "receiver": receiver or "me/my-vit",
         "receiver_hint": "" if receiver else " (`me/my-vit` stands for yours)",
@@ -142,6 +158,10 @@ def _describes(front: dict[str, Any], sha256: str | None) -> bool:
 def _example_receiver(evidence: Evidence | None) -> str | None:
     """A published model on which the vector was measured, so that the card's example runs unchanged."""
     return next((pair.receiver for pair in evidence.pairs if hub_id(pair.receiver)), None) if evidence else None
+
+
+def _short(config: VectorConfig) -> str:
+    return config.donor.task or ("base" if config.of_base else "merged")
 
 
 def _task(config: VectorConfig) -> str:
