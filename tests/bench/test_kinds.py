@@ -236,8 +236,8 @@ def test_time_is_that_of_the_batches_to_come(tmp_path: Path, monkeypatch: pytest
 
 def test_a_build_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1_000_000})
-    monkeypatch.setattr("qvec_hub.bench.build_cost.shutil.disk_usage", lambda place: usage)
-    with pytest.raises(QVecError, match=r"expected 7 MB of room for 6 models and 2 vectors, found 1 MB free"):
+    monkeypatch.setattr("qvec_hub.util.disk.shutil.disk_usage", lambda place: usage)
+    with pytest.raises(QVecError, match=r"expected 6.7 MB of room for 6 models and 2 vectors, found 1.0 MB free"):
         build_library(both(), Library(tmp_path / "new"), silent)
     assert not (tmp_path / "new").exists()
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedModel
 
 from ..backbone.checkpoint import load_classifier
-from ..errors import QVecError
 from ..training.qat import prepare_qat_, strip_qat_
 from ..util.durations import spoken
-from ..util.scratch import existing_parent
 from ..zoo.dataset import IMAGES
 from ..zoo.registry import ZOO
 from .model_store import PROBE, Library
 from .suite import Suite, TaskSpec
 
-__all__ = ["Cost", "Job", "Need", "cost_of", "needs", "refuse_full_disk"]
+__all__ = ["Cost", "Job", "Need", "cost_of", "needs"]
 
 Job = tuple[str, int, str]  # base, seed, task
 FEW = 16  # images that are timed
@@ -131,21 +127,6 @@ def cost_of(
     if not counted:
         return Cost(models, vectors, None, None, size)
     return Cost(models, vectors, images, seconds / workers, size)
-
-
-def refuse_full_disk(folder: Path, cost: Cost) -> None:
-    """Refuse a build that its disk has no room for.
-
-    Raises:
-        QVecError: naming the room that is needed, and that there is.
-    """
-    with suppress(OSError):
-        free = shutil.disk_usage(existing_parent(folder)).free
-        if free < cost.bytes:
-            raise QVecError(
-                f"folder '{folder}': expected {cost.bytes / 1e6:,.0f} MB of room for {cost.models} models and "
-                f"{cost.vectors} vectors, found {free / 1e6:,.0f} MB free; make room, or name another folder"
-            )
 
 
 def _images(suite: Suite, spec: TaskSpec) -> int | None:

@@ -17,13 +17,14 @@ from ..training.donor import train_donors
 from ..training.probe import train_probe
 from ..training.progress import quiet_transformers
 from ..util.atomic import write_text
+from ..util.disk import refuse_full_disk
 from ..util.progress import counting
 from ..util.scratch import check_writable, real_path
 from ..zoo.base import BASES
 from ..zoo.pretraining import make_base
 from ..zoo.registry import ZOO
 from .bases import MADE, make_bases
-from .build_cost import Job, Need, cost_of, needs, refuse_full_disk
+from .build_cost import Job, Need, cost_of, needs
 from .model_store import PROBE, Library
 from .splits import load_task_split
 from .suite import Suite
@@ -136,7 +137,7 @@ def _foretell(suite: Suite, library: Library, missing: Mapping[Job, Need], say: 
     """Say what a build costs, and refuse one that the disk has no room for."""
     checkpoints = not set(suite.bases) <= {*BASES, *MADE}
     cost = cost_of(suite, library, missing, processes().device, worthwhile_workers(suite), checkpoints=checkpoints)
-    refuse_full_disk(library.root, cost)
+    refuse_full_disk(library.root, cost.bytes, f"{cost.models} models and {cost.vectors} vectors")
     say(str(cost))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,8 @@ from transformers import AutoConfig, PreTrainedModel
 
 from ..artifact.images import side_of
 from ..errors import QVecError, first_line
+from ..util.disk import refuse_full_disk
+from ..util.scratch import existing_parent
 from ..vector.vector import QuantizationVector
 from .job import Job
 from .pixels import Pixels, Unlabeled
@@ -40,8 +40,9 @@ def preflight(job: Job, folders: int) -> NDArray[np.uint8] | None:
     for data in job.data.values():
         refuse_pixels(job.base, job.start, data)
     shared, out = _shared(job), job.out
-    place = _existing(out)
-    _refuse_full_disk(job, place, folders)
+    size = sum(tensor.nbytes for tensor in job.start.state_dict().values())
+    refuse_full_disk(out, folders * size, f"{folders} models and vectors")
+    place = existing_parent(out)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=place) as scratch:
             _rehearse(job, Path(scratch), shared)
@@ -109,22 +110,3 @@ def _rehearse(job: Job, scratch: Path, shared: NDArray[np.uint8] | None) -> None
             f"base '{job.base}': expected a model and an image processor that can be saved, found "
             f"{type(error).__name__}: {first_line(error)}; pass a transformers image processor as processor="
         ) from error
-
-
-def _refuse_full_disk(job: Job, place: Path, folders: int) -> None:
-    size = sum(tensor.nbytes for tensor in job.start.state_dict().values())
-    with suppress(OSError):
-        free = shutil.disk_usage(place).free
-        if free < folders * size:
-            raise QVecError(
-                f"folder '{place}': expected {folders * size / 1e6:,.1f} MB for {folders} models and vectors, found "
-                f"{free / 1e6:,.1f} MB free; choose another folder or make room"
-            )
-
-
-def _existing(out: Path) -> Path:
-    """The folder where `out` is to be: itself, or its nearest parent that exists."""
-    found = next((path for path in (out, *out.absolute().parents) if path.exists()), Path("/"))
-    if not found.is_dir():
-        raise QVecError(f"folder '{out}': cannot be made, since {found} is a file; choose another")
-    return found
