@@ -223,7 +223,7 @@ def test_a_recipe_from_outside_on_the_command_line(followed, qvec, lamps, tmp_pa
     assert json.loads((tmp_path / "out" / "training.json").read_text())["recipe"] == about
 
     for wrong, code, message in [
-        (["--recipe", "magic"], 1, "name must be one of 'ste', 'followed', found 'magic'"),
+        (["--recipe", "magic"], 1, "name must be one of 'distill', 'ste', 'followed', found 'magic'"),
         (["--parameter", "pull=0.5"], 1, "unexpected keyword argument 'pull'"),
         (["--parameter", "pull"], 2, "expected NAME=VALUE, found 'pull'"),
     ]:
