@@ -3,7 +3,8 @@
 For each kind of receiver, width and method: mean top-1; the share of what plain rounding on the published grid loses
 that is won back, ``(accuracy − RTN) / (FP − RTN)`` of each receiver, and its mean; points of top-1 over GPTQ with 256
 images of the receiver's task; and how many receivers end below plain rounding. Intervals resample tasks, whose probe
-and fine-tune stay together (bootstrap, 95 %). Receivers that lack one of a width's methods are left out of it.
+and fine-tune stay together (bootstrap, 95 %). Receivers that lack a method which others have at a width are left out
+there.
 
     python benchmarks/real_won_back.py benchmarks/results/dinov2-s    # rows of `qvec bench run dinov2-s`
 """
@@ -43,7 +44,7 @@ def main() -> None:
         counts = complete(counted(rows, receivers, bits))
         for kinds in (("probe",), ("fine-tune",), ("probe", "fine-tune")):
             chosen = {receiver: found for receiver, found in counts.items() if receiver.kind in kinds}
-            for method in (*METHODS, "float") if chosen else ():
+            for method in next(iter(chosen.values()), ()):
                 table.append({"bits": bits, "kinds": kinds, "receivers": len(chosen)} | line(chosen, method))
                 print("|", " | ".join(map(str, table[-1].values())), "|")
     write_result("real_won_back", {"rows": len(rows), "table": table} | environment())
@@ -62,14 +63,18 @@ def counted(rows: list[Row], receivers: dict[str, Trained], bits: int) -> Counts
 
 
 def complete(counts: Counts) -> Counts:
-    return {receiver: found for receiver, found in counts.items() if {*METHODS, "float"} <= found.keys()}
+    """The receivers with all methods that any has, in the table's order."""
+    every = [name for name in (*METHODS, "float") if any(name in found for found in counts.values())]
+    whole = {receiver: found for receiver, found in counts.items() if found.keys() == set(every)}
+    return {receiver: {name: found[name] for name in every} for receiver, found in whole.items()}
 
 
 def line(counts: Counts, method: str) -> dict[str, object]:
     """What a method reaches on some receivers."""
     order = list(counts)
     own, plain, whole, reached = (
-        np.array([counts[receiver][name] for receiver in order]) for name in (OWN, "plain rounding", "float", method)
+        np.array([counts[receiver].get(name, np.nan) for receiver in order])
+        for name in (OWN, "plain rounding", "float", method)
     )
     draws = draws_of([receiver.task for receiver in order])
     return {
@@ -77,7 +82,7 @@ def line(counts: Counts, method: str) -> dict[str, object]:
         "top1": shown(100 * reached, draws, ".1f"),
         "won_back": shown((reached - plain) / (whole - plain), draws, ".2f"),
         "below_float": shown(100 * (whole - reached), draws, ".1f"),
-        "over_gptq": shown(100 * (reached - own), draws, "+.1f"),
+        "over_gptq": shown(100 * (reached - own), draws, "+.1f") if not np.isnan(own).any() else "",
         "worse_than_plain": int((reached < plain).sum()),
     }
 
