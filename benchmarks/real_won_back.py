@@ -23,12 +23,11 @@ from qvec_hub.results.rows import read_all
 
 DRAWS = 10_000
 OWN = "GPTQ, 256 images of the task"
-DEFAULT = "fitted on proxy images: the default"
 METHODS = {
-    "plain rounding": ("ptq", "channel-absmax", None),
-    "plain rounding, best grid": ("ptq", "channel-mse-affine", None),
-    OWN: ("gptq", "channel-mse-affine", None),
-    DEFAULT: ("proxy_fitted", "channel-mse-affine", None),
+    "plain rounding": ("ptq", "channel-absmax"),
+    "plain rounding, best grid": ("ptq", "channel-mse-affine"),
+    OWN: ("gptq", "channel-mse-affine"),
+    "fitted on proxy images: the default": ("proxy_fitted", "channel-mse-affine"),
 }
 Counts = dict[Trained, dict[str, float]]  # receiver -> method -> accuracy
 
@@ -52,10 +51,10 @@ def main() -> None:
 
 def counted(rows: list[Row], receivers: dict[str, Trained], bits: int) -> Counts:
     """Accuracies at a width, from 0 to 1, and that of the float model."""
-    names = {(method, f"int{bits}-{grid}", control): name for name, (method, grid, control) in METHODS.items()}
+    names = {(method, f"int{bits}-{grid}"): name for name, (method, grid) in METHODS.items()}
     counts: Counts = {}
     for row in rows:
-        name = names.get((row.method, row.grid.name if row.grid else None, row.control))
+        name = names.get((row.method, row.grid.name if row.grid else None))
         name = "float" if row.method == "fp" else name
         if name is not None and not row.donors:
             counts.setdefault(receivers[row.receiver], {})[name] = row.correct / row.n

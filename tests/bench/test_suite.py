@@ -19,7 +19,7 @@ def test_the_shipped_suites_load_by_name(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
     keys = [cell.key for cell in cells(suite)]
-    assert len(keys) == len(set(keys)) >= 80
+    assert len(keys) == len(set(keys)) > 90
 
 
 def test_zoo_22_is_the_whole_zoo_at_every_scale() -> None:

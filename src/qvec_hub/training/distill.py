@@ -17,14 +17,14 @@ from ..backbone.processor import keep_processor_, require_processor
 from ..errors import DataError, QVecError
 from ..grid.grid import Grid
 from ..proxies.model_inputs import proxy_pixels
-from .folder import check_free, publish, remove_run, run_folder, start_record
+from .folder import check_free, publish, start_record
 from .job import Job
 from .lock import alone_in
+from .pair import train_for_grid
 from .pixels import Unlabeled
 from .preflight import preflight
 from .progress import quiet_transformers
 from .recipes.distill import DistillRecipe
-from .run import train
 from .start import base_name, starting_model
 from .surroundings import surroundings_kept
 
@@ -92,10 +92,9 @@ def distill_donor(
     with alone_in(folder):
         settings = {"base": job.base, "grid": grid.to_dict(), "recipe": job.recipe.to_dict(), "images": len(data)}
         start_record(folder, settings, resume)
-        _train(job, qat, grid)
+        train_for_grid(job, qat, grid, lambda: copy.deepcopy(job.start))
         if not vector.exists():
             publish(vector, job.vector(job.start, qat, grid, None).save_pretrained)
-        remove_run(qat)
     return BaseDonor(qat, vector, len(data))
 
 
@@ -135,20 +134,6 @@ def _job(
         share_images=0,
         scored=False,
     )
-
-
-def _train(job: Job, folder: Path, grid: Grid) -> None:
-    if folder.exists():
-        return
-    model = copy.deepcopy(job.start)
-    with job.training(model, grid, lambda: copy.deepcopy(job.start)) as loss:
-        train(job, model, run_folder(folder), loss)
-
-    def save(partial: Path) -> None:
-        model.save_pretrained(partial)
-        job.processor.save_pretrained(partial)
-
-    publish(folder, save)
 
 
 def _refuse_poor(pixels: Tensor, batch: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from .qat import prepare_qat_
 from .recipes.registry import Loss
 from .run import Score, evaluate, train
 
-__all__ = ["TrainedDonor", "train_pairs"]
+__all__ = ["TrainedDonor", "train_for_grid", "train_pairs"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ def train_pairs(job: Job, images: NDArray[np.uint8] | None) -> dict[Grid, Traine
         QVecError: when a run diverges or needs more memory than there is.
     """
     fp = job.out / "fp"
-    _fine_tune(job, fp, None)
+    _fine_tune(job, fp, lambda model: nullcontext())
     donors = {}
     for grid, folder in job.folders.items():
         qat, vector = folder / "qat", folder / "vector"
-        _fine_tune(job, qat, grid)
+        train_for_grid(job, qat, grid, lambda: _opened(fp))
         if not vector.exists():
             publish(vector, job.vector(fp, qat, grid, images).save_pretrained)
         scores = _scores(job, fp, qat, grid) if "validation" in job.data else {}
@@ -72,15 +73,23 @@ def train_pairs(job: Job, images: NDArray[np.uint8] | None) -> dict[Grid, Traine
     return donors
 
 
-def _fine_tune(job: Job, folder: Path, grid: Grid | None) -> None:
-    """Train a model plainly, or by the job's recipe for a grid, and save it."""
+def train_for_grid(job: Job, folder: Path, grid: Grid, plain: Callable[[], PreTrainedModel]) -> None:
+    """Train a model by the job's recipe for a grid, and save it, unless it is there.
+
+    Args:
+        plain: loads the model that is trained plainly.
+    """
+    _fine_tune(job, folder, lambda model: job.training(model, grid, plain))
+
+
+def _fine_tune(
+    job: Job, folder: Path, training: Callable[[PreTrainedModel], AbstractContextManager[Loss | None]]
+) -> None:
+    """Train a copy of the start within a context that is made for it, and save it."""
     if folder.exists():
         return
     model = copy.deepcopy(job.start)
-    training: AbstractContextManager[Loss | None] = nullcontext()
-    if grid is not None:
-        training = job.training(model, grid, lambda: _opened(job.out / "fp"))
-    with training as loss:
+    with training(model) as loss:
         train(job, model, run_folder(folder), loss)
 
     def save(partial: Path) -> None:
