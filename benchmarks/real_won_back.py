@@ -25,9 +25,11 @@ DRAWS = 10_000
 OWN = "GPTQ, 256 images of the task"
 METHODS = {
     "plain rounding": ("ptq", "channel-absmax"),
-    "plain rounding, best grid": ("ptq", "channel-mse-affine"),
+    "plain rounding, affine grid": ("ptq", "channel-mse-affine"),
     OWN: ("gptq", "channel-mse-affine"),
-    "fitted on proxy images: the default": ("proxy_fitted", "channel-mse-affine"),
+    f"{OWN}, on a trellis": ("gptq", "channel-trellis"),
+    "fitted on proxy images, affine grid": ("proxy_fitted", "channel-mse-affine"),
+    "fitted on proxy images, on a trellis: the default": ("proxy_fitted", "channel-trellis"),
 }
 Counts = dict[Trained, dict[str, float]]  # receiver -> method -> accuracy
 

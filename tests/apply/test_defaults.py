@@ -84,7 +84,7 @@ def test_what_people_read_names_it(qvec) -> None:
 @pytest.mark.parametrize("bits", [2, 3])
 def test_no_vector(bits: int, load: Callable[..., Any], receiver_folder: Path, pixels) -> None:
     loaded = load(receiver_folder, weights=f"int{bits}")
-    grid = f"int{bits}-channel-mse-affine"
+    grid = f"int{bits}-channel-trellis"
     assert how_of(loaded) == (grid, BEST, 1.0, "proxies")
     expected = dequantized(qv.from_pretrained(receiver_folder), grid, BEST)
     assert same_weights(loaded, expected)
@@ -93,21 +93,22 @@ def test_no_vector(bits: int, load: Callable[..., Any], receiver_folder: Path, p
 
 
 def test_three_bits_are_the_width_by_default(receiver_folder: Path) -> None:
-    assert how_of(by_plugin(receiver_folder)) == ("int3-channel-mse-affine", BEST, 1.0, "proxies")
+    assert how_of(by_plugin(receiver_folder)) == ("int3-channel-trellis", BEST, 1.0, "proxies")
 
 
 @both_ways
 @pytest.mark.parametrize("scale", [None, "auto"])
 def test_one_vector(scale: str | None, load: Callable[..., Any], vector, receiver_folder: Path, pixels) -> None:
-    """The scale is chosen; the grid is the vector's own."""
+    """The scale is chosen; the grid is not the vector's own, which would lose more."""
     stages = set()
     how = {"weights": "int3", "scale": scale, "progress": lambda what, done, total: stages.add(what)}
     loaded = load(receiver_folder, vector=vector, **how)
-    choice = qv.choose_scale(qv.from_pretrained(receiver_folder), vector, Grid(3), rounding=BEST)
-    assert how_of(loaded) == ("int3-channel-absmax", BEST, choice.scale, "proxies")
+    grid = "int3-channel-trellis"
+    choice = qv.choose_scale(qv.from_pretrained(receiver_folder), vector, grid, rounding=BEST)
+    assert how_of(loaded) == (grid, BEST, choice.scale, "proxies")
     assert loaded.config.quantization_config.scale_curve == [list(point) for point in choice.curve]
     patched = qv.patch_(qv.from_pretrained(receiver_folder), vector, choice.scale)
-    expected = dequantized(patched, "int3-channel-absmax", BEST)
+    expected = dequantized(patched, grid, BEST)
     assert same_weights(loaded, expected)
     assert torch.equal(loaded(pixels).logits, expected(pixels).logits)
     assert stages == {"choosing the scale", "rounding"}
@@ -115,8 +116,8 @@ def test_one_vector(scale: str | None, load: Callable[..., Any], vector, receive
 
 @both_ways
 def test_several_vectors(load: Callable[..., Any], vector, receiver_folder: Path) -> None:
-    grid = "int2-channel-mse-affine"
-    donors = [on_grid(vector, grid), on_grid(0.5 * vector, grid)]
+    trained, grid = "int2-channel-mse-affine", "int2-channel-trellis"
+    donors = [on_grid(vector, trained), on_grid(0.5 * vector, trained)]
     loaded = load(receiver_folder, vector=donors, weights="int2")
     merged = qv.merge(donors)
     choice = qv.choose_scale(qv.from_pretrained(receiver_folder), merged, grid, rounding=BEST)
@@ -169,8 +170,9 @@ def test_a_rounding_with_images_brings_its_scale_and_grid(vector, receiver_folde
     four = by_hub(receiver_folder, weights="int4", rounding="gptq")
     assert how_of(four) == ("int4-channel-mse-affine", "gptq", 1.0, "proxies")
     one = by_hub(receiver_folder, vector=vector, weights="int3", rounding="gptq").config.quantization_config
-    choice = qv.choose_scale(qv.from_pretrained(receiver_folder), vector, Grid(3), rounding="gptq")
-    assert (one.scale, one.grid) == (choice.scale, Grid(3))
+    grid = Grid.parse("int3-channel-trellis")
+    choice = qv.choose_scale(qv.from_pretrained(receiver_folder), vector, grid, rounding="gptq")
+    assert (one.scale, one.grid) == (choice.scale, grid)
 
 
 def test_a_full_name_or_a_grid_is_taken_as_it_is(vector, receiver_folder: Path) -> None:
@@ -199,7 +201,7 @@ def test_quantize_is_plain_unless_it_is_asked(receiver, receiver_folder: Path) -
 
 def test_own_images_instead_of_proxy_images(receiver_folder: Path, pixels) -> None:
     loaded = by_hub(receiver_folder, weights="int2", images=pixels)
-    assert how_of(loaded) == ("int2-channel-mse-affine", BEST, 1.0, "own_images")
+    assert how_of(loaded) == ("int2-channel-trellis", BEST, 1.0, "own_images")
 
 
 def test_images_that_nothing_is_found_with_are_told(receiver, receiver_folder: Path, pixels) -> None:

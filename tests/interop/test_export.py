@@ -51,6 +51,7 @@ print(json.dumps(found))
 HELD = {
     "int3-channel-absmax": ("float", "compressed-tensors", "onnx", "torch"),
     "int2-channel-mse-affine": ("float", "onnx", "torch"),
+    "int2-channel-trellis": ("float", "compressed-tensors", "onnx", "torch"),
     "int4-group16-absmax": ("float", "compressed-tensors", "onnx", "torch"),
     "int8-tensor-absmax": ("float", "compressed-tensors"),
     "int5-channel-mse": ("compressed-tensors",),

@@ -111,7 +111,7 @@ def test_widths(weights: str, dtype: str, made, pixels, tmp_path: Path) -> None:
 def test_roundings(rounding: str, dtype: str, made, pixels, quick_rounding, tmp_path: Path) -> None:
     vector, receiver, folder = made
     how = {"rounding": rounding, "images": pixels}
-    again = saved_and_loaded(qv.from_pretrained(folder / dtype, vector, "int3", **how), pixels, tmp_path)
+    again = saved_and_loaded(qv.from_pretrained(folder / dtype, vector, "int3-channel-absmax", **how), pixels, tmp_path)
     assert len(packed_layers(again)) == len(list(backbone_linears(receiver)))
     moved = 0
     for name, layer in backbone_linears(receiver):

@@ -13,6 +13,7 @@ from ..util.scalars import integer_in
 from ..util.untrusted import printable
 from ..util.validation import refuse, refuse_missing
 from .scale_rules.registry import SCALE_RULES
+from .trellis import WIDTHS
 
 __all__ = ["GRANULARITIES", "MAX_GROUP_SIZE", "Grid"]
 
@@ -30,7 +31,8 @@ class Grid:
     Args:
         bits: width of a code, 2 to 8.
         granularity: what shares a scale: ``"tensor"``, ``"channel"`` (an output row) or ``"group"``.
-        range: the registered scale rule that picks the scale: ``"absmax"`` (the paper's), ``"mse"``, ``"hqq"``, ….
+        range: the registered scale rule that picks the scale: ``"absmax"`` (the paper's), ``"mse"``, ``"hqq"``, …, or
+            ``"trellis"``, whose codes 0 … 2**bits-1 stand for levels by the codes above them, times the scale.
         symmetric: codes ``-2**(bits-1) … 2**(bits-1)-1`` times the scale; otherwise ``0 … 2**bits-1``
             times the scale minus a shift.
         group_size: inputs per scale; only with ``granularity="group"``. A last, shorter group is fine.
@@ -74,21 +76,37 @@ class Grid:
         object.__setattr__(self, "bits", bits)  # a plain integer, whatever library it came from
         if self.symmetric and SCALE_RULES.get(self.range).affine_only:
             raise GridError(f"grid: range {self.range!r} fits the shift of an affine grid; pass symmetric=False")
+        if self.trellis and not (self.symmetric and bits in WIDTHS):
+            widths = " or ".join(map(str, WIDTHS))
+            raise GridError(
+                f"grid: range {self.range!r} exists at {widths} bits on symmetric grids, found {bits} bits, "
+                f"{'symmetric' if self.symmetric else 'affine'}"
+            )
 
     @property
     def qmin(self) -> int:
-        """The least code: ``-2**(bits-1)``, on an affine grid 0."""
-        return -(2 ** (self.bits - 1)) if self.symmetric else 0
+        """The least code: ``-2**(bits-1)``, on an affine grid or a trellis 0."""
+        return self.qmax - 2**self.bits + 1
 
     @property
     def qmax(self) -> int:
-        """The largest code: ``2**(bits-1) - 1``, on an affine grid ``2**bits - 1``."""
-        return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
+        """The largest code: ``2**(bits-1) - 1``, on an affine grid or a trellis ``2**bits - 1``."""
+        return 2 ** (self.bits - 1) - 1 if self.symmetric and not self.trellis else 2**self.bits - 1
+
+    @property
+    def trellis(self) -> bool:
+        """Whether a code's level depends on the codes above it, see `qvec_hub.grid.trellis`."""
+        return SCALE_RULES.get(self.range).trellis
+
+    @property
+    def codes_are_independent(self) -> bool:
+        """Whether a row's codes may be replaced by others with the same scales, and all other rows stay as they are."""
+        return self.granularity != "tensor" and not self.trellis
 
     @property
     def rows_are_independent(self) -> bool:
         """Whether a row is rounded the same, whatever other rows are rounded with it."""
-        return self.granularity != "tensor" and not SCALE_RULES.get(self.range).joint
+        return self.codes_are_independent and not SCALE_RULES.get(self.range).joint
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import GridError
+from .code_levels import code_levels, round_columns
 from .codes import nearest_codes, values_
 from .grid import Grid
 from .scale_rules.registry import MIN_SCALE, SCALE_RULES
@@ -25,7 +26,7 @@ __all__ = ["Quantized", "dequantize", "fake_quantize", "fake_quantize_all", "qua
 class Quantized(NamedTuple):
     """A weight on a grid.
 
-    codes: uint8, the weight's shape; code ``u`` stands for the integer ``u + grid.qmin``.
+    codes: uint8, the weight's shape; code ``u`` stands for the integer ``u + grid.qmin``, on a trellis for a level.
     scale: float32, ``(rows, groups)``; one column unless the granularity is "group", one row if "tensor".
     shift: like scale, or None on a symmetric grid.
     """
@@ -36,7 +37,7 @@ class Quantized(NamedTuple):
 
 
 def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
-    """Round a weight ``(out, in, …)`` to nearest on the grid.
+    """Round a weight ``(out, in, …)`` to nearest on the grid, on a trellis to the nearest path down each column.
 
     With `overwrite` the memory of `weight` serves as scratch: fresh memory would cost more than the work.
 
@@ -56,10 +57,12 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
             f"quantize: a weight of shape {tuple(weight.shape)} holds NaN or infinity, or numbers further apart than "
             "float32 can tell; expected finite weights"
         )
+    shape = scale_shape(weight.shape, grid)
+    if grid.trellis:
+        return _nearest_paths(weight, scale.reshape(shape), grid)
     values = nearest_codes(units, scale, shift, grid, out=units if overwrite else None)
     # Through signed bytes, the fastest conversion there is; the offset is added with wrap-around.
     codes = values.to(torch.int8).view(torch.uint8) if grid.symmetric else values.to(torch.uint8)
-    shape = scale_shape(weight.shape, grid)
     return Quantized(
         _from_units(codes.sub_(grid.qmin % 256), weight.shape, grid),
         scale.reshape(shape),
@@ -67,13 +70,22 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
     )
 
 
+def _nearest_paths(weight: Tensor, scale: Tensor, grid: Grid) -> Quantized:
+    rows = weight.reshape(len(weight), -1).float()
+    columns = (each.T.contiguous() for each in (rows, spread_units(scale, rows.shape, grid)))
+    codes, _ = round_columns(*columns, None, grid)
+    return Quantized(codes.T.to(torch.uint8).contiguous().view(weight.shape), scale, None)
+
+
 def dequantize(codes: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:
     """The float32 values of codes: ``(u + qmin) * scale`` or, on an affine grid, ``u * scale - shift``.
+
+    On a trellis, ``level * scale``.
 
     Args:
         codes, scale, shift: as in `Quantized`; the values have the shape of the codes.
     """
-    units = _to_units(codes, grid) + float(grid.qmin)
+    units = _to_units(code_levels(codes, grid), grid)
     shift = None if shift is None else shift.reshape(-1, 1)
     return _from_units(values_(units, scale.reshape(-1, 1), shift), codes.shape, grid)
 
@@ -94,6 +106,8 @@ def fake_quantize(weight: Tensor, grid: Grid | str) -> Tensor:
     """
     grid = Grid.parse(grid)
     with torch.no_grad():
+        if grid.trellis:
+            return dequantize(*quantize(weight.detach(), grid), grid).to(weight.dtype)
         units = _to_units(weight.detach(), grid)
         scale, shift = fit_scales(units, grid)
         values = values_(nearest_codes(units, scale, shift, grid), scale, shift)

@@ -14,6 +14,7 @@ from ..util.atomic import new_folder
 from ..util.written import Layout
 from . import exporters  # noqa: F401  # registers the formats of this package
 from .exporters.registry import EXPORTERS, Exporter
+from .plain_levels import with_plain_levels
 from .zero_points import with_integer_zero_points
 
 __all__ = ["EXPORTERS", "export"]
@@ -42,7 +43,7 @@ def export(model: Any, folder: str | Path, to: str = "float", *, refit: bool = F
     opened = from_pretrained(model) if isinstance(model, str | Path) else model
     opened, loss = with_integer_zero_points(opened) if refit else (opened, None)
     with new_folder(folder, Layout()) as scratch:
-        code = chosen.write(opened, scratch)
+        code = chosen.write(with_plain_levels(opened), scratch)
         write_processor(opened, scratch)
         (scratch / CARD_FILE).write_text(_card(opened, chosen, code, str(folder), loss), encoding="utf-8")
 
@@ -51,6 +52,8 @@ def _card(model: Any, chosen: Exporter, code: str, folder: str, loss: float | No
     layers = named_packed_layers(model)
     grid = next(iter(layers.values())).grid.name if layers else None
     weights = f"Its {len(layers)} linear layers are on the grid `{grid}`." if grid else "Its weights are float."
+    if any(layer.grid.trellis for layer in layers.values()) and chosen.name != "float":
+        weights += " This format knows no trellis: it holds the same weights as levels of 8 bits."
     if loss:
         weights += (
             " Its zero points were moved onto codes, which this format needs; that changed the weights by "

@@ -10,6 +10,7 @@ from optimum.quanto.tensor.qtype import qint
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from ..grid.code_levels import code_levels
 from ..grid.codes import values_
 from ..grid.grid import Grid
 from ..grid.packing import pack, unpack
@@ -112,6 +113,9 @@ def unpack_weight(
     packed: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, size: torch.Size, dtype: torch.dtype
 ) -> Tensor:
     """Unpack codes into the float weight of shape ``size``: ``q * scale`` or ``q * scale - shift``, in float32."""
-    codes = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
+    if grid.trellis:
+        levels = code_levels(unpack(packed, grid.bits, size.numel(), torch.uint8).view(size), grid)
+    else:
+        levels = unpack(packed, grid.bits, size.numel(), offset=grid.qmin).view(size)  # (out, in)
     shift = None if shift is None else spread_units(shift, size, grid)
-    return values_(codes, spread_units(scale, size, grid), shift).to(dtype)
+    return values_(levels, spread_units(scale, size, grid), shift).to(dtype)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -88,15 +87,13 @@ class QVecQuantizer(HfQuantizer):
         vector = open_vector(config.vector, **hub)
         treatment = Treatment(config.scale, config.rounding, config.images).resolved(vector, config.grid)
         config.rounding = treatment.rounding
-        if config.grid_is_open and vector is None and treatment.needs_images:
-            config.grid = replace(config.grid, range="mse", symmetric=False)
+        if config.grid_is_open:
+            config.grid = treatment.grid_of_width(config.grid, vector)
         if vector is not None:
             self.canonical = canonical_names(model)
             state = model.state_dict()
             refuse_misfit(vector, model, {new: tuple(state[name].shape) for name, new in self.canonical.items()})
-            if config.grid_is_open and vector.config.grid.bits == config.grid.bits:
-                config.grid = vector.config.grid
-            if vector.config.grid != config.grid:
+            if vector.config.grid != config.grid and not (config.grid_is_open and treatment.scale == "auto"):
                 warnings.warn(other_grid(vector.config.grid, config.grid), stacklevel=2)
         if treatment.needs_images:
             how: dict[str, Any] = {"check_lineage": config.check_lineage, "progress": config.progress}

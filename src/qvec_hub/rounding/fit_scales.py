@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..grid.code_levels import code_levels
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize
 from ..grid.scale_rules.registry import MIN_SCALE
@@ -28,8 +29,8 @@ def fit(weight: Tensor, hessian: Tensor, grid: Grid) -> Quantized:
     """Codes and scales of a weight ``(out, in)`` with a small output error ``(w − ŵ) H (w − ŵ)ᵀ``.
 
     From GPTQ on the grid's own scales, scales are fitted to the codes and codes found for the scales, `ROUNDS` times.
-    What is better is kept, row by row (on a grid with one scale a tensor: altogether), so no row ends with a larger
-    output error than GPTQ's codes after `polish`.
+    What is better is kept, row by row (with one scale a tensor, or on a trellis: altogether), so no row ends with a
+    larger output error than GPTQ's codes after `polish`.
 
     Args:
         hessian: see `gptq`.
@@ -65,9 +66,10 @@ def refit_scales(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Gr
     unknowns = units * (1 if quantized.shift is None else 2)
     rows = max(1, SPACE // (unknowns * weight.shape[1]))
     products, sides = [], []
+    levels = code_levels(quantized.codes, grid)
     for start in range(0, out, rows):
         part = slice(start, start + rows)
-        basis = _basis(quantized.codes[part], grid, units)  # (rows, unknowns, in)
+        basis = _basis(levels[part], grid, units)  # (rows, unknowns, in)
         weighted = basis @ ridge
         products.append(weighted @ basis.transpose(1, 2))
         sides.append((weighted @ weight[part].double().unsqueeze(2)).squeeze(2))
@@ -101,9 +103,9 @@ def restored_target(weight: Tensor, hessian: Tensor, missing: Tensor, share: flo
     return (weight.double() + share * torch.cholesky_solve(missing.T, lower).T).to(weight.dtype)
 
 
-def _basis(codes: Tensor, grid: Grid, units: int) -> Tensor:
-    """What a row's weights are combined of: its codes unit by unit, and on an affine grid −1 unit by unit."""
-    values = codes.double() + grid.qmin  # (rows, in)
+def _basis(levels: Tensor, grid: Grid, units: int) -> Tensor:
+    """What a row's weights are combined of: its levels unit by unit, and on an affine grid −1 unit by unit."""
+    values = levels.double()  # (rows, in)
     if units == 1:
         members = torch.ones(1, values.shape[1], dtype=values.dtype, device=values.device)
     else:
@@ -114,9 +116,9 @@ def _basis(codes: Tensor, grid: Grid, units: int) -> Tensor:
 
 
 def _errors(weight: Tensor, quantized: Quantized, hessian: Tensor, grid: Grid) -> Tensor:
-    """Output errors that decide row by row; where rows share a scale, all rows have their mean."""
+    """Output errors that decide row by row; where rows share a scale or a trellis, all rows have their mean."""
     errors = output_errors(weight, dequantize(*quantized, grid), hessian)
-    return errors.mean().expand_as(errors) if grid.granularity == "tensor" else errors
+    return errors if grid.codes_are_independent else errors.mean().expand_as(errors)
 
 
 def _where(mask: Tensor, first: Quantized, second: Quantized) -> Quantized:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import QVecError
-from ..grid.codes import nearest_codes, values
+from ..grid.code_levels import code_levels, round_columns
+from ..grid.codes import values
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize, quantize, spread_units
 
@@ -37,7 +38,7 @@ def gptq(
 
     GPTQ (Frantar et al., 2023, arXiv 2210.17323), on the scales and shifts that `quantize` gives the same weight.
     A row that plain rounding to nearest serves better (by `output_errors`) is rounded to nearest, so no row ends
-    with a larger output error. Inputs that were always zero say nothing: their columns are rounded to nearest.
+    with a larger output error; where codes depend on each other, all rows or none. Inputs that were always zero say nothing: their columns are rounded to nearest.
     The Hessian is factorized in float64, all else is computed in float32.
 
     Args:
@@ -73,7 +74,7 @@ def gptq(
         output_errors(weight, dequantize(each, nearest.scale, nearest.shift, grid), hessian)
         for each in (codes, nearest.codes)
     ]
-    better = (errors[0] < errors[1]).unsqueeze(1)
+    better = (errors[0] < errors[1]).unsqueeze(1) if grid.codes_are_independent else errors[0].sum() < errors[1].sum()
     return nearest._replace(codes=torch.where(better, codes, nearest.codes))
 
 
@@ -92,7 +93,7 @@ def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *,
     diagonal.add_(POLISH_DAMPING * diagonal.mean())
     scale, shift = _by_column(quantized, weight.shape, grid)
     codes = quantized.codes.T.float().add_(grid.qmin)  # all matrices (in, out): a column's weights lie side by side
-    rounded = values(codes, scale, shift)
+    rounded = values(code_levels(quantized.codes, grid).T, scale, shift)
     pull = hessian @ (weight.float().T - rounded)  # minus the error's gradient, kept up to date
     for _ in range(sweeps if bool(diagonal.all()) else 0):
         before = codes.clone()
@@ -103,8 +104,8 @@ def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *,
             for at, column in enumerate(range(part.start, part.stop)):
                 wanted = torch.addcdiv(rounded[column], local[at], diagonal[column])
                 moved = None if shift is None else shift[column]
-                code = nearest_codes(wanted, scale[column], moved, grid, out=codes[column])
-                value = values(code, scale[column], moved)
+                _, levels = round_columns(wanted, scale[column], moved, grid, codes=codes[column])
+                value = values(levels, scale[column], moved)
                 local.addr_(own[at], value - rounded[column], alpha=-1)
                 rounded[column] = value
             pull.addmm_(hessian[:, part], rounded[part] - old, alpha=-1)
@@ -147,9 +148,9 @@ def _codes(weight: Tensor, factor: Tensor, scale: Tensor, shift: Tensor | None, 
         errors = torch.empty_like(weight[start:stop])
         for column in range(start, stop):
             moved = None if shift is None else shift[column]
-            code = nearest_codes(weight[column], scale[column], moved, grid, out=codes[column])
+            _, levels = round_columns(weight[column], scale[column], moved, grid, codes=codes[column])
             error = errors[column - start]
-            torch.sub(weight[column], values(code, scale[column], moved), out=error).div_(factor[column, column])
+            torch.sub(weight[column], values(levels, scale[column], moved), out=error).div_(factor[column, column])
             weight[column + 1 : stop].addr_(factor[column, column + 1 : stop], error, alpha=-1)
         weight[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
     return codes

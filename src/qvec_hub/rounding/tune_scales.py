@@ -19,6 +19,7 @@ from ..backbone.conditions import usual_settings
 from ..backbone.forward import evaluating
 from ..backbone.names import backbone_linears
 from ..backbone.tokens import tokens_per_image
+from ..grid.code_levels import code_levels
 from ..grid.codes import values
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, spread_units
@@ -98,7 +99,7 @@ class _Student(nn.Module):
         weights = {}
         for name, (codes, scale, shift) in self._units():
             shift = None if shift is None else spread_units(shift, codes.shape, self.grid)
-            weight = values(codes.float() + self.grid.qmin, spread_units(scale, codes.shape, self.grid), shift)
+            weight = values(code_levels(codes, self.grid), spread_units(scale, codes.shape, self.grid), shift)
             weights[f"{name}.weight"] = weight.to(self.dtype)
         return weights
 

@@ -45,6 +45,8 @@ class ScaleRule:
             on an affine one.
         joint: whether how it fits a unit depends on the units beside it, so that weights are never rounded together.
         affine_only: whether it exists on affine grids alone.
+        trellis: whether codes stand for levels by the codes above them, see `qvec_hub.grid.trellis`; on symmetric grids
+            of its widths alone.
     """
 
     name: str
@@ -52,18 +54,19 @@ class ScaleRule:
     fit: FitScale
     joint: bool = False
     affine_only: bool = False
+    trellis: bool = False
 
 
 SCALE_RULES: Registry[ScaleRule] = Registry("grid: range", GridError)
 
 
 def scale_rule(
-    name: str, about: str, *, joint: bool = False, affine_only: bool = False
+    name: str, about: str, *, joint: bool = False, affine_only: bool = False, trellis: bool = False
 ) -> Callable[[FitScale], FitScale]:
     """Register the decorated function; see `ScaleRule` for the arguments. A name consists of lower-case letters."""
 
     def enter(fit: FitScale) -> FitScale:
-        SCALE_RULES.add(ScaleRule(name, about, fit, joint, affine_only))
+        SCALE_RULES.add(ScaleRule(name, about, fit, joint, affine_only, trellis))
         return fit
 
     return enter
