@@ -52,6 +52,7 @@ HELD = {
     "int3-channel-absmax": ("float", "compressed-tensors", "onnx", "torch"),
     "int2-channel-mse-affine": ("float", "onnx", "torch"),
     "int2-channel-trellis": ("float", "compressed-tensors", "onnx", "torch"),
+    "ternary-channel-mse": ("compressed-tensors", "torch"),
     "int4-group16-absmax": ("float", "compressed-tensors", "onnx", "torch"),
     "int8-tensor-absmax": ("float", "compressed-tensors"),
     "int5-channel-mse": ("compressed-tensors",),

@@ -10,7 +10,7 @@ from qvec_hub.grid.quantize import dequantize, quantize
 from qvec_hub.rounding.fit_scales import RIDGE, fit, refit_scales
 from qvec_hub.rounding.gptq import gptq, output_errors, polish
 
-GRIDS = [Grid(2, range="trellis"), Grid(3, range="trellis"), Grid(2, "group", "trellis", group_size=16)]
+GRIDS = [Grid(2, range="trellis"), Grid(3, range="trellis"), Grid(1.6, "group", "trellis", group_size=16)]
 
 every_grid = pytest.mark.parametrize("grid", GRIDS, ids=str)
 

@@ -16,7 +16,7 @@ from ..backbone.conditions import on_copies, usual_settings
 from ..backbone.names import backbone_linears
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, quantize
-from ..grid.trellis import WIDTHS as TRELLIS_WIDTHS
+from ..grid.trellis import FANS
 from ..proxies.model_inputs import proxy_pixels
 from ..rounding.registry import PLAIN, ROUNDINGS
 from ..rounding.round_model import amount_of_work, round_linears_
@@ -85,11 +85,11 @@ class Treatment:
     def grid_of_width(self, grid: Grid, vector: QuantizationVector | None) -> Grid:
         """The grid of a resolved treatment where only a width is asked for.
 
-        Rounding with images takes a trellis, beyond its widths an affine grid; rounding to nearest takes the grid that
-        the vector was trained on, if that has the width.
+        Rounding with images takes a trellis, where there is none an affine grid; rounding to nearest takes the grid
+        that the vector was trained on, if that has the width.
         """
         if ROUNDINGS.get(self.rounding).needs_images:
-            trellis = grid.bits in TRELLIS_WIDTHS
+            trellis = grid.fan in FANS
             return replace(grid, range="trellis") if trellis else replace(grid, range="mse", symmetric=False)
         trained = None if vector is None else vector.config.grid
         return grid if trained is None or trained.bits != grid.bits else trained

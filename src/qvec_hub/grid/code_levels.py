@@ -14,7 +14,7 @@ __all__ = ["code_levels", "round_columns"]
 
 def code_levels(codes: Tensor, grid: Grid) -> Tensor:
     """The levels of stored codes, uint8 ``(out, in, …)``, float32 in the same shape: ``u + qmin``, or a trellis's."""
-    return levels_of(codes, grid.bits) if grid.trellis else codes.float() + float(grid.qmin)
+    return levels_of(codes, grid.fan) if grid.trellis else codes.float() + float(grid.qmin)
 
 
 def round_columns(
@@ -30,6 +30,6 @@ def round_columns(
     if not grid.trellis:
         found = nearest_codes(wanted, scale, shift, grid, out=codes)
         return found, found
-    found, levels = best_paths(torch.atleast_2d(wanted), torch.atleast_2d(scale), grid.bits)
+    found, levels = best_paths(torch.atleast_2d(wanted), torch.atleast_2d(scale), grid.fan)
     kept = found.view(wanted.shape).float() if codes is None else codes.copy_(found.view(wanted.shape))
     return kept, levels.view(wanted.shape)

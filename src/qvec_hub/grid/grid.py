@@ -9,11 +9,12 @@ from typing import Any
 from pydantic_core import CoreSchema, core_schema
 
 from ..errors import GridError
-from ..util.scalars import integer_in
+from ..util.scalars import integer_in, number_in
 from ..util.untrusted import printable
 from ..util.validation import refuse, refuse_missing
+from .packing import TERNARY
 from .scale_rules.registry import SCALE_RULES
-from .trellis import WIDTHS
+from .trellis import FANS
 
 __all__ = ["GRANULARITIES", "MAX_GROUP_SIZE", "Grid"]
 
@@ -29,28 +30,30 @@ class Grid:
     """The set of representable values.
 
     Args:
-        bits: width of a code, 2 to 8.
+        bits: width of a code, 2 to 8, or 1.6 for ternary codes, of which five are stored in a byte.
         granularity: what shares a scale: ``"tensor"``, ``"channel"`` (an output row) or ``"group"``.
         range: the registered scale rule that picks the scale: ``"absmax"`` (the paper's), ``"mse"``, ``"hqq"``, …, or
             ``"trellis"``, whose codes 0 … 2**bits-1 stand for levels by the codes above them, times the scale.
-        symmetric: codes ``-2**(bits-1) … 2**(bits-1)-1`` times the scale; otherwise ``0 … 2**bits-1``
-            times the scale minus a shift.
+        symmetric: codes ``-2**(bits-1) … 2**(bits-1)-1`` times the scale, ternary ``-1 … 1``; otherwise
+            ``0 … 2**bits-1`` times the scale minus a shift.
         group_size: inputs per scale; only with ``granularity="group"``. A last, shorter group is fine.
 
     Raises:
         GridError: when the combination does not exist.
     """
 
-    bits: int = 3
+    bits: float = 3
     granularity: str = "channel"
     range: str = "absmax"
     symmetric: bool = True
     group_size: int | None = None
 
     def __post_init__(self) -> None:
-        bits = integer_in(self.bits)
-        if bits is None or not 2 <= bits <= 8:
-            raise GridError(f"grid: bits must be an integer from 2 to 8, found {_shown(self.bits)}")
+        bits: float | None = TERNARY if number_in(self.bits) == TERNARY else integer_in(self.bits)
+        if bits is None or not TERNARY <= bits <= 8:
+            raise GridError(
+                f"grid: bits must be an integer from 2 to 8, or {TERNARY} on ternary grids, found {_shown(self.bits)}"
+            )
         if self.granularity not in list(GRANULARITIES):
             raise GridError(
                 f"grid: granularity must be one of {_listed(GRANULARITIES)}, found {_shown(self.granularity)}"
@@ -76,22 +79,28 @@ class Grid:
         object.__setattr__(self, "bits", bits)  # a plain integer, whatever library it came from
         if self.symmetric and SCALE_RULES.get(self.range).affine_only:
             raise GridError(f"grid: range {self.range!r} fits the shift of an affine grid; pass symmetric=False")
-        if self.trellis and not (self.symmetric and bits in WIDTHS):
-            widths = " or ".join(map(str, WIDTHS))
+        if self.trellis and not (self.symmetric and self.fan in FANS):
             raise GridError(
-                f"grid: range {self.range!r} exists at {widths} bits on symmetric grids, found {bits} bits, "
+                f"grid: range {self.range!r} exists on ternary grids and at 2 or 3 bits, symmetric; found {bits} bits, "
                 f"{'symmetric' if self.symmetric else 'affine'}"
             )
+        if bits == TERNARY and not self.symmetric:
+            raise GridError("grid: ternary codes stand for -1, 0 and 1 times the scale; expected symmetric=True")
+
+    @property
+    def fan(self) -> int:
+        """How many codes there are."""
+        return 3 if self.bits == TERNARY else 2 ** int(self.bits)
 
     @property
     def qmin(self) -> int:
-        """The least code: ``-2**(bits-1)``, on an affine grid or a trellis 0."""
-        return self.qmax - 2**self.bits + 1
+        """The least code: ``-2**(bits-1)``, ternary -1, on an affine grid or a trellis 0."""
+        return self.qmax - self.fan + 1
 
     @property
     def qmax(self) -> int:
-        """The largest code: ``2**(bits-1) - 1``, on an affine grid or a trellis ``2**bits - 1``."""
-        return 2 ** (self.bits - 1) - 1 if self.symmetric and not self.trellis else 2**self.bits - 1
+        """The largest code: ``2**(bits-1) - 1``, ternary 1, on an affine grid or a trellis ``fan - 1``."""
+        return (self.fan - 1) // 2 if self.symmetric and not self.trellis else self.fan - 1
 
     @property
     def trellis(self) -> bool:
@@ -112,11 +121,16 @@ class Grid:
     def name(self) -> str:
         """For people and tags, e.g. ``int3-channel-absmax``; `Grid.parse` reads it back."""
         granularity = f"group{self.group_size}" if self.granularity == "group" else self.granularity
-        return f"int{self.bits}-{granularity}-{self.range}" + ("" if self.symmetric else "-affine")
+        return f"{self.width}-{granularity}-{self.range}" + ("" if self.symmetric else "-affine")
+
+    @property
+    def width(self) -> str:
+        """The name of the width: ``"int3"``, ``"ternary"``."""
+        return "ternary" if self.bits == TERNARY else f"int{self.bits}"
 
     @classmethod
     def parse(cls, spec: Grid | str | dict[str, Any]) -> Grid:
-        """A grid from ``"int3"`` (the default grid of that width), a full `name`, a dict, or a grid.
+        """A grid from ``"int3"`` or ``"ternary"`` (the default grid of a width), a full `name`, a dict, or a grid.
 
         Raises:
             GridError: when `spec` names no grid.
@@ -129,11 +143,11 @@ class Grid:
         if not match:
             raise GridError(
                 f"grid: expected a name such as 'int3' or 'int2-channel-mse', or a Grid, found {_shown(spec)}; "
-                "widths are int2 to int8"
+                "widths are ternary and int2 to int8"
             )
         size = match["size"]
         return cls(
-            bits=int(match["bits"]),
+            bits=int(match["bits"]) if match["bits"] else TERNARY,
             granularity="group" if size else match["granularity"] or "channel",
             range=match["range"] or "absmax",
             symmetric=match["affine"] is None,
@@ -183,7 +197,7 @@ def _of_file(values: Any) -> Grid:
 
 
 _NAME = re.compile(
-    r"int(?P<bits>\d{1,9})"
+    r"(?:int(?P<bits>\d{1,9})|ternary)"
     r"(?:-(?:(?P<granularity>tensor|channel)|group(?P<size>\d{1,9})))?"
     r"(?:-(?P<range>(?!affine)[a-z]+))?(?P<affine>-affine)?"
 )

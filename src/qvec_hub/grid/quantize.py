@@ -72,8 +72,8 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
 
 def _nearest_paths(weight: Tensor, scale: Tensor, grid: Grid) -> Quantized:
     rows = weight.reshape(len(weight), -1).float()
-    columns = (each.T.contiguous() for each in (rows, spread_units(scale, rows.shape, grid)))
-    codes, _ = round_columns(*columns, None, grid)
+    spread = spread_units(scale, rows.shape, grid)
+    codes, _ = round_columns(rows.T.contiguous(), spread.T.contiguous(), None, grid)
     return Quantized(codes.T.to(torch.uint8).contiguous().view(weight.shape), scale, None)
 
 

@@ -14,7 +14,7 @@ from ..util.atomic import new_folder
 from ..util.written import Layout
 from . import exporters  # noqa: F401  # registers the formats of this package
 from .exporters.registry import EXPORTERS, Exporter
-from .plain_levels import with_plain_levels
+from .plain_levels import needs_levels, with_plain_levels
 from .zero_points import with_integer_zero_points
 
 __all__ = ["EXPORTERS", "export"]
@@ -52,8 +52,8 @@ def _card(model: Any, chosen: Exporter, code: str, folder: str, loss: float | No
     layers = named_packed_layers(model)
     grid = next(iter(layers.values())).grid.name if layers else None
     weights = f"Its {len(layers)} linear layers are on the grid `{grid}`." if grid else "Its weights are float."
-    if any(layer.grid.trellis for layer in layers.values()) and chosen.name != "float":
-        weights += " This format knows no trellis: it holds the same weights as levels of 8 bits."
+    if any(needs_levels(layer.grid) for layer in layers.values()) and chosen.name != "float":
+        weights += " This format has no such codes: it holds the same weights as levels of 8 bits."
     if loss:
         weights += (
             " Its zero points were moved onto codes, which this format needs; that changed the weights by "

@@ -1,4 +1,4 @@
-"""Trellis codes written out as one 8-bit code a weight, for formats that know no trellis."""
+"""Trellis and ternary codes written out as one 8-bit code a weight, for formats that know neither."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ import torch
 from torch import nn
 
 from ..grid.code_levels import code_levels
+from ..grid.grid import Grid
 from ..grid.packing import pack, unpack
 from ..layers.dequantize import named_packed_layers
 from ..layers.packed_linear import PackedLinear
 from ..layers.packed_weight import Packed
 
-__all__ = ["with_plain_levels"]
+__all__ = ["needs_levels", "with_plain_levels"]
 
 
 def with_plain_levels(model: Any) -> Any:
-    """The model, or where layers are on a trellis a copy with the same weights on an 8-bit grid: levels are integers."""
-    if not any(layer.grid.trellis for layer in named_packed_layers(model).values()):
+    """The model, or where layers are on a trellis or ternary a copy with the same weights on an 8-bit grid."""
+    if not any(needs_levels(layer.grid) for layer in named_packed_layers(model).values()):
         return model
     changed = copy.deepcopy(model)
     for name, layer in named_packed_layers(changed).items():
-        if layer.grid.trellis:
+        if needs_levels(layer.grid):
             changed.set_submodule(name, _written_out(layer))
     return changed
+
+
+def needs_levels(grid: Grid) -> bool:
+    """Whether no other format has such codes."""
+    return grid.trellis or grid.fan == 3
 
 
 def _written_out(layer: PackedLinear) -> PackedLinear:

@@ -45,8 +45,8 @@ def _refit_(layer: PackedLinear, weight: Tensor) -> None:
     units, start = weight.reshape(shape.numel(), -1), layer.weight_scale.reshape(-1, 1)
     least = torch.full_like(start, torch.inf)
     codes, scale, zero = torch.zeros_like(units), start.clone(), torch.zeros_like(start)
-    for point in range(1 << layer.grid.bits):
-        found, fitted = _fit(units, start, point, (1 << layer.grid.bits) - 1)
+    for point in range(layer.grid.fan):
+        found, fitted = _fit(units, start, point, layer.grid.fan - 1)
         error = (units - (found - point) * fitted).square().sum(1, keepdim=True)
         better = error < least
         least = torch.where(better, error, least)

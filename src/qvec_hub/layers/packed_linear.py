@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from optimum.quanto import QLinear, qtype, qtypes
+from optimum.quanto import QLinear
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -22,7 +22,7 @@ from ..grid.grid import Grid
 from ..grid.packing import packed_size
 from ..grid.quantize import scale_shape
 from .frozen import FrozenParameters, refuse_change, refuse_other_state
-from .packed_weight import Packed, PackedWeight, pack_weight, unpack_weight
+from .packed_weight import Packed, PackedWeight, pack_weight, quanto_type, unpack_weight
 
 __all__ = [
     "Packed",
@@ -127,7 +127,7 @@ class PackedLinear(QLinear):
     def from_linear(cls, linear: nn.Linear, grid: Grid) -> PackedLinear:
         """Make an unfrozen layer that shares the parameters of `linear`."""
         with torch.device("meta"):
-            module = cls(linear.in_features, linear.out_features, linear.bias is not None, weights=_qtype(grid))
+            module = cls(linear.in_features, linear.out_features, linear.bias is not None, weights=quanto_type(grid))
         module.grid, module.float_dtype = grid, linear.weight.dtype
         # Activations stay float here: without these two buffers state dicts hold weights alone.
         module.input_scale = module.output_scale = None
@@ -253,7 +253,3 @@ class PackedLinear(QLinear):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, grid={self.grid.name}, frozen={self.frozen}"
-
-
-def _qtype(grid: Grid) -> qtype:
-    return qtypes[f"qint{grid.bits}"]

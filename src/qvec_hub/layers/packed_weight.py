@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from optimum.quanto import QTensor, qtypes
-from optimum.quanto.tensor.qtype import qint
+from optimum.quanto.tensor.qtype import qint, qtype
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
@@ -17,10 +18,15 @@ from ..grid.packing import pack, unpack
 from ..grid.quantize import quantize, spread_units
 from .frozen import Values, is_view, refuse_change, written_to
 
-__all__ = ["Packed", "PackedWeight", "pack_weight", "unpack_weight"]
+__all__ = ["Packed", "PackedWeight", "pack_weight", "quanto_type", "unpack_weight"]
 
 for _bits in (3, 5, 6, 7):
     qtypes.setdefault(f"qint{_bits}", qint(_bits))
+
+
+def quanto_type(grid: Grid) -> qtype:
+    """The narrowest of quanto's types that holds a grid's codes."""
+    return qtypes[f"qint{math.ceil(grid.bits)}"]
 
 
 class Packed(NamedTuple):
@@ -60,7 +66,7 @@ class PackedWeight(QTensor):
     def __init__(
         self, grid: Grid, size: torch.Size, data: Tensor, scale: Tensor, shift: Tensor | None, dtype: torch.dtype
     ) -> None:
-        super().__init__(qtypes[f"qint{grid.bits}"], 0)
+        super().__init__(quanto_type(grid), 0)
         self.grid, self._data, self._scale, self._shift = grid, data, scale, shift
         self._is_hf_initialized = True  # or transformers draws CLIP's weights at random once they are loaded
 

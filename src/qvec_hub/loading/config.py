@@ -31,9 +31,9 @@ class QVecConfig(QuantizationConfigMixin):
     Args:
         vector: a repo id (``"org/name"``, ``"org/name@revision"``), a folder, a `QuantizationVector`, a list of
             them (their mean is taken), or None for post-training quantization alone.
-        weights: ``"int2"`` … ``"int8"``, a grid's full name, or a `Grid`. For a bare width, a rounding that uses images
-            takes ``"intN-channel-trellis"`` at 2 and 3 bits and ``"intN-channel-mse-affine"`` above; rounding to
-            nearest takes the vector's own grid if that has this width, else ``"intN-channel-absmax"``.
+        weights: ``"int2"`` … ``"int8"``, ``"ternary"``, a grid's full name, or a `Grid`. For a bare width, a rounding
+            that uses images takes ``"intN-channel-trellis"`` up to 3 bits and ``"intN-channel-mse-affine"`` above;
+            rounding to nearest takes the vector's own grid if that has this width, else ``"intN-channel-absmax"``.
         scale: the factor of the vector: a finite number, ``"recommended"`` (the value in the vector's config) or
             ``"auto"`` (chosen on proxy images, see `qvec_hub.choose_scale`). Default: ``"auto"`` for a rounding that
             uses images, else ``"recommended"``.
@@ -76,7 +76,7 @@ class QVecConfig(QuantizationConfigMixin):
         if unknown:
             raise QVecError(f"QVecConfig: unknown arguments {', '.join(sorted(unknown))}")
         self.grid = Grid.parse(weights)
-        self.grid_is_open = isinstance(weights, str) and weights == f"int{self.grid.bits}"
+        self.grid_is_open = isinstance(weights, str) and weights == self.grid.width
         self.vector: Any = vector  # provenance as JSON values once it was added, see `QuantizationVector.provenance`
         self.scale = checked_scale(scale)
         self.rounding = rounding

@@ -38,7 +38,8 @@ def gptq(
 
     GPTQ (Frantar et al., 2023, arXiv 2210.17323), on the scales and shifts that `quantize` gives the same weight.
     A row that plain rounding to nearest serves better (by `output_errors`) is rounded to nearest, so no row ends
-    with a larger output error; where codes depend on each other, all rows or none. Inputs that were always zero say nothing: their columns are rounded to nearest.
+    with a larger output error; where codes depend on each other, all rows or none. Inputs that were always zero say
+    nothing: their columns are rounded to nearest.
     The Hessian is factorized in float64, all else is computed in float32.
 
     Args:

@@ -205,7 +205,7 @@ def _of_note(untreated: Iterable[Line], treated: Sequence[Line]) -> Iterable[Lin
             yield line
 
 
-def bits_of(grid: str) -> int:
+def bits_of(grid: str) -> float:
     """Bits of a code, from a grid's name."""
     return Grid.parse(grid).bits
 

@@ -1,7 +1,7 @@
-"""Codes of 2 to 8 bits packed densely into bytes, and unpacked. Imports nothing of this package."""
+"""Codes of 2 to 8 bits, or ternary ones, packed densely into bytes, and unpacked. Imports nothing of this package."""
 
-from .layout import packed_size
+from .layout import TERNARY, packed_size
 from .pack import pack
 from .unpack import unpack
 
-__all__ = ["pack", "packed_size", "unpack"]
+__all__ = ["TERNARY", "pack", "packed_size", "unpack"]

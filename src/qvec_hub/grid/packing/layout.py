@@ -1,4 +1,4 @@
-"""Codes of 2 to 8 bits ⇄ bytes, dense: ``n`` codes take exactly ``ceil(n * bits / 8)`` bytes.
+"""Codes of 2 to 8 bits, or ternary ones, ⇄ bytes, dense: ``n`` codes take exactly ``ceil(n * bits / 8)`` bytes.
 
 The codes are taken in row-major order. All but the last ``n % 8`` of them form *words* of up to 8 or
 more bits, and each word is cut into *fields* of 8, 4 or 2 bits, one field a plane:
@@ -14,11 +14,16 @@ more bits, and each word is cut into *fields* of 8, 4 or 2 bits, one field a pla
 
 So a plane is read and written in long contiguous runs, and a word is an index into a small table that
 holds all codes of the word side by side: unpacking 3 bits is one lookup for every four weights.
+
+Five ternary codes 0, 1, 2 form a word, a byte: the digits of a number to the base 3, the first the lowest.
 """
 
 from dataclasses import dataclass
 
-__all__ = ["LAYOUTS", "Layout", "packed_size"]
+__all__ = ["LAYOUTS", "TERNARY", "TERNARY_PER_BYTE", "Layout", "packed_size"]
+
+TERNARY = 1.6  # bits of a ternary code
+TERNARY_PER_BYTE = 5
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,6 @@ LAYOUTS = {
 }
 
 
-def packed_size(count: int, bits: int) -> int:
+def packed_size(count: int, bits: float) -> int:
     """Bytes that `count` codes of `bits` bits take."""
-    return -(-count * bits // 8)
+    return -(-count // TERNARY_PER_BYTE) if bits == TERNARY else -(-count * int(bits) // 8)

@@ -3,17 +3,21 @@
 import torch
 from torch import Tensor
 
-from .layout import LAYOUTS, packed_size
+from .layout import LAYOUTS, TERNARY, packed_size
+from .ternary import pack_ternary
 
 __all__ = ["pack"]
 
 
-def pack(codes: Tensor, bits: int, overwrite: bool = False) -> Tensor:
-    """Codes ``0 … 2**bits - 1``, uint8 of any shape -> uint8 ``(packed_size(n, bits),)``.
+def pack(codes: Tensor, bits: float, overwrite: bool = False) -> Tensor:
+    """Codes ``0 … 2**bits - 1``, ternary ``0 … 2``, uint8 of any shape -> uint8 ``(packed_size(n, bits),)``.
 
     With `overwrite` the memory of `codes` serves as scratch: fresh memory would cost more than the work.
     """
     flat = codes.reshape(-1)
+    if bits == TERNARY:
+        return pack_ternary(flat)
+    bits = int(bits)
     split = flat.numel() // 8 * 8
     packed = torch.empty(packed_size(flat.numel(), bits), dtype=torch.uint8, device=codes.device)
     if split < flat.numel():  # first, while the codes are whole

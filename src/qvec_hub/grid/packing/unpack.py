@@ -5,12 +5,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .layout import LAYOUTS, packed_size
+from .layout import LAYOUTS, TERNARY, packed_size
+from .ternary import unpack_ternary
 
 __all__ = ["unpack"]
 
 
-def unpack(packed: Tensor, bits: int, count: int, dtype: torch.dtype = torch.float32, offset: int = 0) -> Tensor:
+def unpack(packed: Tensor, bits: float, count: int, dtype: torch.dtype = torch.float32, offset: int = 0) -> Tensor:
     """The first `count` codes plus `offset`, as a flat tensor ``(count,)`` of `dtype`.
 
     `offset` turns stored codes into signed ones (a grid's ``qmin``) at no cost: it is part of the table.
@@ -20,7 +21,10 @@ def unpack(packed: Tensor, bits: int, count: int, dtype: torch.dtype = torch.flo
     return _unpack(packed, bits, count, dtype, offset)
 
 
-def _unpack(packed: Tensor, bits: int, count: int, dtype: torch.dtype, offset: int) -> Tensor:
+def _unpack(packed: Tensor, bits: float, count: int, dtype: torch.dtype, offset: int) -> Tensor:
+    if bits == TERNARY:
+        return unpack_ternary(packed, count, dtype, offset)
+    bits = int(bits)
     if bits == 8:
         return packed.to(dtype).add_(offset)
     split = count // 8 * 8
@@ -40,7 +44,7 @@ _unpack_op = torch.library.custom_op("qvec_hub::unpack", _unpack, mutates_args=(
 
 
 @_unpack_op.register_fake
-def _(packed: Tensor, bits: int, count: int, dtype: torch.dtype, offset: int) -> Tensor:
+def _(packed: Tensor, bits: float, count: int, dtype: torch.dtype, offset: int) -> Tensor:
     return packed.new_empty(count, dtype=dtype)
 
 

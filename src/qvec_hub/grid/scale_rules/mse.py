@@ -34,7 +34,7 @@ def mse(units: Tensor, grid: CodeRange) -> tuple[Tensor, Tensor | None]:
 def _mse(units: Tensor, grid: CodeRange) -> tuple[Tensor, Tensor | None]:
     top, shift = absmax(units, grid)
     best = _Best(top, shift, _squared_error(units, top, shift, grid))
-    for fraction in _fractions(grid.bits):
+    for fraction in _fractions(grid.fan):
         best.offer(top * fraction, shift, _squared_error(units, top * fraction, shift, grid))
     for _ in range(MSE_ROUNDS):
         codes = nearest_codes(units, best.scale, best.shift, grid)
@@ -45,11 +45,11 @@ def _mse(units: Tensor, grid: CodeRange) -> tuple[Tensor, Tensor | None]:
 
 MSE_BLOCK = 1 << 17  # weights; half a megabyte of float32, a few of which fit in a core's cache
 MSE_ROUNDS = 4
-MSE_SEARCH = {2: (0.2, 16), 3: (0.35, 10), 4: (0.5, 6)}  # bits -> smallest fraction of absmax, how many
+MSE_SEARCH = {3: (0.2, 16), 4: (0.2, 16), 8: (0.35, 10), 16: (0.5, 6)}  # codes -> smallest share of absmax, how many
 
 
-def _fractions(bits: int) -> list[float]:
-    smallest, count = MSE_SEARCH.get(bits, (0.7, 3))
+def _fractions(fan: int) -> list[float]:
+    smallest, count = MSE_SEARCH.get(fan, (0.7, 3))
     return [1.0 - (1.0 - smallest) * step / count for step in range(1, count + 1)]
 
 

@@ -17,10 +17,10 @@ MIN_SCALE = 1e-8  # of a scale that is fitted; where the fit is smaller, the sca
 
 
 class CodeRange(Protocol):
-    """What a rule needs to know of a grid: the width of its codes, the least and the largest, see `Grid`."""
+    """What a rule needs to know of a grid: how many codes it has, the least and the largest, see `Grid`."""
 
     @property
-    def bits(self) -> int: ...
+    def fan(self) -> int: ...
 
     @property
     def qmin(self) -> int: ...
@@ -46,7 +46,7 @@ class ScaleRule:
         joint: whether how it fits a unit depends on the units beside it, so that weights are never rounded together.
         affine_only: whether it exists on affine grids alone.
         trellis: whether codes stand for levels by the codes above them, see `qvec_hub.grid.trellis`; on symmetric grids
-            of its widths alone.
+            for which it has a table alone.
     """
 
     name: str

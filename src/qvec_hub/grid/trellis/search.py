@@ -15,7 +15,7 @@ from .levels import table_of
 __all__ = ["best_paths"]
 
 
-def best_paths(wanted: Tensor, scale: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def best_paths(wanted: Tensor, scale: Tensor, fan: int) -> tuple[Tensor, Tensor]:
     """The codes with the least ``Σ (wanted − scale · level)²`` in each column, and their levels.
 
     Columns are shared among PyTorch's threads; the result does not depend on how many there are.
@@ -23,22 +23,29 @@ def best_paths(wanted: Tensor, scale: Tensor, bits: int) -> tuple[Tensor, Tensor
     Args:
         wanted: float32 ``(columns, rows)``: a weight ``(out, in)`` transposed.
         scale: like `wanted`.
+        fan: how many codes there are, see `FANS`.
 
     Returns:
         Codes, uint8, and levels, float32, both ``(columns, rows)``.
     """
     targets, scales = (each.detach().cpu().contiguous().numpy() for each in (wanted, scale))
     codes, levels = np.empty(targets.shape, np.uint8), np.empty(targets.shape, np.float32)
-    search, table = _compiled(bits), table_of(bits).numpy().reshape(-1, 2**bits).T.copy()
-    parts = [slice(*each) for each in _spread(len(targets), torch.get_num_threads())]
-    if len(parts) == 1:
+    search, table = _compiled(fan), _by_code(fan)
+    if len(targets) == 1 or torch.get_num_threads() == 1:
         search(targets, scales, table, codes, levels)
     else:
+        parts = [slice(*each) for each in _spread(len(targets), torch.get_num_threads())]
         with ThreadPoolExecutor(len(parts)) as pool:
             jobs = [pool.submit(search, targets[p], scales[p], table, codes[p], levels[p]) for p in parts]
             for job in jobs:
                 job.result()
     return torch.from_numpy(codes).to(wanted.device), torch.from_numpy(levels).to(wanted.device)
+
+
+@cache
+def _by_code(fan: int) -> Any:
+    """The table of levels, ``(codes, groups)``: see `_compiled`."""
+    return table_of(fan).numpy().reshape(-1, fan).T.copy()
 
 
 def _spread(count: int, threads: int) -> list[tuple[int, int]]:
@@ -48,11 +55,9 @@ def _spread(count: int, threads: int) -> list[tuple[int, int]]:
 
 
 @cache
-def _compiled(bits: int) -> Any:
-    """The search, compiled for one width: only with a constant fan does the inner loop use vector instructions."""
+def _compiled(fan: int) -> Any:
+    """The search, compiled for one fan: only with a constant does the inner loop use vector instructions."""
     from numba import njit  # takes a third of a second, and is not needed to compute with codes
-
-    fan = 2**bits
 
     def search(wanted: Any, scale: Any, table: Any, codes: Any, levels: Any) -> None:
         """Fill `codes` and `levels`, column by column.
@@ -79,7 +84,7 @@ def _compiled(bits: int) -> Any:
                     for code in range(fan):
                         error = target - unit * table[code, group]
                         cost[group * fan + code] = least[group] + error * error
-            state = np.argmin(cost)
+            state = int(np.argmin(cost))
             for row in range(rows - 1, -1, -1):
                 group, code = state // fan, state % fan
                 codes[column, row], levels[column, row] = code, table[code, group]

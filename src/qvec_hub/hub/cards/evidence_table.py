@@ -18,7 +18,7 @@ KNOWN = {
 }
 
 
-def headline(evidence: Evidence | None, bits: int) -> str:
+def headline(evidence: Evidence | None, bits: float) -> str:
     """Summarize the results in a sentence or a few; says so if the vector was not measured or did not help."""
     if evidence is None:
         return "**Not measured yet:** its author has published no results."

@@ -53,7 +53,7 @@ def vector_data(
         base_model=hub_id(config.base_model.repo_id),
         datasets=[dataset] if dataset else None,
         metrics=["accuracy"],
-        tags=[TAG, config.grid.name, f"int{config.grid.bits}", config.model_type],
+        tags=[TAG, config.grid.name, config.grid.width, config.model_type],
         model_name=repo_id.split("/")[-1] if evidence else None,
         eval_results=headline_results(evidence) if evidence else None,
         base_model_relation="adapter" if hub_id(config.base_model.repo_id) else None,
@@ -80,7 +80,7 @@ def model_data(grid: Grid, base: str | None, datasets: list[str] | None, license
         license=license,
         base_model=hub_id(base),
         datasets=datasets,
-        tags=["qvec", grid.name, f"int{grid.bits}"],
+        tags=["qvec", grid.name, grid.width],
         base_model_relation="quantized" if hub_id(base) else None,
     ).to_dict()
 

@@ -179,9 +179,7 @@ def _task(config: VectorConfig) -> str:
 def _facts(config: VectorConfig, size: int) -> str:
     assert config.tensors is not None
     grid, sizes = config.grid, config.architecture
-    levels = (
-        f"{grid.qmax * 2 + 1} of {2**grid.bits}" if grid.symmetric and grid.range == "absmax" else f"{2**grid.bits}"
-    )
+    levels = f"{grid.qmax * 2 + 1} of {grid.fan}" if grid.symmetric and grid.range == "absmax" else f"{grid.fan}"
     per = {"tensor": "one scale per matrix", "channel": "one scale per output row"}.get(
         grid.granularity, f"one scale per {grid.group_size} inputs of a row"
     )

@@ -55,7 +55,7 @@ def _compressed(name: str, layer: PackedLinear) -> dict[str, Tensor]:
     from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
 
     grid, size = layer.grid, (layer.out_features, layer.in_features)
-    lowest = -(1 << (grid.bits - 1))  # the format's codes are signed on every grid
+    lowest = -grid.fan // 2  # the format's codes are signed on every grid
     codes = unpack(layer.weight_packed, grid.bits, size[0] * size[1], offset=lowest).view(size).to(torch.int8)
     if grid.group_size is not None and size[1] % grid.group_size:
         raise GridError(
