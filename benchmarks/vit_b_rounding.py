@@ -29,7 +29,7 @@ from _machine import environment, write_result
 if TYPE_CHECKING:
     from transformers import ViTForImageClassification
 
-GRID = "int2-channel-mse-affine"
+GRID = "int2-channel-trellis"
 STEPS = 5  # of tuning
 
 
