@@ -32,6 +32,7 @@ class Library:
         *,
         task: str | None = "toys",
         grid: str = "int3",
+        recipe: dict[str, Any] | None = None,
         card: bytes | None = b"",
         files: Mapping[str, bytes | None] | None = None,
         **settings: Any,
@@ -44,18 +45,25 @@ class Library:
             files: to replace, or with None to leave out.
             settings: downloads, likes, private, gated.
         """
-        made = self.made(repo_id, base, gains, task, grid)
+        made = self.made(repo_id, base, gains, task, grid, recipe)
         if card != b"":
             made[CARD_FILE] = card
         made.update(files or {})
         return self.hub.seed(repo_id, {name: data for name, data in made.items() if data is not None}, **settings)
 
     def made(
-        self, repo_id: str, base: str | None, gains: Sequence[float], task: str | None, grid: str
+        self,
+        repo_id: str,
+        base: str | None,
+        gains: Sequence[float],
+        task: str | None,
+        grid: str,
+        recipe: dict[str, Any] | None = None,
     ) -> dict[str, bytes | None]:
         config = json.loads(self.files[CONFIG_FILE])
         config["base_model"]["repo_id"] = base
         config["donor"]["task"] = task
+        config["recipe"] = recipe or config["recipe"]
         config["grid"] = Grid.parse(grid).to_dict()
         text = vector_card(
             VectorConfig.from_dict(config), repo_id, len(self.files[TENSOR_FILE]), evidence(repo_id, gains, grid)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import qvec_hub as qv
+from qvec_hub.hub.cards.front_matter import TAG
 from qvec_hub.hub_search.search import VERIFIED
 from tests.hub_server import Fault
 
@@ -31,6 +32,18 @@ def test_the_best_evidence_comes_first_then_downloads(library) -> None:
     assert names(qv.search()) == ["a/other", *names(found)]
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_base_donors_come_before_others_that_nobody_measured(told: bool, library) -> None:
+    """One serves every fine-tune of a base; where the card says nothing, the config tells."""
+    library.put("a/popular", downloads=900)
+    silent = {} if told else {"card": f"---\ntags: [{TAG}]\n---\n".encode()}
+    library.put("a/base", task=None, recipe={"name": "distill"}, **silent)
+    library.put("a/measured", gains=[0.2] * 3)
+    found = qv.search(base_model=BASE)
+    assert names(found) == ["a/measured", "a/base", "a/popular"]
+    assert [vector.of_base for vector in found] == [False, True, False]
+
+
 def test_what_a_hit_says(library) -> None:
     commit = library.put("a/v", gains=[0.2, -0.1, 0.05], downloads=7, likes=3, grid="int2-channel-mse")
     said = qv.search(base_model=BASE).to_dict()["vectors"][0]
@@ -44,6 +57,7 @@ def test_what_a_hit_says(library) -> None:
         "task": "toys",
         "dataset": None,
         "base_model": BASE,
+        "of_base": False,
         "grid": "int2-channel-mse",
         "scale": 1.0,
         "parameters": json.loads(library.files["qvec_config.json"])["tensors"]["parameters"],

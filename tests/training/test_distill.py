@@ -3,8 +3,10 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from transformers import (
     AutoModelForImageClassification,
@@ -140,7 +142,7 @@ def test_it_goes_on_after_an_interruption(base, pixels, tmp_path, donor) -> None
         ({"images": torch.randn(9, 1, 16, 16)}, QVecError, r"expected 3 channels, found 1"),
         ({"images": torch.full((9, 3, 16, 16), float("nan"))}, QVecError, r"expected finite pixel values"),
         ({"recipe": qv.TrainingRecipe()}, QVecError, r"expected a DistillRecipe, found TrainingRecipe"),
-        ({"grid": "int9"}, qv.GridError, r"bits must be an integer from 2 to 8, found 9"),
+        ({"grid": "int9"}, qv.GridError, r"bits must be an integer from 2 to 8, or 1.6 on ternary grids, found 9"),
     ],
 )
 def test_bad_input_is_told_before_anything_is_written(base, tmp_path, how, error, message) -> None:
@@ -155,6 +157,37 @@ def test_a_diverging_run_leaves_nothing_half_made(base, pixels, tmp_path) -> Non
         qv.distill_donor(base, tmp_path / "out", grid=GRID, images=pixels, recipe=wild)
     assert not (tmp_path / "out" / "qat").exists()
     assert not (tmp_path / "out" / "vector").exists()
+
+
+def test_the_command_trains_one_on_a_folder_of_images(base, qvec, tmp_path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(9):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    how = ("--weights", GRID, "--epochs", 1, "--batch-size", 3, "--warmup-steps", 0)
+    done = qvec("train", "--distill", base, "--images", folder, "--out", tmp_path / "out", *how, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["images"] == 9
+    config = QuantizationVector.from_pretrained(found["vector"]).config
+    assert config.of_base
+    assert config.grid == Grid.parse(GRID)
+    assert (config.recipe["epochs"], config.recipe["learning_rate"]) == (1, 2e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("some/base", "data", "--distill", "some/base"), "leave BASE and DATASET out"),
+        (("some/base",), "expected BASE and DATASET, or --distill BASE"),
+        (("some/base", "data", "--images", "x"), "--images goes only with --distill"),
+    ],
+)
+def test_contradictions_on_the_command_line_are_told(given, message, qvec) -> None:
+    done = qvec("train", *given, "--out", "out")
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True])

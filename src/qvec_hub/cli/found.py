@@ -54,7 +54,7 @@ def _line(vector: Any) -> list[str]:
     control = evidence.control if evidence else None
     return [
         printable(vector.name),
-        printable(vector.task or vector.dataset or "–", 60),
+        "none: a base donor" if vector.of_base else printable(vector.task or vector.dataset or "–", 60),
         vector.grid or "–",
         points(evidence.mean_gain) if evidence else "–",
         f"{evidence.wins}/{evidence.n_pairs}" if evidence else "–",

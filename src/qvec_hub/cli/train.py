@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, emit, note
-from .options import AsJson, Dataset, ImageColumn, LabelColumn
+from .options import AsJson, ImageColumn, LabelColumn
 from .variants import choices
 
 if TYPE_CHECKING:
@@ -26,9 +26,29 @@ LABELS = {"fp": "FP", "ptq": "FP, rounded", "own_qat": "QAT, rounded"}
     "--epochs 12 --bf16"
 )
 def train(
-    base: Annotated[str, typer.Argument(help="The base: a folder or a Hub repo id.", show_default=False)],
-    dataset: Dataset,
     out: Annotated[Path, typer.Option(help="A new folder for fp/, qat/ and vector/.", show_default=False)],
+    base: Annotated[str | None, typer.Argument(help="The base: a folder or a Hub repo id.", show_default=False)] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="Labeled images: a Hub repo id, a folder of class folders, parquet, a saved dataset or zoo:NAME.",
+            show_default=False,
+        ),
+    ] = None,
+    distill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BASE",
+            help="Train a base donor instead: this base towards its own features, without labels and without a task.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="With --distill: a folder of images, or a dataset; labels are not read.",
+            show_default="the package's proxy images",
+        ),
+    ] = None,
     weights: Annotated[str, typer.Option(help="The grid to train for: int2 … int8, or a full grid name.")] = "int3",
     recipe: Annotated[
         str, typer.Option(help=f"How the quantization-aware model is trained. One of {choices('recipe')}.")
@@ -36,12 +56,24 @@ def train(
     parameter: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, a hyper-parameter of this recipe alone; repeatable.")
     ] = None,
-    epochs: Annotated[float, typer.Option(help="Passes over the training images.")] = 10,
-    lr: Annotated[float, typer.Option(help="Learning rate after the warm-up; then cosine to zero.")] = 1e-5,
-    weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.1,
-    warmup_steps: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = 500,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the training images.", show_default="10, distill: 20")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Learning rate after the warm-up; then cosine to zero.", show_default="1e-5, distill: 2e-4"),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay of AdamW.", show_default="0.1, distill: 0")
+    ] = None,
+    warmup_steps: Annotated[
+        int | None, typer.Option(help="Steps of linear warm-up.", show_default="500, distill: 50")
+    ] = None,
     clip_norm: Annotated[float, typer.Option(help="Largest gradient norm; 0 for no clipping.")] = 1.0,
-    batch_size: Annotated[int, typer.Option(help="Images in an optimizer step, over all devices and parts.")] = 128,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images in an optimizer step, over all devices and parts.", show_default="128, distill: 64"),
+    ] = None,
     grad_accumulation: Annotated[int, typer.Option(help="Parts to compute a batch in, to save memory.")] = 1,
     head: Annotated[
         str, typer.Option(help="Start of the new head: random, or probe (logistic regression on the base's features).")
@@ -75,10 +107,10 @@ def train(
 ) -> None:
     """Train a donor: fine-tune BASE on DATASET plainly and quantization-aware, and save both models and their vector.
 
-    The defaults are the hyper-parameters of arXiv 2604.03420; choose only --epochs for your dataset.
+    The defaults are the hyper-parameters of arXiv 2604.03420; choose only --epochs for your dataset. A base donor
+    (--distill) serves every fine-tune of its base.
     """
-    if bf16 and fp16:
-        raise typer.BadParameter("choose one of --bf16 and --fp16")
+    _refuse_contradictions(base, dataset, distill, images, bf16 and fp16)
     from ..util.scratch import check_writable
 
     check_writable(out)
@@ -86,7 +118,7 @@ def train(
     from ..training.recipes.training_recipe import read_recipe
 
     hyper_parameters = {
-        "name": recipe,
+        "name": "distill" if distill else recipe,
         "epochs": epochs,
         "learning_rate": lr,
         "weight_decay": weight_decay,
@@ -99,11 +131,17 @@ def train(
         "precision": "bf16" if bf16 else "fp16" if fp16 else "fp32",
         **_parameters(parameter or []),
     }
-    chosen = read_recipe(hyper_parameters)
+    chosen = read_recipe({name: value for name, value in hyper_parameters.items() if value is not None})
     arguments: dict[str, Any] = {"dataloader_num_workers": workers}
     if save_steps is not None:
         arguments |= {"save_strategy": "steps", "save_steps": save_steps}
-    note(f"Training a donor for {weights} on {dataset}, twice {epochs:g} epochs")
+    if distill:
+        found = _base_donor(distill, images, out, grid=weights, recipe=chosen, resume=resume, arguments=arguments)
+        emit(found, f"{found['images']} images\nvector  {found['vector']}", as_json)
+        return
+    note(f"Training a donor for {weights} on {dataset}, twice {chosen.epochs:g} epochs")
+    assert base is not None
+    assert dataset is not None
     donor = train_donor(
         base,
         dataset,
@@ -120,6 +158,31 @@ def train(
         share_images=share_images,
     )
     emit(_as_dict(donor), _as_text(donor), as_json)
+
+
+def _refuse_contradictions(
+    base: str | None, dataset: str | None, distill: str | None, images: str | None, twice: bool
+) -> None:
+    if twice:
+        raise typer.BadParameter("choose one of --bf16 and --fp16")
+    if distill and (base or dataset):
+        raise typer.BadParameter("--distill names the base, and no dataset is needed; leave BASE and DATASET out")
+    if not distill and not (base and dataset):
+        raise typer.BadParameter("expected BASE and DATASET, or --distill BASE")
+    if images and not distill:
+        raise typer.BadParameter("--images goes only with --distill; a task's donor is trained on DATASET")
+
+
+def _base_donor(base: str, images: str | None, out: Path, **settings: Any) -> dict[str, Any]:
+    from ..backbone.processor import load_processor
+    from ..evaluation.images import preprocess
+    from ..training.distill import distill_donor
+    from .image_dataset import image_dataset
+
+    pixels = None if images is None else preprocess(image_dataset(images), load_processor(base)).pixel_values
+    note(f"Training a base donor for {settings['grid']} on {images or 'proxy images'}")
+    donor = distill_donor(base, out, images=pixels, **settings)
+    return {"qat": str(donor.qat), "vector": str(donor.vector), "images": donor.images}
 
 
 def _parameters(given: list[str]) -> dict[str, Any]:

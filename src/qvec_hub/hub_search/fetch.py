@@ -126,6 +126,7 @@ def _agreed(listed: ListedVector, config: VectorConfig) -> ListedVector:
         task=config.donor.task or listed.task,
         dataset=config.donor.dataset or listed.dataset,
         base_model=base or listed.base_model,
+        of_base=config.of_base,
         grid=config.grid.name,
         scale=config.scale,
         parameters=config.tensors.parameters,

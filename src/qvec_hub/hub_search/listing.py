@@ -41,6 +41,7 @@ class ListedVector:
         subfolder: its folder in the repository; None for the root.
         revision: the commit the listing saw.
         base_model: the base's repo id; None also for a base that was never published.
+        of_base: whether it was made from the base itself and belongs to no task: a base donor's.
         grid: a grid's full name.
         size: bytes of the tensor files.
         gated: only users with the owner's permission can read the files; the values here are public.
@@ -58,6 +59,7 @@ class ListedVector:
     task: str | None = None
     dataset: str | None = None
     base_model: str | None = None
+    of_base: bool = False
     grid: str | None = None
     scale: float | None = None
     parameters: int | None = None
@@ -205,7 +207,8 @@ def _from_card(listed: ListedVector, item: Mapping[str, Any]) -> ListedVector:
     tags = strings(card.get("tags")) + strings(item.get("tags"))
     named = strings(card.get("base_model")) or [tag.split(":")[-1] for tag in tags if tag.startswith("base_model:")]
     bases = [name for name in named if hub_id(name)]
-    told = all(said[key] is not None for key in said if key != "task")
+    said["of_base"] = block.get("of_base") is True
+    told = all(said[key] is not None for key in said if key not in ("task", "of_base"))
     told &= (block.get("task") is None) == (said["task"] is None)
     told &= (card.get("base_model") is None) == (not bases)
     said["grid"] = said["grid"] or next((name for tag in tags if "-" in tag and (name := grid_name(tag))), None)

@@ -112,8 +112,9 @@ def search(
 
     Returns:
         Vectors sorted by `ListedVector.score` (the reported mean gain, shrunk towards 0 when few receivers were
-        measured), then by downloads. The configs of the first `VERIFIED` are opened and checked. Broken and
-        unreachable repositories are listed separately, if their cards match the conditions.
+        measured), base donors before others of the same score, then by downloads. The configs of the first `VERIFIED`
+        are opened and checked. Broken and unreachable repositories are listed separately, if their cards match the
+        conditions.
 
     Raises:
         QVecError: when `base_model` or `limit` is not possible.
@@ -131,7 +132,7 @@ def search(
     if receiver is not None and known is None:
         known = find_base(receiver, usable, token)
     wanted = _Wanted(known, bits, grid, task)
-    fitting = sorted(filter(wanted.takes, usable), key=lambda v: (-v.score, -v.downloads, v.name))
+    fitting = sorted(filter(wanted.takes, usable), key=lambda v: (-v.score, not v.of_base, -v.downloads, v.name))
     good, bad = _verified(fitting, limit, token)
     broken = [vector for vector in listed if vector.broken is not None and wanted.may_take(vector)] + bad
     return SearchResult(

@@ -13,7 +13,7 @@ from ..grid.code_levels import code_levels
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize
 from ..grid.scale_rules.registry import MIN_SCALE
-from .gptq import check_hessian, gptq, output_errors, polish
+from .gptq import check_hessian, factorize, gptq, output_errors, polish
 
 __all__ = ["fit", "refit_scales", "restored_target"]
 
@@ -38,11 +38,13 @@ def fit(weight: Tensor, hessian: Tensor, grid: Grid) -> Quantized:
     Raises:
         GridError, QVecError: as `gptq`.
     """
-    best = polish(weight, hessian, gptq(weight, hessian, grid, damping=DAMPING), grid, sweeps=SWEEPS)
+    check_hessian(weight, hessian)
+    factored = factorize(hessian, DAMPING) if bool(hessian.diagonal().any()) else None
+    best = polish(weight, hessian, gptq(weight, hessian, grid, damping=DAMPING, factored=factored), grid, sweeps=SWEEPS)
     error = _errors(weight, best, hessian, grid)
     for _ in range(ROUNDS):
         scaled = refit_scales(weight, hessian, best, grid)
-        again = gptq(weight, hessian, grid, damping=DAMPING, start=scaled)
+        again = gptq(weight, hessian, grid, damping=DAMPING, start=scaled, factored=factored)
         for candidate in (scaled, again, polish(weight, hessian, again, grid, sweeps=SWEEPS)):
             found = _errors(weight, candidate, hessian, grid)
             better = found < error * (1 - CLEARLY)

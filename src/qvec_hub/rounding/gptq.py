@@ -7,6 +7,8 @@ are pure and know nothing of models or of where a Hessian comes from.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from ..grid.codes import values
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize, quantize, spread_units
 
-__all__ = ["check_hessian", "gptq", "output_errors", "polish"]
+__all__ = ["Factored", "check_hessian", "factorize", "gptq", "output_errors", "polish"]
 
 ORDERS = ("activation", "natural")
 BLOCK = 64  # columns rounded before the rest of the matrix hears of it; speed alone depends on it
@@ -33,6 +35,7 @@ def gptq(
     damping: float = 0.01,
     order: str = "activation",
     start: Quantized | None = None,
+    factored: Factored | None = None,
 ) -> Quantized:
     """Round a weight ``(out, in)`` column by column, each column's error made good by those still to come.
 
@@ -49,6 +52,7 @@ def gptq(
         order: ``"activation"`` rounds the columns with the largest inputs first, ``"natural"`` from the left.
         start: takes the place of the weight rounded to nearest: its scales and shifts are used, and a row keeps its
             codes where they are better.
+        factored: what `factorize` gives for the Hessian and the damping, where it is needed more than once.
 
     Raises:
         GridError: when the weight holds NaN or infinity.
@@ -56,19 +60,12 @@ def gptq(
     """
     _check(weight, hessian, damping, order)
     nearest = quantize(weight, grid) if start is None else start
-    hessian = hessian.double()
-    diagonal = hessian.diagonal()
-    if not bool(diagonal.any()):
+    if not bool(hessian.diagonal().any()):
         return nearest
-    columns = (
-        torch.argsort(diagonal, descending=True, stable=True)
-        if order == "activation"
-        else torch.arange(len(diagonal), device=hessian.device)
-    )
-    factor = _inverse_factor(hessian[columns][:, columns], damping)
+    columns, factor = factorize(hessian, damping, order) if factored is None else factored
     scale, shift = _by_column(nearest, weight.shape, grid)
     moved = None if shift is None else shift[columns]
-    ordered = _codes(weight.float().T[columns].contiguous(), factor.float(), scale[columns], moved, grid)
+    ordered = _codes(weight.float().T[columns].contiguous(), factor, scale[columns], moved, grid)
     codes = torch.empty_like(nearest.codes)
     codes[:, columns] = (ordered.T - grid.qmin).to(torch.uint8)
     errors = [
@@ -77,6 +74,32 @@ def gptq(
     ]
     better = (errors[0] < errors[1]).unsqueeze(1) if grid.codes_are_independent else errors[0].sum() < errors[1].sum()
     return nearest._replace(codes=torch.where(better, codes, nearest.codes))
+
+
+class Factored(NamedTuple):
+    """A Hessian as GPTQ needs it.
+
+    columns: the order in which they are rounded. factor: see `_inverse_factor`, of the Hessian in this order, float32.
+    """
+
+    columns: Tensor
+    factor: Tensor
+
+
+def factorize(hessian: Tensor, damping: float, order: str = "activation") -> Factored:
+    """Order the columns, and factorize the Hessian, in float64; see `gptq` for the arguments.
+
+    Raises:
+        QVecError: when no damping makes the Hessian definite.
+    """
+    hessian = hessian.double()
+    diagonal = hessian.diagonal()
+    columns = (
+        torch.argsort(diagonal, descending=True, stable=True)
+        if order == "activation"
+        else torch.arange(len(diagonal), device=hessian.device)
+    )
+    return Factored(columns, _inverse_factor(hessian[columns][:, columns], damping).float())
 
 
 def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *, sweeps: int = 5) -> Quantized:

@@ -60,6 +60,7 @@ def vector_data(
     ).to_dict()
     data[BLOCK] = {
         "task": config.donor.task,
+        "of_base": config.of_base,
         "grid": config.grid.name,
         "scale": config.scale,
         "encoding": config.encoding.name,
