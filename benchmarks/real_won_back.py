@@ -3,8 +3,8 @@
 For each kind of receiver, width and method: mean top-1; the share of what plain rounding on the published grid loses
 that is won back, ``(accuracy − RTN) / (FP − RTN)`` of each receiver, and its mean; points of top-1 over GPTQ with 256
 images of the receiver's task; and how many receivers end below plain rounding. Intervals resample tasks, whose probe
-and fine-tune stay together (bootstrap, 95 %). Receivers that lack a method which others have at a width are left out
-there.
+and fine-tune stay together (bootstrap, 95 %). The receivers are those with the default at a width, and the methods
+those that were counted for all of them.
 
     python benchmarks/real_won_back.py benchmarks/results/dinov2-s    # rows of `qvec bench run dinov2-s`
 """
@@ -29,7 +29,7 @@ METHODS = {
     OWN: ("gptq", "channel-mse-affine"),
     f"{OWN}, on a trellis": ("gptq", "channel-trellis"),
     "fitted on proxy images, affine grid": ("proxy_fitted", "channel-mse-affine"),
-    "fitted on proxy images, on a trellis: the default": ("proxy_fitted", "channel-trellis"),
+    (DEFAULT := "fitted on proxy images, on a trellis: the default"): ("proxy_fitted", "channel-trellis"),
 }
 Counts = dict[Trained, dict[str, float]]  # receiver -> method -> accuracy
 
@@ -41,19 +41,21 @@ def main() -> None:
     rows, context = read_all([args.run]), read_context([args.run])
     receivers = {row.receiver: context.receiver(row) for row in rows}
     table = []
-    for bits in (2, 3):
-        counts = complete(counted(rows, receivers, bits))
+    for width in ("ternary", "int2", "int3"):
+        every = counted(rows, receivers, width)
         for kinds in (("probe",), ("fine-tune",), ("probe", "fine-tune")):
-            chosen = {receiver: found for receiver, found in counts.items() if receiver.kind in kinds}
+            chosen = complete({receiver: found for receiver, found in every.items() if receiver.kind in kinds})
+            if {receiver.kind for receiver in chosen} != set(kinds):
+                continue
             for method in next(iter(chosen.values()), ()):
-                table.append({"bits": bits, "kinds": kinds, "receivers": len(chosen)} | line(chosen, method))
+                table.append({"width": width, "kinds": kinds, "receivers": len(chosen)} | line(chosen, method))
                 print("|", " | ".join(map(str, table[-1].values())), "|")
     write_result("real_won_back", {"rows": len(rows), "table": table} | environment())
 
 
-def counted(rows: list[Row], receivers: dict[str, Trained], bits: int) -> Counts:
+def counted(rows: list[Row], receivers: dict[str, Trained], width: str) -> Counts:
     """Accuracies at a width, from 0 to 1, and that of the float model."""
-    names = {(method, f"int{bits}-{grid}"): name for name, (method, grid) in METHODS.items()}
+    names = {(method, f"{width}-{grid}"): name for name, (method, grid) in METHODS.items()}
     counts: Counts = {}
     for row in rows:
         name = names.get((row.method, row.grid.name if row.grid else None))
@@ -64,10 +66,11 @@ def counted(rows: list[Row], receivers: dict[str, Trained], bits: int) -> Counts
 
 
 def complete(counts: Counts) -> Counts:
-    """The receivers with all methods that any has, in the table's order."""
-    every = [name for name in (*METHODS, "float") if any(name in found for found in counts.values())]
-    whole = {receiver: found for receiver, found in counts.items() if found.keys() == set(every)}
-    return {receiver: {name: found[name] for name in every} for receiver, found in whole.items()}
+    """The receivers with the default, and the methods that all of them have, in the table's order."""
+    with_default = {receiver: found for receiver, found in counts.items() if DEFAULT in found and "float" in found}
+    shared = set.intersection(*(set(found) for found in with_default.values())) if with_default else set()
+    names = [name for name in (*METHODS, "float") if name in shared]
+    return {receiver: {name: found[name] for name in names} for receiver, found in with_default.items()}
 
 
 def line(counts: Counts, method: str) -> dict[str, object]:

@@ -52,7 +52,7 @@ def test_rows_and_what_they_say(tmp_path: Path) -> None:
     by_hand = qv.from_pretrained(
         library.fp(BASE, 0, "shapes"),
         vector=[library.vector(BASE, 0, task, suite.grids[0]) for task in ("counting", "textures")],
-        weights="int2",
+        weights=suite.grids[0],
         rounding="tuned",
     ).config.quantization_config
     auto = next(row for row in rows if row.method == "proxy_tuned" and row.scale_policy == "auto" and not row.control)

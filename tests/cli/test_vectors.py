@@ -59,7 +59,8 @@ def test_apply_with_images_flowing_through(
     applied = json.loads(done.stdout)
     assert (applied["rounding"], applied["watched"]) == ("fitted", "proxies")
     assert applied["scale"] == min(applied["scale_curve"], key=lambda point: point[1])[0]
-    expected = qv.quantize_(qv.patch_(receiver, vector, applied["scale"]), "int3", rounding="fitted")
+    assert applied["grid"]["range"] == "trellis"
+    expected = qv.quantize_(qv.patch_(receiver, vector, applied["scale"]), "int3-channel-trellis", rounding="fitted")
     assert torch.equal(qv.from_pretrained(tmp_path / "out")(pixels).logits, expected(pixels).logits)
 
     ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(receiver_folder)

@@ -85,14 +85,16 @@ class Treatment:
     def grid_of_width(self, grid: Grid, vector: QuantizationVector | None) -> Grid:
         """The grid of a resolved treatment where only a width is asked for.
 
-        Rounding with images takes a trellis, where there is none an affine grid; rounding to nearest takes the grid
-        that the vector was trained on, if that has the width.
+        Rounding with images takes a trellis, where there is none an affine grid. A vector that is added at a given
+        scale, or rounded to nearest, keeps the grid it was trained on, if that has the width.
         """
-        if ROUNDINGS.get(self.rounding).needs_images:
-            trellis = grid.fan in FANS
-            return replace(grid, range="trellis") if trellis else replace(grid, range="mse", symmetric=False)
-        trained = None if vector is None else vector.config.grid
-        return grid if trained is None or trained.bits != grid.bits else trained
+        with_images, trellis = ROUNDINGS.get(self.rounding).needs_images, grid.fan in FANS
+        trained = None if vector is None or vector.config.grid.bits != grid.bits else vector.config.grid
+        if trained is not None and not (with_images and trellis and self.scale == "auto"):
+            return trained
+        if not with_images:
+            return grid
+        return replace(grid, range="trellis") if trellis else replace(grid, range="mse", symmetric=False)
 
     @property
     def needs_images(self) -> bool:

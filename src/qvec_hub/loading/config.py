@@ -32,8 +32,9 @@ class QVecConfig(QuantizationConfigMixin):
         vector: a repo id (``"org/name"``, ``"org/name@revision"``), a folder, a `QuantizationVector`, a list of
             them (their mean is taken), or None for post-training quantization alone.
         weights: ``"int2"`` … ``"int8"``, ``"ternary"``, a grid's full name, or a `Grid`. For a bare width, a rounding
-            that uses images takes ``"intN-channel-trellis"`` up to 3 bits and ``"intN-channel-mse-affine"`` above;
-            rounding to nearest takes the vector's own grid if that has this width, else ``"intN-channel-absmax"``.
+            that uses images takes ``"intN-channel-trellis"`` up to 3 bits and ``"intN-channel-mse-affine"`` above; a
+            vector that is added at a given scale, or rounded to nearest, keeps its own grid if that has this width;
+            rounding to nearest without one takes ``"intN-channel-absmax"``.
         scale: the factor of the vector: a finite number, ``"recommended"`` (the value in the vector's config) or
             ``"auto"`` (chosen on proxy images, see `qvec_hub.choose_scale`). Default: ``"auto"`` for a rounding that
             uses images, else ``"recommended"``.
