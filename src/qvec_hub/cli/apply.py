@@ -34,7 +34,7 @@ def apply(
         ),
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="The grid: int2 … int8, or a full name such as int2-channel-mse.")
+        str, typer.Option(help="The grid: int2 … int8, ternary, or a full name such as int2-channel-mse.")
     ] = "int3",
     scale: Annotated[
         str | None,

@@ -90,4 +90,7 @@ def _compiled(fan: int) -> Any:
                 codes[column, row], levels[column, row] = code, table[code, group]
                 state = lead[row, group] * groups + group
 
-    return njit(cache=True, nogil=True)(search)
+    try:
+        return njit(cache=True, nogil=True)(search)
+    except RuntimeError:  # no folder to keep the machine code in can be written
+        return njit(nogil=True)(search)
