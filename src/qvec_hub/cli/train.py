@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import app, emit, note
-from .options import AsJson, ImageColumn, LabelColumn
+from .options import AsJson, DatasetOrNone, ImageColumn, LabelColumn
 from .variants import choices
 
 if TYPE_CHECKING:
@@ -28,13 +28,7 @@ LABELS = {"fp": "FP", "ptq": "FP, rounded", "own_qat": "QAT, rounded"}
 def train(
     out: Annotated[Path, typer.Option(help="A new folder for fp/, qat/ and vector/.", show_default=False)],
     base: Annotated[str | None, typer.Argument(help="The base: a folder or a Hub repo id.", show_default=False)] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Argument(
-            help="Labeled images: a Hub repo id, a folder of class folders, parquet, a saved dataset or zoo:NAME.",
-            show_default=False,
-        ),
-    ] = None,
+    dataset: DatasetOrNone = None,
     distill: Annotated[
         str | None,
         typer.Option(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .codes import nearest_codes
 from .grid import Grid
 from .trellis import best_paths, levels_of
 
-__all__ = ["code_levels", "round_columns"]
+__all__ = ["code_levels", "round_column"]
 
 
 def code_levels(codes: Tensor, grid: Grid) -> Tensor:
@@ -17,19 +16,15 @@ def code_levels(codes: Tensor, grid: Grid) -> Tensor:
     return levels_of(codes, grid.fan) if grid.trellis else codes.float() + float(grid.qmin)
 
 
-def round_columns(
-    wanted: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, *, codes: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The codes qmin…qmax whose values come nearest to columns of weights, and their levels, both float32.
+def round_column(wanted: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid, codes: Tensor) -> Tensor:
+    """Write the codes qmin…qmax whose values come nearest to a column of weights; return their levels.
 
     Args:
-        wanted: float32 ``(columns, rows)``, or one column ``(rows,)``.
-        scale, shift: of the same shape.
-        codes: memory for the codes.
+        wanted, scale, shift: float32 ``(rows,)``.
+        codes: memory for the codes, float32 ``(rows,)``.
     """
     if not grid.trellis:
-        found = nearest_codes(wanted, scale, shift, grid, out=codes)
-        return found, found
-    found, levels = best_paths(torch.atleast_2d(wanted), torch.atleast_2d(scale), grid.fan)
-    kept = found.view(wanted.shape).float() if codes is None else codes.copy_(found.view(wanted.shape))
-    return kept, levels.view(wanted.shape)
+        return nearest_codes(wanted, scale, shift, grid, out=codes)
+    found, levels = best_paths(wanted.unsqueeze(0), scale.unsqueeze(0), grid.fan)
+    codes.copy_(found[0])
+    return levels[0]

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import GridError
-from .code_levels import code_levels, round_columns
+from .code_levels import code_levels
 from .codes import nearest_codes, values_
 from .grid import Grid
 from .scale_rules.registry import MIN_SCALE, SCALE_RULES
+from .trellis import best_paths
 
 __all__ = ["Quantized", "dequantize", "fake_quantize", "fake_quantize_all", "quantize", "scale_shape", "spread_units"]
 
@@ -73,8 +74,8 @@ def quantize(weight: Tensor, grid: Grid, overwrite: bool = False) -> Quantized:
 def _nearest_paths(weight: Tensor, scale: Tensor, grid: Grid) -> Quantized:
     rows = weight.reshape(len(weight), -1).float()
     spread = spread_units(scale, rows.shape, grid)
-    codes, _ = round_columns(rows.T.contiguous(), spread.T.contiguous(), None, grid)
-    return Quantized(codes.T.to(torch.uint8).contiguous().view(weight.shape), scale, None)
+    codes, _ = best_paths(rows.T, spread.T, grid.fan)
+    return Quantized(codes.T.contiguous().view(weight.shape), scale, None)
 
 
 def dequantize(codes: Tensor, scale: Tensor, shift: Tensor | None, grid: Grid) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import QVecError
-from ..grid.code_levels import code_levels, round_columns
+from ..grid.code_levels import code_levels, round_column
 from ..grid.codes import values
 from ..grid.grid import Grid
 from ..grid.quantize import Quantized, dequantize, quantize, spread_units
@@ -128,7 +128,7 @@ def polish(weight: Tensor, hessian: Tensor, quantized: Quantized, grid: Grid, *,
             for at, column in enumerate(range(part.start, part.stop)):
                 wanted = torch.addcdiv(rounded[column], local[at], diagonal[column])
                 moved = None if shift is None else shift[column]
-                _, levels = round_columns(wanted, scale[column], moved, grid, codes=codes[column])
+                levels = round_column(wanted, scale[column], moved, grid, codes[column])
                 value = values(levels, scale[column], moved)
                 local.addr_(own[at], value - rounded[column], alpha=-1)
                 rounded[column] = value
@@ -172,7 +172,7 @@ def _codes(weight: Tensor, factor: Tensor, scale: Tensor, shift: Tensor | None, 
         errors = torch.empty_like(weight[start:stop])
         for column in range(start, stop):
             moved = None if shift is None else shift[column]
-            _, levels = round_columns(weight[column], scale[column], moved, grid, codes=codes[column])
+            levels = round_column(weight[column], scale[column], moved, grid, codes[column])
             error = errors[column - start]
             torch.sub(weight[column], values(levels, scale[column], moved), out=error).div_(factor[column, column])
             weight[column + 1 : stop].addr_(factor[column, column + 1 : stop], error, alpha=-1)
